@@ -1,0 +1,101 @@
+"""Messages of enrolment, tokens, trusted time and desired state.
+
+    POST /v1/enrol    EnrolRequest  -> EnrolAnswer      (claim token + public key, once)
+    POST /v1/nonce                  -> Nonce            (single use, short-lived)
+    POST /v1/token    form, RFC 7523 client assertion -> TokenAnswer
+    POST /v1/time     TimeRequest   -> SignedTime       (over the device's own nonce)
+    POST /v1/up       Batch         -> UpAnswer
+    GET  /v1/desired?wait=S         -> Desired          (ETag; 304 where unchanged)
+    POST /v1/thumbnail/{request_id}                     (JPEG body, only where one was asked for)
+
+All JSON, except `/v1/up`. Keys are Ed25519; a key on the wire is the 32 raw bytes in base64url
+without padding, a key id is the first 32 hex digits of SHA-256 over those bytes.
+"""
+
+import msgspec
+
+from vedette.wire.signed import Signed
+
+
+class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A new device presents its claim token and the public key that it made itself.
+
+    Attributes:
+        proof: Signature by that key over `claim_token` + "." + `public_key`, base64url: proof of
+            possession, so that nobody can enrol somebody else's key.
+    """
+
+    claim_token: str
+    public_key: str
+    proof: str
+    hardware: str = ""
+    version: str = ""
+
+
+class EnrolAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the device is from now on, and which keys it pins."""
+
+    device: str
+    site: str
+    central_key: str
+    site_keys: list[str]
+    site_threshold: int = 1
+    time_zone: str = "UTC"
+
+
+class Nonce(msgspec.Struct, frozen=True, kw_only=True):
+    """A server nonce to be put into the client assertion, so that a wrong clock locks nobody out."""
+
+    nonce: str
+    expires_in_s: float
+
+
+class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """RFC 6749 section 5.1."""
+
+    access_token: str
+    expires_in: int
+    token_type: str = "Bearer"  # noqa: S105 - a scheme's name, not a secret
+
+
+class TimeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """At least 16 random bytes, base64url, fresh for each request."""
+
+    nonce: str
+
+
+class TimeStatement(msgspec.Struct, frozen=True, kw_only=True):
+    """Signed by central's online key (payload type `vedette/time`)."""
+
+    nonce: str
+    time_ms: int
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """Something an operator asks of this device now.
+
+    Attributes:
+        kind: `thumbnail` is the only one so far.
+        request: Id; the answer names it.
+    """
+
+    request: str
+    kind: str
+    camera: str = ""
+    expires_ms: int = 0
+
+
+class Desired(msgspec.Struct, frozen=True, kw_only=True):
+    """What should run on this device.
+
+    Attributes:
+        etag: Of this state, the one in `UpAnswer.desired_etag`.
+        settings: `DeviceSettings`, signed by central's online key; None until there are any.
+        site_policy: `SitePolicy`, signed by the site's key; None until there is one.
+        requests: Open requests for this device.
+    """
+
+    etag: str
+    settings: Signed | None = None
+    site_policy: Signed | None = None
+    requests: list[Request] = []

@@ -1,0 +1,31 @@
+"""How much of anything may cross the network.
+
+Every parser of outside data takes its bounds from here, so that one page answers "how large may
+it be?". Counted while receiving, never after.
+"""
+
+from typing import Final
+
+MAX_BODY_BYTES: Final = 4 * 1024 * 1024
+"""One HTTP request body of `POST /v1/up`, compressed, as received."""
+
+MAX_INFLATED_BYTES: Final = 16 * 1024 * 1024
+"""The same after zstd. A bomb is refused before it is unpacked further."""
+
+MAX_DEPTH: Final = 32
+"""Nesting of arrays and maps in any message."""
+
+MAX_ENVELOPES: Final = 2_000
+"""Envelopes in one batch."""
+
+MAX_CAMERAS: Final = 64
+"""Cameras of one device."""
+
+MAX_NAME_CHARS: Final = 128
+MAX_TEXT_CHARS: Final = 2_000
+
+MAX_FUTURE_S: Final = 300.0
+"""A trusted device time further than this ahead of central is treated as untrusted."""
+
+MAX_AGE_S: Final = 30 * 86_400.0
+"""A report older than this is refused: longer than any spool holds."""

@@ -1,0 +1,366 @@
+"""The bodies that devices send: what each field means, in which unit.
+
+Numbers that merge are kept in a form that merges exactly: counts, sums and the sketches of
+`stats.sketch` (as `Histogram` and `Bins`). A rate or a mean is never sent, only what it is made of.
+Wall times are milliseconds since 1970 UTC by the device's clock; central moves them when the
+envelope says that the clock was not trusted. A value that was not measured is `None`, never zero.
+"""
+
+import enum
+
+import msgspec
+
+
+class Cause(enum.StrEnum):
+    """Why a stretch of time was not observed."""
+
+    CAMERA_DOWN = "CAMERA_DOWN"
+    PIPELINE_STOPPED = "PIPELINE_STOPPED"
+    DEVICE_DARK = "DEVICE_DARK"
+    PENDING_BACKFILL = "PENDING_BACKFILL"
+    EVICTED = "EVICTED"
+    SCHEDULED_OFF = "SCHEDULED_OFF"
+    TAMPERED = "TAMPERED"
+    CLOCK_UNTRUSTED = "CLOCK_UNTRUSTED"
+    CENTRAL_DOWN = "CENTRAL_DOWN"
+
+
+class Drop(enum.StrEnum):
+    """Why a frame that was captured was neither analysed nor gated."""
+
+    STALE = "stale"  # a newer frame replaced it in the slot, or its deadline passed
+    UNDECODABLE = "undecodable"
+    BAD_OUTPUT = "bad_output"
+    BACKEND = "backend"  # the runtime refused or failed
+    SHUTDOWN = "shutdown"
+
+
+class Histogram(msgspec.Struct, frozen=True, kw_only=True):
+    """An exponential histogram; see `stats.sketch.ExpHistogram`.
+
+    Attributes:
+        scale: Grid scale: bucket i holds (2^(i/2^scale), 2^((i+1)/2^scale)].
+        zero: Observations at or below the smallest bucket.
+        offset: Index of the first bucket in `counts`.
+        counts: Observations per bucket, without gaps.
+        sum: Sum of all observations, in the unit of the field.
+    """
+
+    scale: int = 5
+    zero: int = 0
+    offset: int = 0
+    counts: list[int] = []
+    sum: float = 0.0
+
+
+class Bins(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts over equal bins of [0, 1]; see `stats.sketch.LinearBins`."""
+
+    counts: list[int]
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of time of one camera: observed (`cause` is None) or a gap with its cause.
+
+    Attributes:
+        rate_fps: Frames per second that were actually looked at (gated ones included), where observed.
+    """
+
+    start_ms: int
+    end_ms: int
+    cause: Cause | None = None
+    rate_fps: float | None = None
+    detail: str = ""
+
+
+class Frames(msgspec.Struct, frozen=True, kw_only=True):
+    """The accounting invariant: `captured == analysed + gated + sum(dropped.values())`."""
+
+    captured: int = 0
+    analysed: int = 0
+    gated: int = 0
+    dropped: dict[Drop, int] = {}
+
+
+class ZoneCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in one zone during one aggregate's time, for one class.
+
+    Attributes:
+        occupancy_s: Sum over tracks of the seconds they were inside: mean occupancy × time.
+        dwell_s: Seconds inside, per finished visit.
+    """
+
+    entered: int = 0
+    left: int = 0
+    occupancy_s: float = 0.0
+    occupancy_max: int = 0
+    dwell_s: Histogram | None = None
+
+
+class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """Crossings of one line, for one class; `forward` is from the left of A→B to its right."""
+
+    forward: int = 0
+    backward: int = 0
+
+
+class Heatmap(msgspec.Struct, frozen=True, kw_only=True):
+    """Where tracks stood (foot points), on a coarse grid: merges by addition.
+
+    Attributes:
+        seconds: Row by row, track-seconds per cell ×10, rounded; length `rows * columns`.
+    """
+
+    rows: int
+    columns: int
+    deciseconds: list[int]
+
+
+class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything counted on one camera within at most one minute; never crosses a minute's edge.
+
+    `zones[name][label]`, `lines[name][label]`, `presence_s[label]` (seconds with at least one
+    confirmed track of that class), `stage_ms[stage]`, `confidence[label]`, `entropy[label]`.
+    """
+
+    camera: str
+    start_ms: int
+    end_ms: int
+    spans: list[Span] = []
+    frames: Frames = Frames()
+    model: str = ""
+    zones: dict[str, dict[str, ZoneCounts]] = {}
+    lines: dict[str, dict[str, LineCounts]] = {}
+    presence_s: dict[str, float] = {}
+    heatmap: Heatmap | None = None
+    stage_ms: dict[str, Histogram] = {}
+    confidence: dict[str, Bins] = {}
+    entropy: dict[str, Bins] = {}
+    detections: dict[str, int] = {}
+    quality: dict[str, Bins] = {}
+    slow_path_shed_s: float = 0.0
+
+
+class State(enum.StrEnum):
+    """How a camera is, in one word."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    TAMPERED = "tampered"
+    DOWN = "down"
+    OFF = "off"
+    STARTING = "starting"
+
+
+class CameraState(msgspec.Struct, frozen=True, kw_only=True):
+    """A camera changed its state at `at_ms` (when it happened, not when it was noticed).
+
+    Attributes:
+        signs: ONVIF-style names where tampered or degraded, e.g. `ImageTooDark`,
+            `GlobalSceneChange`, `ImageTooBlurry`, or our own `FrozenPicture`, `Covered`.
+    """
+
+    camera: str
+    at_ms: int
+    noticed_ms: int
+    state: State
+    cause: Cause | None = None
+    signs: list[str] = []
+    detail: str = ""
+
+
+class CoverageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Spans that no aggregate carries: what the agent knows about a pipeline that was not there."""
+
+    camera: str
+    spans: list[Span]
+
+
+class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
+    """What the spool had to evict: those sequence numbers will never come.
+
+    Attributes:
+        cameras: Cameras whose aggregates were among them; empty where unknown (then: all).
+        start_ms: Start of the time that the evicted messages spoke of.
+    """
+
+    lane: str
+    epoch: int
+    ranges: list[tuple[int, int]]
+    start_ms: int
+    end_ms: int
+    cameras: list[str] = []
+    reason: str = "quota"
+
+
+class Box(msgspec.Struct, frozen=True, kw_only=True):
+    """One object in one picture: xyxy in pixels of `EventReport.picture_px`."""
+
+    xyxy: tuple[float, float, float, float]
+    label: str
+    confidence: float
+    track: int | None = None
+
+
+class EventKind(enum.StrEnum):
+    """What can happen."""
+
+    PRESENCE = "presence"
+    LINE_CROSSED = "line_crossed"
+    ZONE_ENTERED = "zone_entered"
+    ZONE_LEFT = "zone_left"
+    DWELL = "dwell"
+    TAMPER = "tamper"
+
+
+class EventReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Something happened in front of a camera."""
+
+    event: str
+    camera: str
+    kind: EventKind
+    at_ms: int
+    where: str = ""  # zone or line
+    direction: str = ""
+    label: str = ""
+    confidence: float | None = None
+    track: int | None = None
+    dwell_s: float | None = None
+    boxes: list[Box] = []
+    picture_px: tuple[int, int] | None = None
+    model: str = ""
+    evidence: str = ""  # the evidence id, where a clip was asked for
+    latency_ms: float | None = None  # capture to this event
+
+
+class EvidenceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What an evidence package on the device holds; the pixels stay there unless the policy says so.
+
+    Attributes:
+        wanted_ms, actual_ms: The window asked for and the one in the clip (start, end).
+        shortfall: In words, why the window is shorter; empty where it is not.
+        stays_on_site: True where the pixel policy forbids the clip to leave.
+        poster: What the poster shows, in words and boxes; not its pixels.
+        status: `complete`, `refused` (budget) or `failed` (with `detail`).
+    """
+
+    evidence: str
+    event: str
+    camera: str
+    wanted_ms: tuple[int, int]
+    actual_ms: tuple[int, int] | None = None
+    shortfall: str = ""
+    sha256: str = ""
+    bytes: int = 0
+    codec: str = ""
+    picture_px: tuple[int, int] | None = None
+    stays_on_site: bool = True
+    poster: str = ""
+    boxes: list[Box] = []
+    status: str = "complete"
+    detail: str = ""
+
+
+# ---------------------------------------------------------------------------------------- health
+
+
+class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The machine. Fractions are 0 to 1, temperatures in degrees Celsius by sensor name."""
+
+    uptime_s: float | None = None
+    boot_id: str = ""
+    cpu_fraction: float | None = None
+    load_1m: float | None = None
+    memory_used_fraction: float | None = None
+    agent_rss_mb: float | None = None
+    pipeline_rss_mb: float | None = None
+    disk_free_mb: float | None = None
+    disk_used_fraction: float | None = None
+    gpu_fraction: float | None = None
+    temperatures_c: dict[str, float] = {}
+    clocks_mhz: dict[str, float] = {}
+    throttle_flags: list[str] | None = None  # None: this machine cannot tell
+    power_mode: str = ""
+    hardware: str = ""
+
+
+class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera since the last report."""
+
+    camera: str
+    state: State
+    since_ms: int
+    frames: Frames = Frames()
+    rate_fps: float | None = None
+    queue_depth: int = 0
+    stage_ms: dict[str, Histogram] = {}
+    reconnects: int = 0
+    last_frame_ms: int | None = None
+    source: str = ""  # without credentials
+    codec: str = ""
+    picture_px: tuple[int, int] | None = None
+    quality: dict[str, float] = {}
+
+
+class ModelHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One model since the last report."""
+
+    model: str
+    digest: str = ""
+    backend: str = ""
+    load_s: float | None = None
+    golden_ok: bool | None = None
+    inferences: int = 0
+    failures: int = 0
+    confidence: dict[str, Bins] = {}
+    entropy: dict[str, Bins] = {}
+    detections: dict[str, int] = {}
+
+
+class NetworkHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The way to central since the last report."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    requests: int = 0
+    failures: int = 0
+    round_trip_ms: Histogram | None = None
+    clock_offset_ms: float | None = None
+    last_contact_ms: int | None = None
+
+
+class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The spool now."""
+
+    depth: dict[str, int] = {}
+    bytes: int = 0
+    quota_bytes: int = 0
+    oldest_ms: int | None = None
+    evicted: int = 0
+    epoch: int = 0
+
+
+class PipelineHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """The pipeline process as the agent sees it."""
+
+    running: bool
+    since_ms: int | None = None
+    restarts: int = 0
+    last_exit: str = ""
+    cameras: list[CameraHealth] = []
+
+
+class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A device, every 30 seconds."""
+
+    at_ms: int
+    period_s: float
+    version: str
+    system: SystemHealth = SystemHealth()
+    pipeline: PipelineHealth | None = None
+    models: list[ModelHealth] = []
+    network: NetworkHealth = NetworkHealth()
+    spool: SpoolHealth = SpoolHealth()
+    config_version: str = ""
+    site_policy_version: int = 0
+    problems: list[str] = []

@@ -1,0 +1,102 @@
+"""Signed documents: the envelope and the two documents that configure a device.
+
+Who may say what is the point: `SitePolicy` is signed by the site's key and is the only place
+where camera addresses and the pixel policy stand. `DeviceSettings` is signed by central's online
+key and has no field for either, so a stolen central cannot point a camera elsewhere or widen what
+leaves the site. `trust.dsse` signs and verifies; `edge.desired` decides.
+
+Source: DSSE v1, the pre-authentication encoding of in-toto.
+"""
+
+import msgspec
+
+SETTINGS_TYPE = "vedette/device-settings"
+POLICY_TYPE = "vedette/site-policy"
+TIME_TYPE = "vedette/time"
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """One signature over the pre-authentication encoding, base64url without padding."""
+
+    keyid: str
+    sig: str
+
+
+class Signed(msgspec.Struct, frozen=True, kw_only=True):
+    """A payload (base64url of its JSON bytes), its type, and who signed it."""
+
+    payload_type: str
+    payload: str
+    signatures: list[Signature]
+
+
+class Zone(msgspec.Struct, frozen=True, kw_only=True):
+    """A polygon, in fractions of width and height (0 to 1), three to 32 corners."""
+
+    name: str
+    polygon: list[tuple[float, float]]
+    labels: list[str] = []  # empty: all
+    dwell_s: float | None = None  # an event when somebody stays longer
+    events: bool = True
+    evidence: bool = False
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A line A→B, in fractions of width and height."""
+
+    name: str
+    a: tuple[float, float]
+    b: tuple[float, float]
+    labels: list[str] = []
+    events: bool = True
+    evidence: bool = False
+
+
+class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What central may set for one camera: where to look and how sure to be."""
+
+    camera: str
+    zones: list[Zone] | None = None
+    lines: list[Line] | None = None
+    threshold: float | None = None
+    labels: list[str] | None = None
+    off_hours: list[tuple[str, str]] | None = None  # local times "22:00" to "06:00"
+
+
+class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Signed by central's online key. `forbid_unknown_fields`: it may say nothing else."""
+
+    device: str
+    version: int
+    issued_ms: int
+    cameras: list[CameraSettings] = []
+    report_period_s: float | None = None
+    aggregate_period_s: float | None = None
+
+
+class CameraAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a camera is. May hold credentials, so it never leaves the site in clear logs."""
+
+    camera: str
+    source: str
+    name: str = ""
+
+
+class PixelPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What pixels may leave the site; the defaults are the design's."""
+
+    thumbnails: bool = True
+    thumbnail_px: int = 48  # width of the reduced picture; larger shows more
+    evidence_leaves: bool = False
+    evidence_blurred: bool = True
+    review_frames: bool = False
+
+
+class SitePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Signed by the site's key."""
+
+    site: str
+    version: int
+    issued_ms: int
+    pixels: PixelPolicy = PixelPolicy()
+    cameras: list[CameraAddress] = []
