@@ -44,7 +44,7 @@ class EnrolAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Nonce(msgspec.Struct, frozen=True, kw_only=True):
-    """A server nonce to be put into the client assertion, so that a wrong clock locks nobody out."""
+    """A nonce to be put into the client assertion, so that a wrong clock locks nobody out."""
 
     nonce: str
     expires_in_s: float

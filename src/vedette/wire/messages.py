@@ -63,7 +63,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of time of one camera: observed (`cause` is None) or a gap with its cause.
 
     Attributes:
-        rate_fps: Frames per second that were actually looked at (gated ones included), where observed.
+        rate_fps: Frames per second that were looked at (gated ones included), where observed.
     """
 
     start_ms: int
@@ -234,7 +234,7 @@ class EventReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvidenceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What an evidence package on the device holds; the pixels stay there unless the policy says so.
+    """What an evidence package holds; its pixels stay on the device unless the policy says so.
 
     Attributes:
         wanted_ms, actual_ms: The window asked for and the one in the clip (start, end).

@@ -1,0 +1,64 @@
+"""The hand-over from the pipeline process to the agent that is not durable: "I live, and how".
+
+The pipeline replaces `pipeline.json` in the state directory about once a second; the agent reads
+it. It is a whole file or the old one, never half of one. What must survive goes to the spool.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from vedette.wire.messages import CameraHealth, ModelHealth
+
+FILE: Final = "pipeline.json"
+STALE_AFTER_S: Final = 15.0
+"""A pipeline whose heartbeat is older than this hangs: the agent ends it and starts another."""
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pipeline says of itself.
+
+    Attributes:
+        mono_ns: `Clock.mono_ns` when written: the same clock in every process of one boot.
+        needs_restart: In words, why the agent should restart the process; empty where not.
+        window: Number of the last complete report window; `cameras` and `models` speak of it. 0:
+            none is complete yet, then they hold states without counts.
+        covered_until_ms: Per camera, how far the spool's aggregates reach.
+    """
+
+    pid: int
+    boot_id: str
+    mono_ns: int
+    started_ms: int
+    window: int = 0
+    needs_restart: str = ""
+    cameras: list[CameraHealth] = []
+    models: list[ModelHealth] = []
+    covered_until_ms: dict[str, int] = {}
+
+
+def write(state_dir: Path, beat: Heartbeat) -> None:
+    """Replace the heartbeat file atomically; not synced, it need not survive a power cut.
+
+    Raises:
+        OSError: Disk full or read-only: the caller counts it and carries on.
+    """
+    temporary = state_dir / f".{FILE}.{os.getpid()}"
+    temporary.write_bytes(msgspec.json.encode(beat))
+    temporary.replace(state_dir / FILE)
+
+
+def read(state_dir: Path) -> Heartbeat | None:
+    """Return the last heartbeat, or None where there is none that can be read."""
+    try:
+        return msgspec.json.decode((state_dir / FILE).read_bytes(), type=Heartbeat)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def age_s(beat: Heartbeat, mono_ns: int) -> float:
+    """Return seconds since the heartbeat; infinite where it is from another boot's clock."""
+    age_ns = mono_ns - beat.mono_ns
+    return age_ns / 1e9 if age_ns >= 0 else float("inf")

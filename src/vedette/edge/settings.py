@@ -1,0 +1,218 @@
+"""The device's configuration: the one tree that `edge.yaml` holds.
+
+What touches the site (camera addresses, pixels) may also come in the signed site policy, and what
+central may set (zones, thresholds, periods) in its signed settings: `edge.desired` lays both over
+this tree. There is no entry for pixels here: only the site's key may say what leaves.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from vedette import config
+from vedette.config import entry
+from vedette.errors import ConfigError
+from vedette.ids import is_slug
+from vedette.wire.limits import MAX_CAMERAS
+from vedette.wire.signed import Line, Zone
+
+BUDGET_MS: dict[str, float] = {
+    "capture": 33.0,
+    "preprocess": 10.0,
+    "inference": 100.0,
+    "postprocess": 20.0,
+    "dispatch": 50.0,
+}
+
+
+class CentralLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where central is."""
+
+    url: Annotated[str, entry("Address of central", examples=["https://vedette.example.com"])]
+    allow_insecure: Annotated[
+        bool, entry("Allow http:// to another machine; tokens then cross the network in clear")
+    ] = False
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a picture is worth analysing."""
+
+    enabled: Annotated[bool, entry("Analyse only pictures in which something moved")] = True
+    full_scan_s: Annotated[
+        float, entry("Analyse a picture at least this often, moved or not", unit="s", gt=0)
+    ] = 10.0
+    min_changed_fraction: Annotated[
+        float, entry("Part of the picture that must have changed", gt=0, le=1)
+    ] = 0.002
+
+
+class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One camera and what is looked for in it."""
+
+    id: Annotated[str, entry("Short name, unique on this device: a-z 0-9 . _ -", min_length=1)]
+    source: Annotated[
+        str,
+        entry(
+            "Where the pictures come from: an rtsp:// address or the path of a video file",
+            examples=["rtsp://user:password@192.0.2.7/stream1", "clips/door.mp4"],
+        ),
+    ] = ""
+    name: Annotated[str, entry("What people call it")] = ""
+    model: Annotated[str, entry("A model of `models_dir`")] = "centernet"
+    max_fps: Annotated[
+        float, entry("Look at no more pictures than this", unit="1/s", gt=0, le=120)
+    ] = 5.0
+    loop: Annotated[bool, entry("Start a file again at its end, as if it were a camera")] = False
+    threshold: (
+        Annotated[
+            float, entry("Lowest confidence that counts; null: what the model says", ge=0, le=1)
+        ]
+        | None
+    ) = None
+    labels: Annotated[list[str], entry("Classes that count; empty: all of the model's")] = []
+    zones: Annotated[list[Zone], entry("Polygons in fractions of the picture (0 to 1)")] = []
+    lines: Annotated[list[Line], entry("Lines A→B in fractions of the picture (0 to 1)")] = []
+    presence_evidence: Annotated[
+        bool, entry("Keep a clip when somebody appears after nobody was there")
+    ] = False
+    off_hours: Annotated[
+        list[tuple[str, str]], entry("Local times when nothing is analysed, as 22:00 to 06:00")
+    ] = []
+    gate: Annotated[Gate, entry("When a picture is worth analysing")] = Gate()
+
+
+class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the pipeline process spends the machine."""
+
+    workers: Annotated[
+        int, entry("Inference threads over one shared session; 0: one per core", ge=0, le=64)
+    ] = 0
+    deadline_ms: Annotated[
+        float, entry("A picture older than this is dropped, not analysed", unit="ms", gt=0)
+    ] = 500.0
+    budget_ms: Annotated[
+        dict[str, float], entry("Budget per stage that the console shows", unit="ms")
+    ] = msgspec.field(default_factory=lambda: dict(BUDGET_MS))
+    providers: Annotated[
+        list[str], entry("ONNX Runtime execution providers in order of preference")
+    ] = msgspec.field(default_factory=lambda: ["CPUExecutionProvider"])
+
+
+class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Clips kept on the device."""
+
+    before_s: Annotated[float, entry("Time before the event", unit="s", ge=0, le=60)] = 4.0
+    after_s: Annotated[float, entry("Time after the event", unit="s", ge=0, le=60)] = 4.0
+    ring_s: Annotated[float, entry("Packets kept per camera", unit="s", gt=0, le=300)] = 20.0
+    ring_mb: Annotated[float, entry("Packets kept per camera", unit="MB", gt=0, le=1024)] = 16.0
+    daily_mb: Annotated[float, entry("New clips per day at most", unit="MB", ge=0)] = 512.0
+    keep_mb: Annotated[float, entry("All clips at most; the oldest go first", unit="MB", ge=0)] = (
+        4096.0
+    )
+
+
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often the device speaks."""
+
+    report_period_s: Annotated[float, entry("Health report", unit="s", ge=1, le=300)] = 30.0
+    aggregate_period_s: Annotated[
+        float, entry("Counts per camera; never across a minute's edge", unit="s", ge=1, le=60)
+    ] = 60.0
+
+
+class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The durable queue."""
+
+    quota_mb: Annotated[
+        float,
+        entry("Largest size; then the least important goes, with a tombstone", unit="MB", ge=1),
+    ] = 1024.0
+
+
+class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything in `edge.yaml`."""
+
+    state_dir: Annotated[Path, entry("Spool, evidence, keys and accepted policies live here")]
+    models_dir: Annotated[Path, entry("Model bundles live here")]
+    cameras: Annotated[
+        list[Camera], entry("The cameras of this device", max_length=MAX_CAMERAS)
+    ] = []
+    central: Annotated[CentralLink | None, entry("Where central is; null: run alone")] = None
+    pipeline: Annotated[PipelineSettings, entry("How the machine is spent")] = PipelineSettings()
+    evidence: Annotated[EvidenceSettings, entry("Clips kept on the device")] = EvidenceSettings()
+    telemetry: Annotated[Telemetry, entry("How often the device speaks")] = Telemetry()
+    spool: Annotated[SpoolSettings, entry("The durable queue")] = SpoolSettings()
+    time_zone: Annotated[str, entry("The site's time zone, for off-hours")] = "UTC"
+    build_hint: Annotated[str, entry("Free text shown as hardware, e.g. a closet's name")] = ""
+
+
+def load(path: Path) -> EdgeConfig:
+    """Return the device's configuration with paths made absolute, relative to the file.
+
+    Raises:
+        ConfigError: As `config.load`; also for two cameras of one name, polygons that are none, …
+    """
+    loaded = config.load(path, EdgeConfig)
+    base = path.resolve().parent
+    check(loaded, str(path))
+    return msgspec.structs.replace(
+        loaded, state_dir=base / loaded.state_dir, models_dir=base / loaded.models_dir
+    )
+
+
+def check(tree: EdgeConfig, name: str = "configuration") -> None:
+    """Raise `ConfigError` for what types alone cannot say."""
+    seen: set[str] = set()
+    for camera in tree.cameras:
+        where = f"{name}: camera {camera.id!r}"
+        if not is_slug(camera.id):
+            raise ConfigError(
+                f"{where}: not a short name", operator_hint="use 1 to 64 of a-z 0-9 . _ -"
+            )
+        if camera.id in seen:
+            raise ConfigError(f"{where} stands twice", operator_hint="give each its own id")
+        seen.add(camera.id)
+        _check_geometry(camera, where)
+        for start, end in camera.off_hours:
+            minute_of_day(start)
+            minute_of_day(end)
+    if tree.central and not tree.central.url.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{name}: central.url: {tree.central.url!r} is no address",
+            operator_hint="write https://host or, on this machine only, http://127.0.0.1:8080",
+        )
+
+
+def _check_geometry(camera: Camera, where: str) -> None:
+    names = [shape.name for shape in (*camera.zones, *camera.lines)]
+    for name in names:
+        if not is_slug(name):
+            raise ConfigError(f"{where}: zone or line {name!r}: use 1 to 64 of a-z 0-9 . _ -")
+        if names.count(name) > 1:
+            raise ConfigError(f"{where}: zone or line {name!r} stands twice")
+    for zone in camera.zones:
+        if not 3 <= len(zone.polygon) <= 32:
+            raise ConfigError(f"{where}: zone {zone.name!r}: a polygon has 3 to 32 corners")
+    points = [p for z in camera.zones for p in z.polygon]
+    points += [p for line in camera.lines for p in (line.a, line.b)]
+    if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y in points):
+        raise ConfigError(
+            f"{where}: a corner lies outside the picture",
+            operator_hint="corners are fractions of width and height: 0 to 1, from the top left",
+        )
+    for line in camera.lines:
+        if line.a == line.b:
+            raise ConfigError(f"{where}: line {line.name!r} has no length")
+
+
+def minute_of_day(text: str) -> int:
+    """Return minutes since midnight for `HH:MM`.
+
+    Raises:
+        ConfigError: Not a time of day.
+    """
+    hours, _, minutes = text.partition(":")
+    if hours.isdigit() and minutes.isdigit() and int(hours) <= 24 and int(minutes) < 60:
+        return int(hours) * 60 + int(minutes)
+    raise ConfigError(f"{text!r} is no time of day", operator_hint="write it as 22:00")
