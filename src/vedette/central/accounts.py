@@ -1,0 +1,154 @@
+"""Operators: users, passwords (argon2id), sessions, API tokens and one-time links.
+
+Tokens are random and only their SHA-256 is stored. Who may do what by role is the API's business.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from typing import Final
+
+import msgspec
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from vedette.central.store.db import Database, Tx
+from vedette.errors import NotAllowed
+
+ROLES: Final = ("viewer", "reviewer", "operator", "admin")
+MIN_PASSWORD_CHARS: Final = 10
+MAX_PASSWORD_CHARS: Final = 200
+SETUP_LINK_S: Final = 24 * 3600
+
+_hasher: Final = PasswordHasher()
+# Verified against where no such user exists, so that time does not tell who has an account.
+_NOBODY: Final = _hasher.hash(secrets.token_urlsafe(16))
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator; `sites` None means all."""
+
+    username: str
+    password_hash: str
+    role: str
+    sites: list[str] | None
+    disabled_ms: int | None = None
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asking. `csrf` must come with every change that a browser asks for."""
+
+    username: str
+    role: str
+    sites: list[str] | None
+    kind: str
+    csrf: str
+    expires_ms: int
+
+
+def token_hash(token: str) -> bytes:
+    """Return what is stored of a token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+async def check_password(db: Database, username: str, password: str) -> User | None:
+    """Return the user whose password this is, None otherwise; both take the same time."""
+    async with db.transaction() as tx:
+        user = await tx.one("user_by_name", User, username=username[:128].replace("\0", ""))
+    stored = user.password_hash if user and user.password_hash else _NOBODY
+    good = await asyncio.to_thread(_verify, stored, password[:MAX_PASSWORD_CHARS])
+    return user if good and user and user.password_hash else None
+
+
+def _verify(stored: str, password: str) -> bool:
+    try:
+        return _hasher.verify(stored, password)
+    except (Argon2Error, InvalidHashError):
+        return False
+
+
+async def put_user(tx: Tx, username: str, role: str, sites: list[str] | None, now_ms: int) -> None:
+    """Have a user of this role and scope; a new one has no password until a link is used."""
+    if role not in ROLES:
+        raise NotAllowed(f"no such role: {role}", operator_hint=f"one of {', '.join(ROLES)}")
+    await tx.run(
+        "user_put", username=username, password_hash="", role=role, sites=sites, now_ms=now_ms
+    )
+
+
+async def set_password(tx: Tx, username: str, password: str) -> None:
+    """Have this password and no browser session that was opened before.
+
+    Raises:
+        NotAllowed: Too short or too long.
+    """
+    if not MIN_PASSWORD_CHARS <= len(password) <= MAX_PASSWORD_CHARS:
+        raise NotAllowed(
+            f"a password has {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters",
+            operator_hint="a few random words make a good one",
+        )
+    password_hash = await asyncio.to_thread(_hasher.hash, password)
+    await tx.run("user_set_password", username=username, password_hash=password_hash)
+    await tx.run("sessions_end_of_user", username=username)
+
+
+async def make_setup_token(tx: Tx, username: str, now_ms: int) -> str:
+    """Return a one-time token with which this user sets a password."""
+    token = secrets.token_urlsafe(24)
+    await tx.run(
+        "setup_put",
+        token_hash=token_hash(token),
+        username=username,
+        expires_ms=now_ms + SETUP_LINK_S * 1000,
+    )
+    return token
+
+
+async def setup_user(tx: Tx, token: str, now_ms: int) -> str | None:
+    """Return whom a one-time token is for, without using it up."""
+    found = await tx.value("setup_peek", token_hash=token_hash(token), now_ms=now_ms)
+    return None if found is None else str(found)
+
+
+async def use_setup_token(tx: Tx, token: str, password: str, now_ms: int) -> str | None:
+    """Set the password of the user that the token is for; None where the token does not hold."""
+    found = await tx.value("setup_take", token_hash=token_hash(token), now_ms=now_ms)
+    if found is None:
+        return None
+    await set_password(tx, str(found), password)
+    return str(found)
+
+
+async def open_session(
+    tx: Tx, username: str, now_ms: int, *, life_s: int, kind: str = "browser", label: str = ""
+) -> tuple[str, str]:
+    """Return `(token, csrf)` of a new session (`kind` browser) or API token (`kind` api)."""
+    token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
+    await tx.run(
+        "session_put",
+        token_hash=token_hash(token),
+        username=username,
+        kind=kind,
+        label=label,
+        csrf=csrf,
+        now_ms=now_ms,
+        expires_ms=now_ms + life_s * 1000,
+    )
+    return token, csrf
+
+
+async def find_session(db: Database, token: str, now_ms: int) -> Session | None:
+    """Return whose token this is, while it holds."""
+    async with db.transaction() as tx:
+        return await tx.one("session_find", Session, token_hash=token_hash(token), now_ms=now_ms)
+
+
+async def end_session(tx: Tx, token: str) -> None:
+    """Have no such session any more."""
+    await tx.run("session_end", token_hash=token_hash(token))
+
+
+async def has_users(db: Database) -> bool:
+    """True where somebody can sign in."""
+    async with db.transaction() as tx:
+        return bool(await tx.value("users_count"))

@@ -1,0 +1,27 @@
+"""What a request may use: the one bundle that `app` builds and hands to every route."""
+
+import msgspec
+
+from vedette.central.bulletin import Bulletin
+from vedette.central.settings import CentralConfig
+from vedette.central.store.db import Database
+from vedette.clock import Clock, wall_ms
+from vedette.trust.keys import SigningKey
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that routes share.
+
+    Attributes:
+        online_key: Signs settings and time; can never sign a site policy.
+    """
+
+    config: CentralConfig
+    clock: Clock
+    db: Database
+    bulletin: Bulletin
+    online_key: SigningKey
+
+    def now_ms(self) -> int:
+        """Return central's wall clock in milliseconds."""
+        return wall_ms(self.clock.now_at())

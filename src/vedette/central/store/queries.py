@@ -1,0 +1,54 @@
+"""Named queries, kept in `.sql` files so that SQL reads as SQL.
+
+A file holds queries one after another; each starts with `-- name: what_it_is` followed by a
+comment line that says in words what it returns. Names are unique over all files.
+"""
+
+import re
+from functools import cache
+from importlib import resources
+from typing import Final
+
+from vedette.errors import StoreError
+
+_NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)\s*\n-- (.+)$", re.MULTILINE)
+
+
+def parse(text: str) -> dict[str, tuple[str, str]]:
+    """Return `{name: (description, sql)}` of one file's text."""
+    found: dict[str, tuple[str, str]] = {}
+    heads = list(_NAME.finditer(text))
+    for head, following in zip(heads, [*heads[1:], None], strict=True):
+        end = following.start() if following else len(text)
+        if head[1] in found:
+            raise StoreError(f"two queries are named {head[1]}")
+        found[head[1]] = (head[2].strip(), text[head.end() : end].strip())
+    return found
+
+
+@cache
+def load() -> dict[str, tuple[str, str]]:
+    """Return every query of the package, `{name: (description, sql)}`."""
+    queries: dict[str, tuple[str, str]] = {}
+    folder = resources.files("vedette.central.store") / "queries"
+    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if not file.name.endswith(".sql"):
+            continue
+        for name, query in parse(file.read_text(encoding="utf-8")).items():
+            if name in queries:
+                raise StoreError(f"two queries are named {name}")
+            queries[name] = query
+    return queries
+
+
+@cache
+def sql(name: str) -> bytes:
+    """Return the text of one query, ready for psycopg.
+
+    Raises:
+        StoreError: No such query.
+    """
+    try:
+        return load()[name][1].encode()
+    except KeyError:
+        raise StoreError(f"no query is named {name!r}") from None

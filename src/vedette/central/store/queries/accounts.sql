@@ -1,0 +1,89 @@
+-- Operators: users, sessions, one-time links, and the audit log.
+
+-- name: user_by_name
+-- One user that is not disabled.
+SELECT username, password_hash, role, sites FROM users
+WHERE username = %(username)s AND disabled_ms IS NULL
+
+-- name: users_all
+-- Every user, disabled ones too.
+SELECT username, password_hash, role, sites, disabled_ms FROM users ORDER BY username
+
+-- name: users_count
+-- How many users can sign in.
+SELECT count(*) FROM users WHERE disabled_ms IS NULL AND password_hash <> ''
+
+-- name: user_put
+-- A new user, or a changed role and scope.
+INSERT INTO users (username, password_hash, role, sites, created_ms)
+VALUES (%(username)s, %(password_hash)s, %(role)s, %(sites)s, %(now_ms)s)
+ON CONFLICT (username) DO UPDATE SET role = excluded.role, sites = excluded.sites, disabled_ms = NULL
+
+-- name: user_set_password
+-- A new password.
+UPDATE users SET password_hash = %(password_hash)s WHERE username = %(username)s
+
+-- name: user_disable
+-- Nobody signs in by this name any more.
+UPDATE users SET disabled_ms = %(now_ms)s WHERE username = %(username)s AND disabled_ms IS NULL
+
+-- name: setup_put
+-- A one-time link.
+INSERT INTO setup_tokens (token_hash, username, expires_ms)
+VALUES (%(token_hash)s, %(username)s, %(expires_ms)s)
+
+-- name: setup_peek
+-- The user that a one-time link is for, while it can be used.
+SELECT username FROM setup_tokens WHERE token_hash = %(token_hash)s AND expires_ms > %(now_ms)s
+
+-- name: setup_take
+-- Use a one-time link up, and every other of the same user.
+WITH used AS (
+    DELETE FROM setup_tokens WHERE token_hash = %(token_hash)s AND expires_ms > %(now_ms)s
+    RETURNING username),
+others AS (DELETE FROM setup_tokens USING used WHERE setup_tokens.username = used.username
+    AND setup_tokens.token_hash <> %(token_hash)s)
+SELECT username FROM used
+
+-- name: session_put
+-- A new session or API token.
+INSERT INTO sessions (token_hash, username, kind, label, csrf, created_ms, seen_ms, expires_ms)
+VALUES (%(token_hash)s, %(username)s, %(kind)s, %(label)s, %(csrf)s, %(now_ms)s, %(now_ms)s,
+        %(expires_ms)s)
+
+-- name: session_find
+-- Who a session belongs to, while it holds.
+SELECT s.username, u.role, u.sites, s.kind, s.csrf, s.expires_ms
+FROM sessions s JOIN users u USING (username)
+WHERE s.token_hash = %(token_hash)s AND s.expires_ms > %(now_ms)s AND u.disabled_ms IS NULL
+
+-- name: session_end
+-- End one session.
+DELETE FROM sessions WHERE token_hash = %(token_hash)s
+
+-- name: sessions_end_of_user
+-- End every browser session of one user.
+DELETE FROM sessions WHERE username = %(username)s AND kind = 'browser'
+
+-- name: audit_lock
+-- Only one writer extends the chain at a time.
+SELECT pg_advisory_xact_lock(7306371648193914114)
+
+-- name: audit_head
+-- The last link of the chain.
+SELECT number, hash FROM audit_log ORDER BY number DESC LIMIT 1
+
+-- name: audit_put
+-- One more link.
+INSERT INTO audit_log (number, at_ms, actor, action, target, detail, prev_hash, hash)
+VALUES (%(number)s, %(at_ms)s, %(actor)s, %(action)s, %(target)s, %(detail)s, %(prev_hash)s, %(hash)s)
+
+-- name: audit_page
+-- Entries below a number, newest first.
+SELECT number, at_ms, actor, action, target, detail, prev_hash, hash FROM audit_log
+WHERE number < %(below)s ORDER BY number DESC LIMIT %(limit)s
+
+-- name: audit_from
+-- Entries from a number on, oldest first: for checking the chain.
+SELECT number, at_ms, actor, action, target, detail, prev_hash, hash FROM audit_log
+WHERE number >= %(first)s ORDER BY number LIMIT %(limit)s
