@@ -1,0 +1,255 @@
+"""TensorFlow.js graph models, as a picture network that ONNX Runtime can run.
+
+What lives here: reading `model.json` with its weight file, and turning the part of the graph that
+is wanted into ONNX. What does not: the operations one by one (`lab.tfjs_ops`), any particular model
+(`lab.centernet`) and running one (`inference`). The rule: an operation, padding or shape that is
+not known is an error that names the node. A network that is nearly right is worse than none.
+
+TensorFlow keeps pictures as NHWC; the result is NCHW from end to end, which ONNX Runtime's kernels
+want, so that no transposition is left. Four-dimensional tensors are pictures, everything else is a
+constant or one number per channel.
+"""
+
+import base64
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from vedette.errors import ModelLoadFailed
+
+OPSET = 17
+IR_VERSION = 10
+MAX_NODES = 20_000
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, int, int, int]  # N, H, W, C, as TensorFlow says it
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """One operation: its name, kind, inputs (without control edges) and raw attributes."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    attr: dict[str, Any]
+
+    def text(self, key: str) -> str:
+        """Return a base64 string attribute, decoded; empty where absent."""
+        return base64.b64decode(self.attr.get(key, {}).get("s", "")).decode()
+
+    def texts(self, key: str) -> list[str]:
+        """Return a list of base64 strings, decoded."""
+        listed = self.attr.get(key, {}).get("list", {}).get("s", [])
+        return [base64.b64decode(item).decode() for item in listed]
+
+    def numbers(self, key: str) -> list[int]:
+        """Return a list of whole numbers."""
+        return [int(item) for item in self.attr.get(key, {}).get("list", {}).get("i", [])]
+
+    def flag(self, key: str) -> bool:
+        """Return a boolean attribute; False where absent."""
+        return bool(self.attr.get(key, {}).get("b", False))
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A frozen graph and its constants (float32 and int32, in TensorFlow's own layouts)."""
+
+    nodes: dict[str, GraphNode]
+    constants: dict[str, Array]
+
+
+def read(model_json: bytes, weights_bin: bytes) -> Graph:
+    """Return the graph of a TensorFlow.js graph model; float16 weights become float32.
+
+    Raises:
+        ModelLoadFailed: Not such a model, or the weight file is not as long as the model says.
+    """
+    try:
+        model = json.loads(model_json)
+        listed = model["modelTopology"]["node"]
+        if model.get("format") != "graph-model" or len(listed) > MAX_NODES:
+            raise ModelLoadFailed("not a TensorFlow.js graph model of a sensible size")
+        nodes = {
+            item["name"]: GraphNode(
+                name=item["name"],
+                op=item["op"],
+                inputs=tuple(i for i in item.get("input", []) if not i.startswith("^")),
+                attr=item.get("attr", {}),
+            )
+            for item in listed
+        }
+        weights = [w for group in model["weightsManifest"] for w in group["weights"]]
+        constants = _constants(weights, weights_bin)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelLoadFailed(f"not a TensorFlow.js graph model: {error}") from error
+    return Graph(nodes, constants)
+
+
+def _constants(weights: list[dict[str, Any]], data: bytes) -> dict[str, Array]:
+    """Cut the weight file into arrays, in the order of the manifest."""
+    constants: dict[str, Array] = {}
+    offset = 0
+    for weight in weights:
+        stored = weight.get("quantization", {}).get("dtype", weight["dtype"])
+        if stored not in {"float16", "float32", "int32"}:
+            raise ModelLoadFailed(f"weight {weight['name']} is stored as {stored}")
+        shape = tuple(int(side) for side in weight["shape"])
+        if any(side < 0 for side in shape):
+            raise ModelLoadFailed(f"weight {weight['name']} has shape {shape}")
+        kind = np.dtype(stored).newbyteorder("<")
+        count = math.prod(shape)
+        if offset + count * kind.itemsize > len(data):
+            raise ModelLoadFailed(f"the weight file ends inside {weight['name']}")
+        array = np.frombuffer(data, kind, count, offset).reshape(shape)
+        constants[weight["name"]] = array.astype("int32" if stored == "int32" else "float32")
+        offset += count * kind.itemsize
+    if offset != len(data):
+        raise ModelLoadFailed(f"the weight file has {len(data) - offset} bytes too many")
+    return constants
+
+
+@dataclass(slots=True)
+class Conversion:
+    """The ONNX graph so far: nodes, initializers, and the NHWC shape of every picture tensor."""
+
+    graph: Graph
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: dict[str, onnx.TensorProto] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+
+    def constant(self, name: str) -> Array | None:
+        """Return a constant, looking through identities; None for something computed."""
+        node = self.graph.nodes.get(name)
+        while node is not None and node.op == "Identity":
+            name = node.inputs[0]
+            node = self.graph.nodes.get(name)
+        return self.graph.constants.get(name)
+
+    def need_constant(self, node: GraphNode, index: int) -> Array:
+        """Return an input that has to be constant.
+
+        Raises:
+            ModelLoadFailed: It is computed, or missing.
+        """
+        value = self.constant(node.inputs[index]) if index < len(node.inputs) else None
+        if value is None:
+            raise unsupported(node, f"input {index} is not a constant")
+        return value
+
+    def add_constant(self, name: str, value: Array) -> str:
+        """Store an initializer and return its name."""
+        if name not in self.initializers:
+            self.initializers[name] = numpy_helper.from_array(value.copy(order="C"), name)
+        return name
+
+    def emit(self, op: str, inputs: list[str], output: str, shape: Shape, **attr: Any) -> None:
+        """Append one ONNX node that yields `output`."""
+        self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attr))
+        self.shapes[output] = shape
+
+
+def unsupported(node: GraphNode, why: str) -> ModelLoadFailed:
+    """Return the error for a node that cannot be translated."""
+    return ModelLoadFailed(
+        f"{node.name} ({node.op}): {why}",
+        operator_hint="Export the model to ONNX with its own tools, then `vedette model import`.",
+    )
+
+
+def convert(
+    graph: Graph, *, input_name: str, outputs: dict[str, str], new_input: str = "images"
+) -> onnx.ModelProto:
+    """Return a checked ONNX model (NCHW, float32) of the part of `graph` that `outputs` need.
+
+    Args:
+        graph: From `read`.
+        input_name: The placeholder that takes the picture.
+        outputs: Name in the graph → name in the result. What only later nodes need is cut off.
+        new_input: Name of the input in the result.
+
+    Raises:
+        ModelLoadFailed: The graph holds something that is not known here.
+    """
+    from vedette.lab.tfjs_fuse import fuse  # both need the types above
+    from vedette.lab.tfjs_ops import TRANSLATIONS
+
+    graph = fuse(graph)
+    work = Conversion(graph)
+    placeholder = graph.nodes.get(input_name)
+    if placeholder is None or placeholder.op != "Placeholder":
+        raise ModelLoadFailed(f"the graph has no input {input_name}")
+    dims = placeholder.attr.get("shape", {}).get("shape", {}).get("dim", [])
+    sides = [int(dim["size"]) for dim in dims]
+    if len(sides) != 4 or any(side < 1 for side in sides):
+        raise unsupported(placeholder, f"needs one fixed picture size, has {sides}")
+    work.shapes[input_name] = (sides[0], sides[1], sides[2], sides[3])
+    for node in _in_order(graph, list(outputs)):
+        if node.op in {"Placeholder", "Const"}:
+            continue
+        translate = TRANSLATIONS.get(node.op)
+        if translate is None:
+            raise unsupported(node, f"known are {', '.join(sorted(TRANSLATIONS))}")
+        translate(work, node)
+    return _assemble(work, input_name, outputs, new_input)
+
+
+def _in_order(graph: Graph, wanted: list[str]) -> list[GraphNode]:
+    """Return the nodes that `wanted` depend on, inputs before users; iterative, so never deep."""
+    done: dict[str, GraphNode] = {}
+    opened: set[str] = set()
+    stack = list(reversed(wanted))
+    while stack:
+        name = stack[-1]
+        node = graph.nodes.get(name)
+        if node is None:
+            raise ModelLoadFailed(f"the graph names a node that it does not have: {name}")
+        waiting = [i for i in node.inputs if i not in done]
+        if name in done or not waiting:
+            done.setdefault(name, node)
+            stack.pop()
+        elif name in opened:
+            raise ModelLoadFailed(f"the graph runs in a circle at {name}")
+        else:
+            opened.add(name)
+            stack.extend(waiting)
+    return list(done.values())
+
+
+def _assemble(
+    work: Conversion, input_name: str, outputs: dict[str, str], new_input: str
+) -> onnx.ModelProto:
+    """Name the ends, wrap everything into a model and let ONNX check it."""
+    names = {input_name: new_input, **outputs}
+    for node in work.nodes:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+
+    def end(name: str) -> onnx.ValueInfoProto:
+        n, h, w, c = work.shapes[name]
+        return helper.make_tensor_value_info(names[name], TensorProto.FLOAT, [n, c, h, w])
+
+    model = helper.make_model(
+        helper.make_graph(
+            work.nodes,
+            "vedette",
+            [end(input_name)],
+            [end(name) for name in outputs],
+            list(work.initializers.values()),
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="vedette",
+    )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelLoadFailed(f"the converted model is not valid ONNX: {error}") from error
+    return model
