@@ -140,7 +140,13 @@ def _plain(
             _plain(item, (*path, str(index)), lines, budget, name)
             for index, item in enumerate(node.value)
         ]
-    return yaml.SafeLoader("").construct_object(node)
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{name}:{line}: {'.'.join(path)}: {str(node.value)[:64]!r} cannot be read",
+            operator_hint="put text that looks like a date or a tag into quotes",
+        ) from error
 
 
 def _from_text(kind: type, value: Any) -> Any:
