@@ -253,7 +253,7 @@ def _film(film: Path, view: View) -> Iterator[Bgr]:
                 if number >= last:
                     break
                 if number >= first:
-                    yield _crop(frame.to_ndarray(format="bgr24"), view)
+                    yield _crop(np.asarray(frame.to_ndarray(format="bgr24"), np.uint8), view)
 
 
 def _street(view: View) -> Iterator[Bgr]:
