@@ -1,0 +1,45 @@
+"""How one camera is captured: values only."""
+
+import enum
+from dataclasses import dataclass
+
+from vedette.ids import CameraId
+
+
+class Decode(enum.Enum):
+    """Which packets are decoded."""
+
+    ALL = "all"
+    NONREF = "nonref"  # pictures that no other refers to are skipped: cheaper, still smooth
+    KEYFRAMES = "keyframes"  # for idle cameras; back to `ALL` takes effect at the next keyframe
+
+
+class Pace(enum.Enum):
+    """How fast a file is read. Cameras have their own pace."""
+
+    REAL_TIME = "real time"
+    AS_FAST_AS_POSSIBLE = "as fast as possible"
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSettings:
+    """One camera.
+
+    Attributes:
+        source: `rtsp://…`, `rtsps://…`, or the path of a file (`file:` in front is allowed).
+        max_fps: Frames per second that are handed over; None for all.
+        loop: A file starts again at its end, on the same timeline.
+        pace: How fast a file is read.
+        open_timeout_s: For connecting, and again for finding the stream's parameters.
+        read_timeout_s: Between two packets; below `CAMERA_DOWN_AFTER_S`, so that FFmpeg gives up
+            by itself before its thread has to be abandoned.
+    """
+
+    camera: CameraId
+    source: str
+    max_fps: float | None = None
+    loop: bool = False
+    pace: Pace = Pace.REAL_TIME
+    decode: Decode = Decode.ALL
+    open_timeout_s: float = 8.0
+    read_timeout_s: float = 8.0
