@@ -1,0 +1,145 @@
+"""What a device really produced, noted by the database that committed it.
+
+A trigger in the spool's own SQLite file copies the key and checksum of every message into a
+second table, in the transaction that stores the message: so the ledger knows exactly what was
+committed, by whichever process, however it was killed a moment later. The product knows nothing
+of it. Also here: whether what lies on the device (spool file, evidence folder) is whole.
+"""
+
+import hashlib
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from vedette.errors import SpoolCorrupt
+from vedette.sim.checker import Difference, Key, Produced
+from vedette.wire import codec
+from vedette.wire.messages import EventReport, EvidenceRecord, Tombstone
+
+_ATTACH = """
+CREATE TABLE IF NOT EXISTS sim_produced (
+    epoch INTEGER NOT NULL, lane TEXT NOT NULL, seq INTEGER NOT NULL,
+    schema TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB
+);
+CREATE TRIGGER IF NOT EXISTS sim_note AFTER INSERT ON message BEGIN
+    INSERT INTO sim_produced VALUES (
+        new.epoch, new.lane, new.seq, new.schema, new.crc,
+        CASE WHEN new.schema IN ('tombstone.v1', 'event.v1') THEN new.body END
+    );
+END;
+"""
+_BUSY_S = 20.0
+
+
+def attach(spool_db: Path) -> None:
+    """Note every message from now on. Idempotent; the spool must have been opened once before.
+
+    Raises:
+        SpoolCorrupt: Not a spool.
+    """
+    with _open(spool_db) as db:
+        db.executescript(_ATTACH)
+
+
+def read_produced(device: str, *spool_dbs: Path) -> Produced:
+    """Return what was committed to the given files: the spool, and those set aside before it.
+
+    Raises:
+        SpoolCorrupt: A file cannot be read or has no ledger.
+    """
+    messages: dict[Key, tuple[str, int]] = {}
+    tombstoned: set[Key] = set()
+    events: dict[str, Key] = {}
+    pending: set[Key] = set()
+    for path in spool_dbs:
+        with _open(path) as db:
+            rows = db.execute("SELECT epoch, lane, seq, schema, crc, body FROM sim_produced")
+            for epoch, lane, seq, schema, crc, body in rows:
+                key = (epoch, lane, seq)
+                messages[key] = (schema, crc)
+                if schema == "tombstone.v1":
+                    tombstoned |= _named(codec.decode(body, Tombstone))
+                elif schema == "event.v1":
+                    events[codec.decode(body, EventReport).event] = key
+            if path == spool_dbs[0]:
+                pending = set(db.execute("SELECT epoch, lane, seq FROM message"))
+    return Produced(
+        device=device,
+        messages=messages,
+        tombstoned=frozenset(tombstoned),
+        pending=frozenset(pending),
+        events=events,
+    )
+
+
+def _named(stone: Tombstone) -> set[Key]:
+    return {(stone.epoch, stone.lane, seq) for lo, hi in stone.ranges for seq in range(lo, hi + 1)}
+
+
+def check_spool(spool_db: Path) -> list[Difference]:
+    """Return what is wrong with the spool's file: pages, checksums, numbers."""
+    found: list[Difference] = []
+    try:
+        with _open(spool_db) as db:
+            (word,) = db.execute("PRAGMA integrity_check").fetchone()
+            if word != "ok":
+                found.append(Difference("spool", f"integrity check says: {word}"))
+            limits = {
+                (epoch, lane): next_seq
+                for epoch, lane, next_seq in db.execute("SELECT epoch, lane, next_seq FROM lane")
+            }
+            for epoch, lane, seq, crc, body in db.execute(
+                "SELECT epoch, lane, seq, crc, body FROM message"
+            ):
+                if zlib.crc32(body) != crc:
+                    text = f"{lane}/{epoch}/{seq} does not match its checksum"
+                    found.append(Difference("spool", text))
+                if not 1 <= seq < limits.get((epoch, lane), 0):
+                    text = f"{lane}/{epoch}/{seq} was never given out"
+                    found.append(Difference("spool", text))
+    except SpoolCorrupt as error:
+        found.append(Difference("spool", str(error)))
+    return found
+
+
+def check_evidence(folder: Path) -> list[Difference]:
+    """Return what is wrong with the evidence packages: each is whole, or is not there at all.
+
+    A package is a record (`*.json`, an `EvidenceRecord`) with the clip it names by hash beside it.
+    """
+    found: list[Difference] = []
+    clips: set[Path] = set()
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=EvidenceRecord)
+        except msgspec.DecodeError as error:
+            found.append(Difference("evidence", f"{path.name}: {error}"))
+            continue
+        if record.status != "complete":
+            continue
+        beside = [p for p in path.parent.glob("*.mp4") if p.stem in {path.stem, "clip"}]
+        if not beside:
+            found.append(Difference("evidence", f"{record.evidence}: the clip is not there"))
+            continue
+        clips.add(beside[0])
+        data = beside[0].read_bytes()
+        if hashlib.sha256(data).hexdigest() != record.sha256 or len(data) != record.bytes:
+            found.append(Difference("evidence", f"{record.evidence}: not the clip of its record"))
+    strays = sorted(set(folder.rglob("*.mp4")) - clips)
+    found += [Difference("evidence", f"{one.name}: a clip without a record") for one in strays]
+    return found
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    if not path.is_file():
+        raise SpoolCorrupt(f"no spool at {path.name}")
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as db:
+            yield db
+    except sqlite3.DatabaseError as error:
+        raise SpoolCorrupt(f"{path.name}: {error}") from error
