@@ -28,7 +28,7 @@ from typing import IO, Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from vedette.central.store.account import Account, can_enter, choose
+from vedette.central.store.account import can_enter, choose
 from vedette.clock import NS_PER_S, Clock, SystemClock
 from vedette.errors import ConfigError, StoreError
 
