@@ -95,7 +95,7 @@ def cli(*, verbose: bool, log_json: bool | None) -> None:
     """Run computer vision at many sites, and say honestly when it stops working."""
     from vedette import logs  # `--help` and `--version` need no logging
 
-    logs.setup(json=log_json, level="DEBUG" if verbose else "INFO")
+    logs.setup(json_lines=log_json, level="DEBUG" if verbose else "INFO")
 
 
 @cli.command("version")
