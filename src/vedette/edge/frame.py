@@ -7,7 +7,7 @@ and what is looked for in the picture. The rule: no pixel is touched before some
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import av
 import av.error
@@ -18,9 +18,6 @@ from av.video.plane import VideoPlane
 from vedette.errors import DecodeFailed
 from vedette.ids import CameraId
 from vedette.vision.picture import Picture
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer as Buffer
 
 _LIMITED_RANGE: Final = 1  # AVCOL_RANGE_MPEG
 _FULL_RANGE: Final = 2  # AVCOL_RANGE_JPEG
@@ -105,7 +102,8 @@ def planes(video: av.VideoFrame) -> Picture:
 def _view(plane: VideoPlane, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Return a view uint8 (h, w) on a plane; rows keep the decoder's padding as their stride."""
     rows, columns = shape
-    padded = np.frombuffer(cast("Buffer", plane), np.uint8)[: rows * plane.line_size]
+    # PyAV's planes are buffers, which the typing of Python 3.11 cannot say.
+    padded = np.frombuffer(cast("memoryview", plane), np.uint8)[: rows * plane.line_size]
     view = padded.reshape(rows, plane.line_size)[:, :columns]
     view.flags.writeable = False
     return view

@@ -1,0 +1,285 @@
+"""Which evidence is wanted, when it is ready, and what becomes of it.
+
+Here: requests with their pins, the boxes of the last seconds per camera, packaging when the time
+after the event has passed. Not here: the folder (`shelf`) and the muxing (`clip`). The rule: every
+request ends in exactly one `EvidenceRecord`: complete, refused or failed; and no failure here
+touches anything but that record.
+
+Thread: `note` and `request` from any; `work` from one.
+"""
+
+import hashlib
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from vedette.clock import NS_PER_S, Clock
+from vedette.edge.evidence import clip as clips
+from vedette.edge.evidence import shelf
+from vedette.edge.evidence.poster import describe, poster_jpeg
+from vedette.edge.evidence.shelf import Facts, FrameBoxes, PackageInfo, Shelf
+from vedette.edge.ring import Cut, PacketRing, Pin
+from vedette.edge.settings import EvidenceSettings
+from vedette.errors import EvidenceError
+from vedette.ids import CameraId, is_slug
+from vedette.vision.picture import Picture
+from vedette.wire.messages import Box, EventReport, EvidenceRecord
+
+_LOG = logging.getLogger(__name__)
+
+MAX_PENDING: Final = 32
+"""Requests that may wait at once: each pins a ring and, for a moment, a picture."""
+
+_IDLE_S: Final = 3.0
+_OVERDUE_S: Final = 60.0
+_MAX_FRAMES: Final = 4_000
+_MB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Evidence that a rule asks for.
+
+    Attributes:
+        event: What happened; `event.evidence` is the package's id.
+        at_t_s: When, as `Frame.t_s` of the frame it was seen in.
+        picture: That frame's picture, for the poster.
+        priority: 0 alerts, 1 events, 2 nice to have; see `shelf.PRIORITY_SHARE`.
+        stays_on_site: What the pixel policy says about this clip.
+        before_s: Other than the settings' where given.
+        after_s: Other than the settings' where given.
+    """
+
+    event: EventReport
+    at_t_s: float
+    picture: Picture | None = field(default=None, repr=False)
+    priority: int = 1
+    stays_on_site: bool = True
+    before_s: float | None = None
+    after_s: float | None = None
+
+
+@dataclass(slots=True)
+class _Pending:
+    wanted: Wanted
+    ring: PacketRing
+    pin: Pin
+    start_s: float
+    end_s: float
+    asked_mono_ns: int
+    record: EvidenceRecord
+    picture: Picture | None
+    poster: bytes = b""
+
+
+class EvidenceStore:
+    """The device's evidence."""
+
+    def __init__(
+        self,
+        root: Path,
+        settings: EvidenceSettings,
+        clock: Clock,
+        *,
+        min_free_bytes: int = shelf.MIN_FREE_BYTES,
+    ) -> None:
+        """Open the folder.
+
+        Raises:
+            EvidenceError: It cannot be made or read.
+        """
+        self._settings = settings
+        self._clock = clock
+        self._shelf = Shelf(
+            root,
+            clock,
+            daily_bytes=round(settings.daily_mb * _MB),
+            keep_bytes=round(settings.keep_mb * _MB),
+            min_free_bytes=min_free_bytes,
+        )
+        self._pending: list[_Pending] = []
+        self._seen: dict[CameraId, deque[tuple[float, FrameBoxes]]] = {}
+        self._lock = threading.Lock()
+
+    def make_ring(self) -> PacketRing:
+        """Return a ring for one camera, as large as the settings say."""
+        return PacketRing(self._settings.ring_s, round(self._settings.ring_mb * _MB))
+
+    def note(self, camera: CameraId, t_s: float, at_ms: int, boxes: list[Box]) -> None:
+        """Remember what an analysed frame showed, for the packages that will cover it."""
+        with self._lock:
+            seen = self._seen.setdefault(camera, deque(maxlen=_MAX_FRAMES))
+            seen.append((t_s, FrameBoxes(at_ms=at_ms, boxes=boxes)))
+            keep_from_s = t_s - self._settings.ring_s - self._settings.after_s - _IDLE_S
+            while seen[0][0] < keep_from_s:
+                seen.popleft()
+
+    def request(self, wanted: Wanted, ring: PacketRing) -> EvidenceRecord | None:
+        """Ask for a package; None where it will come out of `work`, else the refusal.
+
+        Raises:
+            ValueError: `event.evidence` is no id.
+        """
+        event = wanted.event
+        if not is_slug(event.evidence):
+            raise ValueError(f"{event.evidence!r} is no id for evidence")
+        before_s = self._settings.before_s if wanted.before_s is None else wanted.before_s
+        after_s = self._settings.after_s if wanted.after_s is None else wanted.after_s
+        record = EvidenceRecord(
+            evidence=event.evidence,
+            event=event.event,
+            camera=event.camera,
+            wanted_ms=(
+                event.at_ms - round(before_s * 1000),
+                event.at_ms + round(after_s * 1000),
+            ),
+            stays_on_site=wanted.stays_on_site,
+            picture_px=event.picture_px,
+            poster=describe(event.boxes) if wanted.picture else "",
+            boxes=event.boxes,
+        )
+        refusal = self._shelf.refusal(0, wanted.priority)
+        pending = _Pending(
+            wanted=wanted,
+            ring=ring,
+            pin=ring.pin(wanted.at_t_s - before_s),
+            start_s=wanted.at_t_s - before_s,
+            end_s=wanted.at_t_s + after_s,
+            asked_mono_ns=self._clock.mono_ns(),
+            record=record,
+            picture=wanted.picture,
+        )
+        with self._lock:
+            if not refusal and len(self._pending) >= MAX_PENDING:
+                refusal = f"{MAX_PENDING} clips are being waited for already"
+            if not refusal:
+                self._pending.append(pending)
+        if refusal:
+            pending.pin.release()
+            return _closed(record, "refused", refusal)
+        self._note_wanted(record)
+        return None
+
+    def work(self, *, everything: bool = False) -> list[EvidenceRecord]:
+        """Package what is ready and return its records; `everything` at the end, ready or not."""
+        with self._lock:
+            pending = list(self._pending)
+        records: list[EvidenceRecord] = []
+        for one in pending:
+            self._make_poster(one)
+            if everything or self._is_ready(one):
+                records.append(self._finish(one))
+                with self._lock:
+                    self._pending.remove(one)
+                one.pin.release()
+        return records
+
+    def leftovers(self) -> list[EvidenceRecord]:
+        """Return what a process before this one owes: finished packages, and those it lost."""
+        lost = [
+            _closed(record, "failed", "the device stopped before the clip was written")
+            for record in self._shelf.wanted()
+            if record.evidence not in self._waiting()
+        ]
+        return self._shelf.unreported() + lost
+
+    def mark_reported(self, evidence: str) -> None:
+        """Note that the record is safely in the spool."""
+        self._shelf.mark_reported(evidence)
+
+    def list_packages(self) -> list[PackageInfo]:
+        """Return every package on the device, the oldest first."""
+        return self._shelf.packages()
+
+    @property
+    def pending(self) -> int:
+        """How many requests are waited for."""
+        with self._lock:
+            return len(self._pending)
+
+    # ---------------------------------------------------------------------------------- inside
+
+    def _waiting(self) -> set[str]:
+        with self._lock:
+            return {one.record.evidence for one in self._pending}
+
+    def _note_wanted(self, record: EvidenceRecord) -> None:
+        try:
+            self._shelf.note_wanted(record)
+        except EvidenceError as problem:  # then a crash in the next seconds loses the request
+            _LOG.warning("%s", problem, extra={"event": "evidence.note_failed"})
+
+    def _is_ready(self, one: _Pending) -> bool:
+        newest = one.ring.newest
+        now_ns = self._clock.mono_ns()
+        if one.ring.is_closed or (newest is not None and newest.dts_s > one.end_s):
+            return True
+        quiet_since_ns = max(newest.received_mono_ns if newest else 0, one.asked_mono_ns)
+        if now_ns - quiet_since_ns > _IDLE_S * NS_PER_S:
+            # The camera is gone: what is there is all there will be. A file that waits for room
+            # in the pipeline is not gone, but then its event is no younger than its packets.
+            return now_ns - one.asked_mono_ns > (one.end_s - one.wanted.at_t_s) * NS_PER_S
+        return now_ns - one.asked_mono_ns > _OVERDUE_S * NS_PER_S
+
+    def _make_poster(self, one: _Pending) -> None:
+        """Encode the poster at once, so that the decoder's memory is not held for seconds."""
+        if one.picture is None:
+            return
+        picture, one.picture = one.picture, None
+        try:
+            one.poster = poster_jpeg(picture)
+        except EvidenceError as problem:
+            one.record = msgspec.structs.replace(one.record, poster="", detail=str(problem))
+
+    def _finish(self, one: _Pending) -> EvidenceRecord:
+        cut = one.ring.cut(one.start_s, one.end_s, one.wanted.at_t_s)
+        refusal = self._shelf.refusal(cut.bytes, one.wanted.priority)
+        if refusal:
+            return _closed(one.record, "refused", refusal)
+        try:
+            record, files = self._package(one, cut)
+            self._shelf.write(record.evidence, files)
+        except EvidenceError as problem:
+            _LOG.warning(
+                "evidence %s: %s",
+                one.record.evidence,
+                problem,
+                extra={"event": "evidence.failed", "camera": one.record.camera},
+            )
+            return _closed(one.record, "failed", str(problem))
+        return record
+
+    def _package(self, one: _Pending, cut: Cut) -> tuple[EvidenceRecord, dict[str, bytes]]:
+        if not cut.packets:
+            raise EvidenceError(cut.shortfall)
+        clip = clips.remux(cut.packets)
+        zero_ms = one.wanted.event.at_ms - one.wanted.at_t_s * 1000
+        record = msgspec.structs.replace(
+            one.record,
+            actual_ms=(
+                round(zero_ms + clip.start_s * 1000),
+                round(zero_ms + clip.end_s * 1000),
+            ),
+            shortfall=cut.shortfall,
+            sha256=hashlib.sha256(clip.data).hexdigest(),
+            bytes=len(clip.data),
+            codec=clip.codec,
+            picture_px=clip.picture_px,
+        )
+        with self._lock:
+            seen = list(self._seen.get(CameraId(record.camera), ()))
+        frames = [boxes for t_s, boxes in seen if clip.start_s <= t_s <= clip.end_s]
+        facts = Facts(record=record, event=one.wanted.event, frames=frames)
+        files = {shelf.CLIP: clip.data, shelf.FACTS: msgspec.json.encode(facts)}
+        if one.poster:
+            files[shelf.POSTER] = one.poster
+        return record, files
+
+
+def _closed(record: EvidenceRecord, status: str, detail: str) -> EvidenceRecord:
+    return msgspec.structs.replace(record, status=status, detail=detail)
