@@ -5,9 +5,10 @@ is wanted into ONNX. What does not: the operations one by one (`lab.tfjs_ops`), 
 (`lab.centernet`) and running one (`inference`). The rule: an operation, padding or shape that is
 not known is an error that names the node. A network that is nearly right is worse than none.
 
-TensorFlow keeps pictures as NHWC; the result is NCHW from end to end, which ONNX Runtime's kernels
-want, so that no transposition is left. Four-dimensional tensors are pictures, everything else is a
-constant or one number per channel.
+TensorFlow keeps pictures as NHWC; the result is NCHW, which ONNX Runtime's kernels want. Only the
+outputs are turned back to NHWC, which is what heads read and which costs nothing: ONNX Runtime does
+it while it leaves its own blocked layout. Four-dimensional tensors are pictures, everything else is
+a constant or one number per channel.
 """
 
 import base64
@@ -167,7 +168,9 @@ def unsupported(node: GraphNode, why: str) -> ModelLoadFailed:
 def convert(
     graph: Graph, *, input_name: str, outputs: dict[str, str], new_input: str = "images"
 ) -> onnx.ModelProto:
-    """Return a checked ONNX model (NCHW, float32) of the part of `graph` that `outputs` need.
+    """Return a checked ONNX model, float32, of the part of `graph` that `outputs` need.
+
+    The input is NCHW, the outputs are NHWC.
 
     Args:
         graph: From `read`.
@@ -227,21 +230,20 @@ def _assemble(
     work: Conversion, input_name: str, outputs: dict[str, str], new_input: str
 ) -> onnx.ModelProto:
     """Name the ends, wrap everything into a model and let ONNX check it."""
-    names = {input_name: new_input, **outputs}
     for node in work.nodes:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-
-    def end(name: str) -> onnx.ValueInfoProto:
-        n, h, w, c = work.shapes[name]
-        return helper.make_tensor_value_info(names[name], TensorProto.FLOAT, [n, c, h, w])
-
+        node.input[:] = [new_input if name == input_name else name for name in node.input]
+    for inner, outer in outputs.items():
+        work.emit("Transpose", [inner], outer, work.shapes[inner], perm=[0, 2, 3, 1])
+    n, h, w, c = work.shapes[input_name]
     model = helper.make_model(
         helper.make_graph(
             work.nodes,
             "vedette",
-            [end(input_name)],
-            [end(name) for name in outputs],
+            [helper.make_tensor_value_info(new_input, TensorProto.FLOAT, [n, c, h, w])],
+            [
+                helper.make_tensor_value_info(outer, TensorProto.FLOAT, list(work.shapes[outer]))
+                for outer in outputs.values()
+            ],
             list(work.initializers.values()),
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],

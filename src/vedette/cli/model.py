@@ -1,0 +1,310 @@
+"""`vedette model`: get, make and look at model bundles.
+
+Thin: parses, calls `vedette.lab` and `vedette.inference`, prints. `--json` prints one JSON document
+and nothing else on standard output.
+"""
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from vedette.errors import ConfigError
+from vedette.ids import is_slug
+from vedette.inference import golden, onnx_file
+from vedette.inference.bundle import SUFFIX, Bundle, pack
+from vedette.inference.library import ENVIRONMENT, Library
+from vedette.inference.model import Model
+from vedette.vision.picture import Picture
+
+DEFAULT_MODEL = "centernet"
+TIMED_RUNS = 20
+
+_models_dir = click.option(
+    "--models-dir",
+    envvar=ENVIRONMENT,
+    default="models",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Where bundles are. Environment: {ENVIRONMENT}.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def command() -> None:
+    """Pull, import and inspect model bundles."""
+
+
+@command.command()
+@click.argument("name", default=DEFAULT_MODEL)
+@_models_dir
+@_as_json
+def pull(name: str, models_dir: Path, *, as_json: bool) -> None:
+    """Fetch the default model and make its bundle on this machine."""
+    centernet = _lab("centernet")
+    if name != centernet.NAME:
+        raise ConfigError(
+            f"there is no model {name!r} to pull",
+            operator_hint=f"There is: {centernet.NAME}. For your own, `vedette model import`.",
+        )
+    console = Console(stderr=True)
+    with console.status(f"pulling {name}"):
+        bundle = centernet.pull(models_dir / name, progress=console.print)
+    _report_made(bundle, as_json=as_json)
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="The bundle's name; by default the file's, in lower case.")
+@click.option("--version", default="1", show_default=True, help="The bundle's version.")
+@click.option("--labels", help="coco80, or a file with one label a line.")
+@click.option("--head", type=click.Choice(["yolox", "centernet"]), help="Refuse any other kind.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Confidence to report from.")
+@click.option("--license", "license_", default="", help="The licence of the weights.")
+@click.option("--source", default="", help="Where the weights come from.")
+@_models_dir
+@_as_json
+def import_(  # noqa: PLR0917  click passes them by name
+    file: Path,
+    name: str | None,
+    version: str,
+    labels: str | None,
+    head: str | None,
+    threshold: float | None,
+    license_: str,
+    source: str,
+    models_dir: Path,
+    *,
+    as_json: bool,
+) -> None:
+    """Make a bundle of an ONNX FILE (YOLOX or CenterNet), or take in a finished .vbundle."""
+    if file.suffix == SUFFIX or file.is_dir():
+        made = Library(models_dir).add(Bundle.open(file))
+        _report_made(made, as_json=as_json)
+        return
+    chosen = name or file.stem.lower().replace(" ", "-")
+    if not is_slug(chosen):
+        raise ConfigError(
+            f"{chosen!r} cannot be a model's name",
+            operator_hint="Give --name with 1 to 64 of a-z 0-9 . _ -",
+        )
+    importing = _lab("importing")
+    request = importing.Request(
+        name=chosen,
+        version=version,
+        labels=labels,
+        head=head,
+        threshold=threshold,
+        license=license_,
+        source=source,
+    )
+    made = importing.import_onnx(file, models_dir / chosen, request)
+    _report_made(made, as_json=as_json)
+
+
+@command.command("list")
+@_models_dir
+@_as_json
+def list_(models_dir: Path, *, as_json: bool) -> None:
+    """List the bundles there are, broken ones too."""
+    entries = Library(models_dir).list()
+    if as_json:
+        _print_json(
+            [
+                {
+                    "name": entry.name,
+                    "problem": entry.problem,
+                    **(_summary(entry.bundle) if entry.bundle else {}),
+                }
+                for entry in entries
+            ]
+        )
+        return
+    if not entries:
+        click.echo(f"No models in {models_dir}. `vedette model pull` gets the default one.")
+        return
+    table = Table("name", "version", "head", "labels", "digest", "state")
+    for entry in entries:
+        if entry.bundle is None:
+            table.add_row(entry.name, "", "", "", "", f"broken: {entry.problem}")
+            continue
+        said = entry.bundle.manifest
+        short = entry.bundle.digest[: len("sha256:") + 12]
+        table.add_row(
+            entry.name, said.version, said.head.kind, str(len(said.labels)), short, "whole"
+        )
+    Console().print(table)
+
+
+@command.command()
+@click.argument("name", default=DEFAULT_MODEL)
+@click.option("--time", "timed", is_flag=True, help="Run the model a few times and time it.")
+@click.option("--threads", default=1, show_default=True, help="Threads of one run.")
+@click.option("--provider", multiple=True, help="cpu, cuda, tensorrt, openvino or coreml.")
+@_models_dir
+@_as_json
+def inspect(
+    name: str,
+    models_dir: Path,
+    threads: int,
+    provider: tuple[str, ...],
+    *,
+    timed: bool,
+    as_json: bool,
+) -> None:
+    """Show what a bundle is, and whether it works on this machine.
+
+    NAME is a bundle in the models folder, or the path of one.
+    """
+    is_path = "/" in name or name.endswith(SUFFIX)
+    bundle = Bundle.open(Path(name)) if is_path else Library(models_dir).find(name)
+    model = Model.load(bundle, threads=threads, providers=list(provider) or None)
+    facts = _summary(bundle) | _machine(model, bundle, timed=timed)
+    if as_json:
+        _print_json(facts)
+    else:
+        _print_facts(facts)
+    if not facts["golden"]["ok"]:
+        raise SystemExit(1)
+
+
+@command.command("pack")
+@click.argument("name")
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+@_models_dir
+def pack_(name: str, target: Path, models_dir: Path) -> None:
+    """Write a bundle as one .vbundle file, to be carried to another machine."""
+    bundle = Library(models_dir).find(name)
+    pack(bundle, target)
+    click.echo(f"{target}: {name}, {bundle.digest}")
+
+
+def _lab(module: str) -> Any:
+    """Return a module of the workbench.
+
+    Raises:
+        ConfigError: The extra that it needs is not installed.
+    """
+    import importlib
+
+    try:
+        return importlib.import_module(f"vedette.lab.{module}")
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"this needs the Python package {error.name!r}, which is not installed.",
+            operator_hint="Install it with: pip install 'vedette[edge,lab]'",
+        ) from error
+
+
+def _summary(bundle: Bundle) -> dict[str, Any]:
+    """Return what the manifest says, for JSON."""
+    said = bundle.manifest
+    return {
+        "name": said.name,
+        "version": said.version,
+        "digest": bundle.digest,
+        "path": str(bundle.path),
+        "labels": said.labels,
+        "threshold": said.threshold,
+        "thresholds": said.thresholds,
+        "preprocess": msgspec.to_builtins(said.preprocess),
+        "head": msgspec.to_builtins(said.head),
+        "files": {path: entry.bytes for path, entry in said.files.items()},
+        "evaluation": msgspec.to_builtins(said.evaluation),
+        "card": msgspec.to_builtins(said.card),
+    }
+
+
+def _machine(model: Model, bundle: Bundle, *, timed: bool) -> dict[str, Any]:
+    """Return what the model is and does on this machine."""
+    look = onnx_file.look(bundle.read(bundle.manifest.model))
+    result = model.check_golden()
+    facts: dict[str, Any] = {
+        "backend": model.backend.name,
+        "inputs": {i.name: [i.dtype, list(i.shape)] for i in model.backend.inputs},
+        "outputs": {o.name: [o.dtype, list(o.shape)] for o in model.backend.outputs},
+        "onnx": {
+            "ir_version": look.ir_version,
+            "producer": look.producer,
+            "opsets": look.opsets,
+            "operations": dict(look.operations.most_common()),
+        },
+        "golden": {
+            "ok": result.ok,
+            "frames": result.frames,
+            "worst": result.worst,
+            "failures": list(result.failures),
+        },
+    }
+    if timed:
+        facts["time_ms"] = _timed(model, bundle)
+    return facts
+
+
+def _timed(model: Model, bundle: Bundle) -> dict[str, float]:
+    """Return the median of each step over a few runs on a golden frame."""
+    frames = bundle.manifest.golden
+    if not frames:
+        raise ConfigError("the bundle has no golden frame to time with")
+    data = bundle.read(frames[0].picture)
+    picture: Picture = golden.decode_picture(data, frames[0].picture)
+    runs = [model.detect(picture) for _ in range(TIMED_RUNS)]
+    return {
+        "preprocess": round(median(run.preprocess_ms for run in runs), 2),
+        "inference": round(median(run.inference_ms for run in runs), 2),
+        "postprocess": round(median(run.postprocess_ms for run in runs), 2),
+    }
+
+
+def _report_made(bundle: Bundle, *, as_json: bool) -> None:
+    """Print what was written where."""
+    if as_json:
+        _print_json(_summary(bundle))
+        return
+    said = bundle.manifest
+    click.echo(f"{said.name} {said.version} ({said.head.kind}, {len(said.labels)} labels)")
+    click.echo(f"{bundle.digest}\n{bundle.path}")
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    """Print a table for people."""
+    table = Table(show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    size, head, labels = facts["preprocess"], facts["head"], facts["labels"]
+    more = f" … {len(labels)} in all" if len(labels) > 12 else ""
+    table.add_row("model", f"{facts['name']} {facts['version']}")
+    table.add_row("digest", facts["digest"])
+    table.add_row("licence", facts["card"]["license"] or "not stated")
+    table.add_row("source", facts["card"]["source"])
+    table.add_row("labels", ", ".join(labels[:12]) + more)
+    table.add_row("threshold", str(facts["threshold"]))
+    table.add_row(
+        "input",
+        f"{size['size'][0]}×{size['size'][1]} {size['color']} {size['layout']}, "
+        f"{size['resize']}, {size['dtype']}",
+    )
+    for name, (dtype, shape) in facts["outputs"].items():
+        table.add_row("output", f"{name} {dtype} {shape}")
+    table.add_row(
+        "head", f"{head['kind']}, {head['classes']} classes, activation {head['activation']}"
+    )
+    operations = ", ".join(f"{n}× {op}" for op, n in facts["onnx"]["operations"].items())
+    table.add_row("network", f"{operations} (opset {facts['onnx']['opsets'].get('ai.onnx')})")
+    table.add_row("backend", facts["backend"])
+    result = facts["golden"]
+    verdict = f"{result['frames']} frame(s), off by at most {result['worst']:.2%} of the span"
+    table.add_row("golden", verdict if result["ok"] else "FAILED: " + "; ".join(result["failures"]))
+    for step, value in facts.get("time_ms", {}).items():
+        table.add_row(step, f"{value} ms (median of {TIMED_RUNS})")
+    Console().print(table)
+
+
+def _print_json(value: Any) -> None:
+    """Print one JSON document."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
