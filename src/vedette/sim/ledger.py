@@ -109,29 +109,27 @@ def check_spool(spool_db: Path) -> list[Difference]:
 def check_evidence(folder: Path) -> list[Difference]:
     """Return what is wrong with the evidence packages: each is whole, or is not there at all.
 
-    A package is a record (`*.json`, an `EvidenceRecord`) with the clip it names by hash beside it.
+    Read without the product's own code: `<day>/<id>/{evidence.json, clip.mp4}`, where the record in
+    the JSON names the clip's hash and size. What lies under a dot is being written or deleted.
     """
     found: list[Difference] = []
-    clips: set[Path] = set()
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted(folder.glob("[!.]*/*")):
         try:
-            record = msgspec.json.decode(path.read_bytes(), type=EvidenceRecord)
-        except msgspec.DecodeError as error:
+            record = msgspec.json.decode((path / "evidence.json").read_bytes(), type=_Facts).record
+            clip = (path / "clip.mp4").read_bytes()
+        except (OSError, msgspec.DecodeError) as error:
             found.append(Difference("evidence", f"{path.name}: {error}"))
             continue
-        if record.status != "complete":
-            continue
-        beside = [p for p in path.parent.glob("*.mp4") if p.stem in {path.stem, "clip"}]
-        if not beside:
-            found.append(Difference("evidence", f"{record.evidence}: the clip is not there"))
-            continue
-        clips.add(beside[0])
-        data = beside[0].read_bytes()
-        if hashlib.sha256(data).hexdigest() != record.sha256 or len(data) != record.bytes:
-            found.append(Difference("evidence", f"{record.evidence}: not the clip of its record"))
-    strays = sorted(set(folder.rglob("*.mp4")) - clips)
-    found += [Difference("evidence", f"{one.name}: a clip without a record") for one in strays]
+        if record.evidence != path.name:
+            text = f"{path.name}: holds the record of {record.evidence}"
+            found.append(Difference("evidence", text))
+        if hashlib.sha256(clip).hexdigest() != record.sha256 or len(clip) != record.bytes:
+            found.append(Difference("evidence", f"{path.name}: not the clip of its record"))
     return found
+
+
+class _Facts(msgspec.Struct):
+    record: EvidenceRecord
 
 
 @contextmanager

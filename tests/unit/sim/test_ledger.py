@@ -95,7 +95,7 @@ def test_a_file_that_is_no_database_is_a_difference(tmp_path: Path) -> None:
         ledger.attach(garbage)
 
 
-def _package(folder: Path, name: str, data: bytes) -> EvidenceRecord:
+def _package(folder: Path, name: str, data: bytes) -> Path:
     record = EvidenceRecord(
         evidence=name,
         event="ev",
@@ -104,30 +104,33 @@ def _package(folder: Path, name: str, data: bytes) -> EvidenceRecord:
         sha256=hashlib.sha256(data).hexdigest(),
         bytes=len(data),
     )
-    folder.mkdir(exist_ok=True)
-    (folder / f"{name}.json").write_bytes(msgspec.json.encode(record))
-    (folder / f"{name}.mp4").write_bytes(data)
-    return record
+    path = folder / "2026-03-02" / name
+    path.mkdir(parents=True)
+    (path / "evidence.json").write_bytes(msgspec.json.encode({"record": record}))
+    (path / "clip.mp4").write_bytes(data)
+    return path
 
 
 def test_whole_packages_pass(tmp_path: Path) -> None:
-    """Record and clip agree by hash and length; no folder at all is fine too."""
+    """Record and clip agree by hash and length; what is being written does not count yet."""
     _package(tmp_path / "evidence", "e1", b"film")
+    (tmp_path / "evidence" / ".partial" / "e2").mkdir(parents=True)
     assert ledger.check_evidence(tmp_path / "evidence") == []
     assert ledger.check_evidence(tmp_path / "nothing") == []
 
 
-@pytest.mark.parametrize("damage", ["short clip", "no clip", "no record", "torn record"])
+@pytest.mark.parametrize("damage", ["short clip", "no clip", "no record", "torn record", "moved"])
 def test_each_way_to_tear_a_package_is_found(tmp_path: Path, damage: str) -> None:
     """A package is whole or absent."""
-    folder = tmp_path / "evidence"
-    _package(folder, "e1", b"film")
+    path = _package(tmp_path, "e1", b"film")
     if damage == "short clip":
-        (folder / "e1.mp4").write_bytes(b"fil")
+        (path / "clip.mp4").write_bytes(b"fil")
     elif damage == "no clip":
-        (folder / "e1.mp4").unlink()
+        (path / "clip.mp4").unlink()
     elif damage == "no record":
-        (folder / "e1.json").unlink()
+        (path / "evidence.json").unlink()
+    elif damage == "moved":
+        path.rename(path.with_name("e9"))
     else:
-        (folder / "e1.json").write_bytes(b'{"evidence": "e1", "ev')
-    assert ledger.check_evidence(folder)
+        (path / "evidence.json").write_bytes(b'{"record": {"evidence": "e1", "ev')
+    assert len(ledger.check_evidence(tmp_path)) == 1
