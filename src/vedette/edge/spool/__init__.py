@@ -1,0 +1,15 @@
+"""The spool: the device's durable, ordered queue and the hand-over between its two processes.
+
+    entry     one message on its way in (pure)
+    store     what one transaction does: admit, evict, settle, pick
+    file      the SQLite file: locks between processes, checks, replacement
+    salvage   what can be read of a broken file
+    spool     `Spool`: what the pipeline and the agent hold
+
+The rule: nothing that was committed leaves without central's acknowledgement or a tombstone.
+"""
+
+from vedette.edge.spool.entry import ClockNote
+from vedette.edge.spool.spool import Kept, Spool, SpoolStatus
+
+__all__ = ["ClockNote", "Kept", "Spool", "SpoolStatus"]

@@ -1,0 +1,351 @@
+"""The spool's file: opened, locked between processes, checked, and replaced when it is broken.
+
+Two processes use one file. Each transaction holds a shared `flock`; whoever finds the file broken
+takes it exclusively, sets the file aside and puts a new one in place, and the others notice by its
+inode before their next transaction. What can still be read is carried over under the epoch it had.
+
+The rule: a sequence number is never given twice. The epoch is kept a second time beside the
+spool's folder, so that a lost or wiped folder still leads to a new epoch.
+
+    spool.db               the messages
+    spool.new.db           a replacement that is being prepared
+    spool.corrupt-<n>.db   broken ones, set aside (the newest three)
+    lock                   flock only
+    ../spool.epoch         the highest epoch ever used, synced
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from vedette.edge.spool import salvage, store
+from vedette.edge.spool.store import Now
+from vedette.errors import SpoolCorrupt, SpoolError, SpoolUnwritable
+from vedette.trust.keys import write_private
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+VERSION: Final = 1
+BUSY_S: Final = 30.0
+KEEP_CORRUPT: Final = 3
+_CORRUPT: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_SHORT_READ: Final = sqlite3.SQLITE_IOERR_SHORT_READ
+
+
+class _EpochNote(msgspec.Struct, frozen=True):
+    epoch: int
+    since_ms: int
+
+
+class SpoolFile:
+    """One process's hold on the file. Thread: any; one transaction at a time."""
+
+    def __init__(self, folder: Path, now: Callable[[], Now]) -> None:
+        """Open the file; make or replace it where it is missing or broken.
+
+        Raises:
+            SpoolUnwritable: The folder or disk refuses.
+        """
+        self._folder: Final = folder
+        self._now: Final = now
+        self._mutex: Final = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+        self._inode = -1
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock: Final = os.open(
+                folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+        except OSError as error:
+            raise _unwritable(error) from error
+        with self._flock(fcntl.LOCK_EX):
+            self._open()
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._folder / "spool.db"
+
+    @property
+    def _epoch_path(self) -> Path:
+        return self._folder.with_name(f"{self._folder.name}.epoch")
+
+    def transaction(self, work: Callable[[sqlite3.Connection], T], *, write: bool = True) -> T:
+        """Return what `work` returns, committed; where it or the disk fails nothing has changed.
+
+        A broken file is replaced on the way, once, and the work done on the new one.
+
+        Raises:
+            SpoolUnwritable: Disk full, read-only, or still broken.
+        """
+        try:
+            return self._attempt(work, write=write)
+        except SpoolCorrupt as error:
+            self._replace(str(error))
+        try:
+            return self._attempt(work, write=write)
+        except SpoolCorrupt as error:
+            raise SpoolUnwritable(
+                f"the spool broke again at once: {error}",
+                operator_hint="the disk is failing; replace it",
+            ) from error
+
+    def version(self) -> int:
+        """Return a number that changes when another process committed something."""
+        with self._mutex:
+            try:
+                return self._connection().execute("PRAGMA data_version").fetchone()[0]
+            except sqlite3.Error:
+                return -1  # the next transaction finds out why
+
+    def note_epoch(self) -> None:
+        """Have the current epoch on disk beside the spool's folder."""
+        with self._flock(fcntl.LOCK_EX), self._mutex:
+            self._write_epoch_note(self._connection())
+
+    def close(self) -> None:
+        """Let go of the file; what was committed stays."""
+        with self._mutex:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+                os.close(self._lock)
+
+    # ------------------------------------------------------------------------------ internals
+
+    def _attempt(self, work: Callable[[sqlite3.Connection], T], *, write: bool) -> T:
+        with self._mutex:
+            if self._inode != _inode(self.path):
+                with self._flock(fcntl.LOCK_EX):
+                    self._open()
+            with self._flock(fcntl.LOCK_SH), _translated():
+                if self._inode != _inode(self.path):
+                    raise SpoolCorrupt("the file was replaced")
+                db = self._connection()
+                db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                try:
+                    result = work(db)
+                    db.execute("COMMIT")
+                except BaseException:
+                    with contextlib.suppress(sqlite3.Error):
+                        db.execute("ROLLBACK")
+                    raise
+                return result
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise SpoolUnwritable("the spool is closed")
+        return self._db
+
+    @contextlib.contextmanager
+    def _flock(self, kind: int) -> Iterator[None]:
+        fcntl.flock(self._lock, kind)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _replace(self, reason: str) -> None:
+        """Replace the file unless another process did already."""
+        with self._mutex, self._flock(fcntl.LOCK_EX):
+            if self._inode == _inode(self.path):
+                self._disconnect()
+                with _translated():
+                    self._renew(reason)
+            self._open()
+
+    def _open(self) -> None:
+        """Connect to a good file, whatever was there before. Under the exclusive lock."""
+        self._disconnect()
+        new = self._folder / "spool.new.db"
+        with _translated():
+            if not self.path.exists() and _is_complete(new):
+                new.replace(self.path)
+            if self.path.exists():
+                try:
+                    db = connect(self.path)
+                    _check(db)
+                except (SpoolCorrupt, sqlite3.DatabaseError) as error:
+                    if isinstance(error, sqlite3.DatabaseError) and not _is_corrupt(error):
+                        raise
+                    self._renew(str(error))
+                    db = connect(self.path)
+            else:
+                self._renew("")
+                db = connect(self.path)
+            note = self._read_epoch_note()
+            if note is not None and note.epoch > int(store.read_meta(db, "epoch")):
+                # An older copy of the file was put back: its numbers may have been used since.
+                db.execute("BEGIN IMMEDIATE")
+                store.write_meta(db, "epoch", str(note.epoch + 1))
+                db.execute("COMMIT")
+            self._write_epoch_note(db)
+        self._db = db
+        self._inode = _inode(self.path)
+
+    def _renew(self, reason: str) -> None:
+        """Put a new file in place, with what can be read of the old one and what was lost stated.
+
+        The new file is whole before the old one is moved, so a crash in between loses nothing.
+        """
+        now = self._now()
+        new = self._folder / "spool.new.db"
+        _remove(new)
+        rescued = salvage.read(self.path) if self.path.exists() else salvage.Rescued()
+        note = self._read_epoch_note()
+        last = max(note.epoch if note else 0, rescued.epoch)
+        db = connect(new, journal="DELETE")
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            for statement in _schema():
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {VERSION}")
+            store.write_meta(db, "epoch", str(last + 1))
+            store.write_meta(db, "since_ms", str(now.wall_ms))
+            if last:
+                salvage.restore(db, rescued, last, note.since_ms if note else 0, now)
+            db.execute("COMMIT")
+        finally:
+            db.close()
+        if self.path.exists():
+            self._set_aside()
+        new.replace(self.path)
+        if last:
+            log.error(
+                "spool replaced",
+                extra={
+                    "event": "spool.replaced",
+                    "reason": reason or "the file was gone",
+                    "epoch": last + 1,
+                    "rescued": len(rescued.messages),
+                },
+            )
+
+    def _set_aside(self) -> None:
+        numbers = sorted(
+            int(p.stem.rpartition("-")[2]) for p in self._folder.glob("spool.corrupt-*.db")
+        )
+        for number in numbers[: -(KEEP_CORRUPT - 1)]:
+            _remove(self._folder / f"spool.corrupt-{number}.db")
+        aside = self._folder / f"spool.corrupt-{numbers[-1] + 1 if numbers else 1}.db"
+        for tail in ("-wal", "-shm", ""):
+            source = self.path.with_name(self.path.name + tail)
+            if source.exists():
+                source.replace(aside.with_name(aside.name + tail))
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+    def _read_epoch_note(self) -> _EpochNote | None:
+        try:
+            return msgspec.json.decode(self._epoch_path.read_bytes(), type=_EpochNote)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def _write_epoch_note(self, db: sqlite3.Connection) -> None:
+        epoch = int(store.read_meta(db, "epoch"))
+        note = self._read_epoch_note()
+        if note is None or note.epoch < epoch:
+            fresh = _EpochNote(epoch, int(store.read_meta(db, "since_ms", "0")))
+            try:
+                write_private(self._epoch_path, msgspec.json.encode(fresh))
+            except OSError as error:
+                raise _unwritable(error) from error
+
+
+def connect(path: Path, *, journal: str = "WAL") -> sqlite3.Connection:
+    """Return a connection that syncs every commit and never begins a transaction by itself."""
+    db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    db.execute(f"PRAGMA journal_mode = {journal}")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA cell_size_check = ON")
+    return db
+
+
+def _check(db: sqlite3.Connection) -> None:
+    """Raise `SpoolCorrupt` where the file is damaged or not a spool."""
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise SpoolCorrupt(f"the spool is damaged: {verdict}")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise SpoolError(
+            f"the spool has format {version}; this program knows {VERSION}",
+            operator_hint="start the newer version again; it wrote this spool",
+        )
+    if version != VERSION or not store.read_meta(db, "epoch").isdigit():
+        raise SpoolCorrupt("the file is not a spool")
+
+
+def _schema() -> list[str]:
+    text = resources.files("vedette.edge.spool").joinpath("schema.sql").read_text(encoding="utf-8")
+    statements: list[str] = []
+    pending = ""
+    for line in text.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending)
+            pending = ""
+    return statements
+
+
+def _is_complete(path: Path) -> bool:
+    """True where `path` is a replacement that was committed before its maker died."""
+    if not path.exists():
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            _check(db)
+    except (SpoolCorrupt, sqlite3.Error):
+        return False
+    return True
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return -1
+
+
+def _remove(path: Path) -> None:
+    for tail in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + tail).unlink(missing_ok=True)
+
+
+def _is_corrupt(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in _CORRUPT or code == _SHORT_READ
+
+
+def _unwritable(error: Exception) -> SpoolUnwritable:
+    return SpoolUnwritable(
+        f"the spool cannot be written: {error}",
+        operator_hint="free disk space, or make the state folder writable for this user",
+    )
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the database's and the disk's errors into ours."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if _is_corrupt(error):
+            raise SpoolCorrupt(f"the spool is damaged: {error}") from error
+        raise _unwritable(error) from error
+    except OSError as error:
+        raise _unwritable(error) from error

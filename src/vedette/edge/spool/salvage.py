@@ -1,0 +1,143 @@
+"""What can still be read of a broken spool, and an honest statement about the rest.
+
+Messages are carried over under the epoch and number they had, each only where its checksum holds,
+so central sees them exactly once whichever of them it has already. Numbers that were given, not
+acknowledged and not rescued are stated lost by a tombstone; where even the numbers cannot be read,
+the tombstone has no ranges and stands for all of that epoch and lane that never came.
+"""
+
+import contextlib
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from vedette.edge.spool import store
+from vedette.edge.spool.store import MAX_GAP_MS, Now
+from vedette.wire.messages import Tombstone
+from vedette.wire.streams import STREAMS, Lane
+
+REASON: Final = "corrupt"
+MAX_UNSETTLED: Final = 5_000_000
+"""More unsettled numbers than any quota holds are not believed, but said to be unknown."""
+
+_SCHEMAS: Final = {row.schema for row in STREAMS}
+_COLUMNS: Final = (
+    "id, epoch, lane, seq, schema, priority, boot_id, t_wall_ms, t_mono_ms, clock_state,"
+    " camera, start_ms, end_ms, bytes, crc, body"
+)
+
+
+@dataclass(slots=True)
+class Rescued:
+    """What was read.
+
+    Attributes:
+        messages: Whole rows by (epoch, lane, seq), in the order of their commit.
+        lanes: Rows of the `lane` table; empty where that is not readable.
+        covered: Rows of the `covered` table.
+        meta: Of the `meta` table.
+    """
+
+    messages: dict[tuple[int, str, int], tuple[Any, ...]] = field(default_factory=dict)
+    lanes: list[tuple[int, str, int, int]] = field(default_factory=list)
+    covered: list[tuple[str, int, int]] = field(default_factory=list)
+    meta: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch seen anywhere; 0 where none."""
+        stated = self.meta.get("epoch", "0")
+        seen = [key[0] for key in self.messages] + [lane[0] for lane in self.lanes]
+        return max([int(stated) if stated.isdigit() else 0, *seen])
+
+
+def read(path: Path) -> Rescued:
+    """Return whatever can be read; a file that is no database at all gives nothing."""
+    rescued = Rescued()
+    try:
+        db = sqlite3.connect(path, isolation_level=None)
+    except sqlite3.Error:
+        return rescued
+    with contextlib.closing(db):
+        db.text_factory = lambda data: data.decode("utf-8", "replace")
+        for direction in ("ASC", "DESC"):
+            for row in _rows(db, f"SELECT {_COLUMNS} FROM message ORDER BY id {direction}"):
+                if _is_whole(row):
+                    rescued.messages[row[1], row[2], row[3]] = row
+        rescued.lanes = [
+            row
+            for row in _rows(db, "SELECT epoch, lane, next_seq, acked_through FROM lane")
+            if row[1] in set(Lane) and isinstance(row[2], int) and isinstance(row[3], int)
+        ]
+        rescued.covered = [
+            row
+            for row in _rows(db, "SELECT camera, until_ms, untrusted FROM covered")
+            if isinstance(row[0], str) and isinstance(row[1], int)
+        ]
+        rescued.meta = {str(k): str(v) for k, v in _rows(db, "SELECT key, value FROM meta")}
+    rescued.messages = dict(sorted(rescued.messages.items(), key=lambda item: item[1][0]))
+    return rescued
+
+
+def restore(
+    db: sqlite3.Connection, rescued: Rescued, last_epoch: int, since_ms: int, now: Now
+) -> None:
+    """Write what was rescued into the new file, whose epoch is set, and state what was not."""
+    marks = ", ".join("?" * 15)
+    db.executemany(
+        f"INSERT INTO message ({_COLUMNS.removeprefix('id, ')}) VALUES ({marks})",
+        [row[1:] for row in rescued.messages.values()],
+    )
+    db.executemany("INSERT OR IGNORE INTO lane VALUES (?, ?, ?, ?)", rescued.lanes)
+    db.executemany("INSERT OR IGNORE INTO covered VALUES (?, ?, ?)", rescued.covered)
+    for key in ("evicted", "clock"):
+        if key in rescued.meta:
+            store.write_meta(db, key, rescued.meta[key])
+    epoch = int(store.read_meta(db, "epoch"))
+    store.bury(db, epoch, now, _lost(rescued, last_epoch, since_ms, now))
+
+
+def _lost(rescued: Rescued, last_epoch: int, since_ms: int, now: Now) -> Iterator[Tombstone]:
+    known = {(epoch, lane): (given, acked) for epoch, lane, given, acked in rescued.lanes}
+    for lane in Lane:
+        known.setdefault((last_epoch, lane), (0, 0))
+    for (epoch, lane), (next_seq, acked) in known.items():
+        ranges: list[tuple[int, int]] = []
+        if next_seq and next_seq - acked <= MAX_UNSETTLED:
+            here = {seq for e, name, seq in rescued.messages if (e, name) == (epoch, lane)}
+            ranges = store.to_ranges(set(range(acked + 1, next_seq)) - here)
+            if not ranges:
+                continue
+        elif rescued.lanes and not next_seq:
+            continue  # the table was read, and this lane was never used
+        # Only telemetry carries coverage; its cameras are not known any more: so all of them.
+        start_ms = max(since_ms, now.wall_ms - MAX_GAP_MS) if lane == Lane.LIVE else now.wall_ms
+        for i in range(0, max(len(ranges), 1), store.RANGES_PER_TOMBSTONE):
+            yield Tombstone(
+                lane=lane,
+                epoch=epoch,
+                ranges=ranges[i : i + store.RANGES_PER_TOMBSTONE],
+                start_ms=min(start_ms, now.wall_ms),
+                end_ms=now.wall_ms,
+                reason=REASON,
+            )
+
+
+def _rows(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
+    """Yield rows until the first page that cannot be read."""
+    with contextlib.suppress(sqlite3.Error):
+        yield from db.execute(query)
+
+
+def _is_whole(row: tuple[Any, ...]) -> bool:
+    body = row[15]
+    return (
+        isinstance(body, bytes)
+        and row[14] == zlib.crc32(body)
+        and row[2] in set(Lane)
+        and row[4] in _SCHEMAS
+        and all(isinstance(row[i], int) for i in (1, 3, 5, 7, 8, 11, 12, 13))
+    )

@@ -1,0 +1,377 @@
+"""`Spool`: put messages in, send batches, settle answers.
+
+Normal messages wait in memory for the group commit of each second; what the stream table marks
+commits at once, together with all that waits. While the disk refuses, messages wait in memory up
+to a bound; beyond it the least important is dropped, counted, and stated in a tombstone as soon as
+the disk takes one.
+"""
+
+import enum
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from vedette.clock import NS_PER_MS, Clock, wall_ms
+from vedette.edge.spool import entry as entries
+from vedette.edge.spool import store
+from vedette.edge.spool.entry import ClockNote, Entry
+from vedette.edge.spool.file import SpoolFile
+from vedette.edge.spool.store import Now
+from vedette.errors import SpoolUnwritable
+from vedette.wire.envelope import Envelope, UpAnswer
+from vedette.wire.messages import Cause, SpoolHealth, Tombstone
+from vedette.wire.streams import Lane
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+GROUP_COMMIT_S: Final = 1.0
+GROUP_BYTES: Final = 1024 * 1024
+"""More than this is committed without waiting for the second to end."""
+
+HELD_BYTES: Final = 8 * 1024 * 1024
+"""What may wait in memory while the disk refuses."""
+
+ROOM_BYTES: Final = 1024 * 1024
+"""What is evicted to make room when the disk is full before the quota is."""
+
+
+class Kept(enum.Enum):
+    """Where a message is after `put`."""
+
+    DURABLE = "durable"  # committed and synced
+    WAITING = "waiting"  # in memory until the group commit
+    HELD = "held"  # in memory because the disk refuses
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStatus:
+    """How this process's side of the spool is doing.
+
+    Attributes:
+        problem: Why nothing can be written, in words; empty where it can.
+        held: Messages in memory.
+        dropped: Messages lost in memory since the start because the disk refused for too long.
+    """
+
+    problem: str
+    held: int
+    dropped: int
+
+
+@dataclass(slots=True)
+class _Dropped:
+    """What memory had to drop since the last tombstone said so: bounded, whatever is dropped."""
+
+    messages: int = 0
+    lane: Lane = Lane.LIVE
+    cameras: set[str] = field(default_factory=set)
+    start_ms: int = 0
+    end_ms: int = 0
+
+    def add(self, item: Entry) -> None:
+        """Count one message, and the time that is lost with it where it carried coverage."""
+        if item.camera:
+            first = not self.cameras
+            self.start_ms = item.start_ms if first else min(self.start_ms, item.start_ms)
+            self.end_ms = item.end_ms if first else max(self.end_ms, item.end_ms)
+            self.cameras.add(item.camera)
+        elif not self.messages:
+            self.start_ms = self.end_ms = item.start_ms
+        self.lane = item.row.lane
+        self.messages += 1
+
+
+class Spool:
+    """The queue, as one process holds it. Thread: any."""
+
+    def __init__(self, file: SpoolFile, quota_bytes: int, now: Callable[[], Now]) -> None:
+        self._file: Final = file
+        self._quota_bytes: Final = quota_bytes
+        self._now: Final = now
+        self._waiting: deque[Entry] = deque()
+        self._waiting_bytes = 0
+        self._dropped = _Dropped()
+        self._dropped_n = 0
+        self._problem = ""
+        self._commits = 0
+        self._pending_lock: Final = threading.Condition()
+        self._commit_lock: Final = threading.Lock()
+        self._stop: Final = threading.Event()
+        self._writer: threading.Thread | None = None
+
+    @classmethod
+    def open(
+        cls, folder: Path, quota_bytes: int, clock: Clock, boot_id: str, *, writer: bool = True
+    ) -> "Spool":
+        """Return the spool in `folder`, made or repaired where needed.
+
+        Args:
+            folder: Usually `state_dir / "spool"`; the epoch is noted beside it.
+            quota_bytes: Bodies and rows together; beyond it the least important is evicted.
+            clock: Dates the messages.
+            boot_id: Of the machine: monotonic times compare only within one.
+            writer: False where the caller calls `flush` itself (tests, one-shot commands).
+
+        Raises:
+            SpoolUnwritable: The folder or disk refuses.
+            SpoolError: A newer version of Vedette wrote this spool.
+        """
+
+        def now() -> Now:
+            return Now(boot_id, wall_ms(clock.now_at()), clock.mono_ns() // NS_PER_MS)
+
+        spool = cls(SpoolFile(folder, now), quota_bytes, now)
+        if writer:
+            spool._writer = threading.Thread(target=spool._write, name="spool", daemon=True)
+            spool._writer.start()
+        return spool
+
+    # ------------------------------------------------------------------------------------- in
+
+    def put(self, schema: str, body: msgspec.Struct, *, at_once: bool | None = None) -> Kept:
+        """Take a message; it is durable on return where the stream table says so or `at_once`.
+
+        An aggregate also moves its camera's watermark in the same commit; where it starts later
+        than that, the time between is stated as `PIPELINE_STOPPED`.
+
+        Raises:
+            UnknownSchema: Not in the stream table.
+            TooLarge: Over its limit there.
+        """
+        now = self._now()
+        item = entries.make(schema, body, now.wall_ms, now.mono_ms)
+        with self._pending_lock:
+            self._waiting.append(item)
+            self._waiting_bytes += item.size
+            full = self._waiting_bytes > GROUP_BYTES
+            self._pending_lock.notify()
+        wanted = item.row.commit_at_once if at_once is None else at_once
+        if not wanted and (self._problem or not full):
+            return Kept.HELD if self._problem else Kept.WAITING
+        try:
+            self.flush()
+        except SpoolUnwritable:
+            return Kept.HELD
+        return Kept.DURABLE
+
+    def flush(self) -> None:
+        """Have everything that waits committed and synced.
+
+        Raises:
+            SpoolUnwritable: The disk refuses; the messages stay in memory, within the bound.
+        """
+        with self._commit_lock:
+            with self._pending_lock:
+                batch = list(self._waiting)
+                self._waiting.clear()
+                self._waiting_bytes = 0
+            if not batch and not self._dropped.messages:
+                return
+            try:
+                self._commit(batch)
+            except SpoolUnwritable as error:
+                self._take_back(batch)
+                if not self._problem:
+                    log.warning(
+                        "spool unwritable: messages wait in memory",
+                        extra={"event": "spool.unwritable", "reason": str(error)},
+                    )
+                self._problem = str(error)
+                raise
+            if self._problem:
+                log.warning("spool writable again", extra={"event": "spool.writable"})
+            self._problem = ""
+            self._dropped = _Dropped()
+
+    def state_gap(self, cameras: Iterable[str], cause: Cause, detail: str = "") -> int:
+        """Account for each camera's time from its watermark until now; return how many gaps.
+
+        Must be called only while nothing else observes these cameras (the pipeline is not there).
+
+        Raises:
+            SpoolUnwritable: The disk refuses.
+        """
+        wanted = list(cameras)
+        now = self._now()
+        return self._transaction(
+            lambda db: store.state_gap(
+                db, wanted, now, cause=cause, detail=detail, quota_bytes=self._quota_bytes
+            )
+        )
+
+    def note_clock(self, note: ClockNote) -> None:
+        """Share how far the wall clock can be believed; every process labels messages by it.
+
+        Raises:
+            SpoolUnwritable: The disk refuses.
+        """
+        self._transaction(lambda db: store.note_clock(db, note))
+
+    # ------------------------------------------------------------------------------------ out
+
+    def next_batch(
+        self, *, max_bytes: int = 512 * 1024, max_n: int = 1_000, backfill: bool = True
+    ) -> list[Envelope]:
+        """Return what to send next: fresh alerts, fresh telemetry, evidence, then backfill.
+
+        Nothing is reserved: what is not settled comes again.
+
+        Raises:
+            SpoolUnwritable: The disk refuses.
+        """
+        now = self._now()
+        return self._transaction(
+            lambda db: store.pick(db, now, max_bytes=max_bytes, max_n=max_n, backfill=backfill),
+            write=False,
+        )
+
+    def settle(self, answer: UpAnswer) -> int:
+        """Delete what central has committed or refused for ever; return how many messages.
+
+        Raises:
+            SpoolUnwritable: The disk refuses; it will be sent and settled again.
+        """
+
+        def work(db: sqlite3.Connection) -> tuple[int, bool]:
+            before = store.read_meta(db, "epoch")
+            gone = store.settle(db, answer)
+            return gone, store.read_meta(db, "epoch") != before
+
+        gone, renumbered = self._transaction(work)
+        if renumbered:
+            self._file.note_epoch()
+            log.error(
+                "central knows numbers that this spool never gave; a new epoch begins",
+                extra={"event": "spool.renumbered"},
+            )
+        return gone
+
+    def give_up(self, envelopes: Iterable[Envelope], reason: str) -> int:
+        """Delete messages that central refuses as a whole, with a tombstone; return how many.
+
+        Raises:
+            SpoolUnwritable: The disk refuses.
+        """
+        keys = [(e.epoch, e.lane.value, e.seq) for e in envelopes]
+        now = self._now()
+        return self._transaction(lambda db: store.give_up(db, keys, now, reason))
+
+    def newest_alert(self) -> int:
+        """Return a number that grows with every fresh alert; 0 where none waits."""
+        now = self._now()
+        return self._transaction(lambda db: store.newest_alert(db, now), write=False)
+
+    def has_backfill(self) -> bool:
+        """True where something waits that is no longer fresh."""
+        now = self._now()
+        return self._transaction(lambda db: store.has_backfill(db, now), write=False)
+
+    def version(self) -> tuple[int, int]:
+        """Return what changes whenever any process committed: cheap enough to ask often."""
+        return self._commits, self._file.version()
+
+    # ----------------------------------------------------------------------------------- state
+
+    def covered(self) -> dict[str, int]:
+        """Return, per camera, until when its time is accounted for in what was committed."""
+        return self._transaction(store.covered, write=False)
+
+    def health(self) -> SpoolHealth:
+        """Return depth, size and age of what is on disk."""
+        return self._transaction(lambda db: store.health(db, self._quota_bytes), write=False)
+
+    def status(self) -> SpoolStatus:
+        """Return how this process's side is doing; never touches the disk."""
+        with self._pending_lock:
+            return SpoolStatus(self._problem, len(self._waiting), self._dropped_n)
+
+    def close(self) -> None:
+        """Commit what waits where the disk lets us, stop the writer and let go of the file."""
+        self._stop.set()
+        with self._pending_lock:
+            self._pending_lock.notify_all()
+        if self._writer is not None:
+            self._writer.join()
+        try:
+            self.flush()
+        except SpoolUnwritable:
+            log.warning(
+                "messages in memory are lost",
+                extra={"event": "spool.lost_at_close", "messages": len(self._waiting)},
+            )
+        self._file.close()
+
+    # ------------------------------------------------------------------------------- internals
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T], *, write: bool = True) -> T:
+        result = self._file.transaction(work, write=write)
+        self._commits += write
+        return result
+
+    def _commit(self, batch: list[Entry]) -> None:
+        """Commit; where the disk is full, once more with the least important evicted for room."""
+        now = self._now()
+
+        def work(db: sqlite3.Connection) -> None:
+            self._state_drops(db, now)
+            store.admit(db, batch, now, self._quota_bytes)
+
+        def work_with_room(db: sqlite3.Connection) -> None:
+            epoch = int(store.read_meta(db, "epoch"))
+            store.evict(db, epoch, now, ROOM_BYTES, "disk_full")
+            work(db)
+
+        try:
+            self._transaction(work)
+        except SpoolUnwritable:
+            self._transaction(work_with_room)
+
+    def _state_drops(self, db: sqlite3.Connection, now: Now) -> None:
+        """State what memory had to drop: those messages never got a number."""
+        lost = self._dropped
+        if not lost.messages:
+            return
+        epoch = int(store.read_meta(db, "epoch"))
+        stone = Tombstone(
+            lane=lost.lane,
+            epoch=epoch,
+            ranges=[],
+            start_ms=lost.start_ms,
+            end_ms=lost.end_ms,
+            cameras=sorted(lost.cameras),
+            reason=f"disk_full: {lost.messages} messages never reached the disk",
+        )
+        store.bury(db, epoch, now, [stone])
+
+    def _take_back(self, batch: list[Entry]) -> None:
+        """Put a batch that was refused back before what came since; drop beyond the bound."""
+        with self._pending_lock:
+            self._waiting.extendleft(reversed(batch))
+            total = sum(item.size for item in self._waiting)
+            while total > HELD_BYTES:
+                worst = max(item.row.priority for item in self._waiting)
+                victim = next(item for item in self._waiting if item.row.priority == worst)
+                self._waiting.remove(victim)
+                total -= victim.size
+                self._dropped_n += 1
+                self._dropped.add(victim)
+            self._waiting_bytes = total
+
+    def _write(self) -> None:
+        """Commit each second while something waits. Thread: the writer."""
+        while not self._stop.is_set():
+            with self._pending_lock:
+                self._pending_lock.wait_for(lambda: self._waiting or self._stop.is_set())
+            self._stop.wait(GROUP_COMMIT_S)
+            try:
+                self.flush()
+            except SpoolUnwritable:
+                continue  # said once by `flush`; the next second tries again
