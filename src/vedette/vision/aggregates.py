@@ -1,7 +1,7 @@
-"""Counting one camera's minutes: the `wire.messages.Aggregate` and how aggregates add up.
+"""Counting one camera's minutes: the `wire.messages.Aggregate`.
 
-Here: the running counts between two cuts, the slicing of time at minutes' edges, and `merge`. Not
-here: what was observed (the spans come from the device's coverage ledger) and sending.
+Here: the running counts between two cuts and the slicing of time at minutes' edges. Not here: how
+aggregates add up (`summing`), what was observed (the device's coverage ledger) and sending.
 
 The rules:
 
@@ -13,8 +13,8 @@ The rules:
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,20 +22,21 @@ import numpy.typing as npt
 from vedette.stats.sketch import ExpHistogram, LinearBins
 from vedette.vision import geometry
 from vedette.vision.detections import Detections
+from vedette.vision.summing import add_frames, exact, merge, union
 from vedette.vision.tracking import Tracks
 from vedette.vision.zones import BACKWARD, FORWARD, LOST, Happening
 from vedette.wire.messages import (
     Aggregate,
     Bins,
-    Drop,
     EventKind,
     Frames,
     Heatmap,
-    Histogram,
     LineCounts,
     Span,
     ZoneCounts,
 )
+
+__all__ = ["Aggregator", "merge", "minute_slices"]
 
 MINUTE_MS: Final = 60_000
 HEATMAP_ROWS: Final = 18
@@ -45,11 +46,6 @@ ENTROPY_BINS: Final = 32
 QUALITY_BINS: Final = 20
 HOLD_S: Final = 15.0
 """Longest time that one look speaks for; the coverage ledger calls a longer silence a gap."""
-
-_TICKS_PER_S: Final = 1024
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 def minute_slices(start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
@@ -66,26 +62,16 @@ class Aggregator:
     Thread: one at a time; the caller holds a lock where several threads report to it.
     """
 
-    def __init__(
-        self,
-        camera: str,
-        labels: Sequence[str],
-        *,
-        picture_size: tuple[int, int] | None = None,
-        model: str = "",
-    ) -> None:
+    def __init__(self, camera: str, labels: Sequence[str]) -> None:
         """Begin with nothing.
 
         Args:
             camera: Its id.
             labels: Names by class id.
-            picture_size: Width and height in pixels, for the heatmap; None: no heatmap yet.
-            model: Name of the model that makes the detections.
         """
-        self.model = model
         self._camera = camera
         self._labels = tuple(labels)
-        self._picture_size = picture_size
+        self._mapped = False
         self._held: _Held | None = None
         self._heat_s = np.zeros((HEATMAP_ROWS, HEATMAP_COLUMNS))
         self._clear()
@@ -107,10 +93,6 @@ class Aggregator:
         self._quality: dict[str, LinearBins] = {}
         self._shed_s = 0.0
 
-    def set_picture(self, width: int, height: int) -> None:
-        """Say how large pictures are from now on; foot points fall into the same grid."""
-        self._picture_size = (width, height)
-
     def add_frame_accounting(self, frames: Frames) -> None:
         """Add what became of frames since the last call.
 
@@ -119,35 +101,36 @@ class Aggregator:
         """
         if frames.captured != frames.analysed + frames.gated + sum(frames.dropped.values()):
             raise ValueError(f"frames do not add up: {frames}")
-        self._frames = _add_frames(self._frames, frames)
+        self._frames = add_frames(self._frames, frames)
 
     def add_spans(self, spans: Iterable[Span]) -> None:
         """Add what was observed, or not, within the slice."""
         self._spans.extend(spans)
 
-    def add_tracks(
-        self,
-        tracks: Tracks,
-        t_s: float,
-        occupancy: Mapping[tuple[str, str], int] | None = None,
-    ) -> None:
+    def add_tracks(self, tracks: Tracks, t_s: float, picture_size: tuple[int, int]) -> None:
         """Count the time since the last look for what was there then, and hold what is there now.
 
         Args:
             tracks: As the tracker reports them; only confirmed ones count.
             t_s: The look's time, on the tracker's clock.
-            occupancy: `ZoneWatch.occupancy()` at this look.
+            picture_size: Width and height in pixels; pictures of any size fall into one grid.
         """
         self._elapse(t_s)
         sure = tracks.where(tracks.confirmed)
-        inside = dict(occupancy or {})
+        self._mapped = True
         self._held = _Held(
             t_s=t_s,
             labels=frozenset(self._label(int(k)) for k in np.unique(sure.class_id)),
-            cells=self._cells(sure),
-            occupancy=inside,
+            cells=_cells(sure, picture_size),
+            occupancy={},
         )
-        for key, count in inside.items():
+
+    def add_occupancy(self, occupancy: Mapping[tuple[str, str], int], t_s: float) -> None:
+        """Hold who is inside which zone, from `ZoneWatch.occupancy()`; after `add_tracks`."""
+        self._elapse(t_s)
+        if self._held is not None:
+            self._held.occupancy = dict(occupancy)
+        for key, count in occupancy.items():
             self._occupancy_max[key] = max(self._occupancy_max[key], count)
 
     def interrupt(self) -> None:
@@ -183,48 +166,65 @@ class Aggregator:
         """Count how long one stage took for one frame, in milliseconds."""
         self._stages.setdefault(stage, ExpHistogram()).add(ms)
 
-    def add_quality(self, scores: Mapping[str, float]) -> None:
-        """Count one picture's scores, each 0 to 1, by name."""
-        for name, score in scores.items():
-            self._quality.setdefault(name, LinearBins(QUALITY_BINS)).add(score)
+    def add_quality(self, name: str, bins: LinearBins) -> None:
+        """Add the distribution of one of the pictures' scores, in `QUALITY_BINS` bins.
+
+        Raises:
+            ValueError: Another number of bins than this name had before.
+        """
+        self._quality.setdefault(name, LinearBins(len(bins.counts))).merge(bins)
 
     def add_shed(self, seconds: float) -> None:
         """Add time in which the slow path was shed."""
         self._shed_s += seconds
 
-    def cut(self, start_ms: int, end_ms: int, *, t_s: float | None = None) -> Aggregate:
+    def cut(
+        self,
+        start_ms: int,
+        end_ms: int,
+        *,
+        spans: Iterable[Span] = (),
+        frames: Frames | None = None,
+        model: str = "",
+        t_s: float | None = None,
+    ) -> Aggregate:
         """Return what was counted since the last cut and begin anew.
 
         Args:
             start_ms: Wall time at which this slice begins.
             end_ms: Wall time at which it ends, exclusive.
+            spans: What was observed of it, besides what `add_spans` said.
+            frames: What became of its frames, besides what `add_frame_accounting` said.
+            model: Name of the model that made the detections.
             t_s: `end_ms` on the tracker's clock, so that what is held counts up to there. Without
                 it that bit of time counts in the next slice.
 
         Raises:
-            ValueError: The slice is empty or crosses a minute's edge.
+            ValueError: The slice is empty or crosses a minute's edge; or frames do not add up.
         """
         if end_ms <= start_ms or (end_ms - 1) // MINUTE_MS != start_ms // MINUTE_MS:
             raise ValueError(f"{start_ms} to {end_ms} ms is not within one minute")
+        if frames is not None:
+            self.add_frame_accounting(frames)
         if t_s is not None:
             self._elapse(t_s)
         aggregate = Aggregate(
             camera=self._camera,
             start_ms=start_ms,
             end_ms=end_ms,
-            spans=_union(self._spans),
+            spans=union([*self._spans, *spans]),
             frames=self._frames,
-            model=self.model,
+            model=model,
             zones=self._zone_counts(),
             lines=self._line_counts(),
-            presence_s={label: _exact(s) for label, s in sorted(self._presence_s.items())},
+            presence_s={label: exact(s) for label, s in sorted(self._presence_s.items())},
             heatmap=self._cut_heatmap(),
             stage_ms={stage: sketch.to_wire() for stage, sketch in sorted(self._stages.items())},
             confidence=_bins(self._confidence),
             entropy=_bins(self._entropy),
             detections=dict(sorted(self._detections.items())),
             quality=_bins(self._quality),
-            slow_path_shed_s=_exact(self._shed_s),
+            slow_path_shed_s=exact(self._shed_s),
         )
         self._clear()
         for key, count in self._held.occupancy.items() if self._held else ():
@@ -245,19 +245,9 @@ class Aggregator:
             self._occupancy_s[key] += dt_s * count
         np.add.at(self._heat_s, (held.cells[:, 0], held.cells[:, 1]), dt_s)
 
-    def _cells(self, tracks: Tracks) -> npt.NDArray[np.intp]:
-        """Return row and column of each foot point, (n, 2); outside the picture: the nearest."""
-        if self._picture_size is None:
-            return np.zeros((0, 2), np.intp)
-        width, height = self._picture_size
-        feet = geometry.foot_points(tracks.boxes_xyxy)
-        grid = np.array([HEATMAP_ROWS, HEATMAP_COLUMNS])
-        shares = np.stack((feet[:, 1] / height, feet[:, 0] / width), axis=1)
-        return np.clip(np.floor(shares * grid), 0, grid - 1).astype(np.intp)
-
     def _cut_heatmap(self) -> Heatmap | None:
         """Return whole deciseconds; what is left over counts in the next slice."""
-        if self._picture_size is None:
+        if not self._mapped:
             return None
         whole = np.floor(self._heat_s * 10.0 + 1e-6)
         self._heat_s = np.maximum(self._heat_s - whole / 10.0, 0.0)
@@ -275,7 +265,7 @@ class Aggregator:
             zones.setdefault(key[0], {})[key[1]] = ZoneCounts(
                 entered=self._entered[key],
                 left=self._left[key],
-                occupancy_s=_exact(self._occupancy_s[key]),
+                occupancy_s=exact(self._occupancy_s[key]),
                 occupancy_max=self._occupancy_max[key],
                 dwell_s=dwell.to_wire() if dwell else None,
             )
@@ -313,124 +303,13 @@ class _Held:
         self.occupancy = occupancy
 
 
-def merge(a: Aggregate, b: Aggregate) -> Aggregate:
-    """Return the aggregate of both times of one camera; in any order and grouping the same.
-
-    Counts, sums and sketches add, maxima take the larger, spans are united. Where models differ,
-    both are named, separated by commas.
-
-    Raises:
-        ValueError: Different cameras or heatmap grids, or bins of different sizes.
-        MalformedReport: A sketch in one of them is not one.
-    """
-    if a.camera != b.camera:
-        raise ValueError(f"cameras {a.camera!r} and {b.camera!r} do not merge")
-    models = {name for side in (a, b) for name in side.model.split(",") if name}
-    return Aggregate(
-        camera=a.camera,
-        start_ms=min(a.start_ms, b.start_ms),
-        end_ms=max(a.end_ms, b.end_ms),
-        spans=_union([*a.spans, *b.spans]),
-        frames=_add_frames(a.frames, b.frames),
-        model=",".join(sorted(models)),
-        zones=_join(a.zones, b.zones, lambda x, y: _join(x, y, _add_zones)),
-        lines=_join(a.lines, b.lines, lambda x, y: _join(x, y, _add_lines)),
-        presence_s=_join(a.presence_s, b.presence_s, _add_seconds),
-        heatmap=_add_heatmaps(a.heatmap, b.heatmap),
-        stage_ms=_join(a.stage_ms, b.stage_ms, _add_histograms),
-        confidence=_join(a.confidence, b.confidence, _add_bins),
-        entropy=_join(a.entropy, b.entropy, _add_bins),
-        detections=_join(a.detections, b.detections, lambda x, y: x + y),
-        quality=_join(a.quality, b.quality, _add_bins),
-        slow_path_shed_s=_add_seconds(a.slow_path_shed_s, b.slow_path_shed_s),
-    )
-
-
-def _exact(seconds: float) -> float:
-    """Return seconds in whole 1/1024: sums of such numbers are exact up to a million years."""
-    return round(seconds * _TICKS_PER_S) / _TICKS_PER_S
-
-
-def _add_seconds(a: float, b: float) -> float:
-    return _exact(a) + _exact(b)
-
-
-def _join(a: Mapping[K, V], b: Mapping[K, V], add: Callable[[V, V], V]) -> dict[K, V]:
-    """Return both maps in one, adding where both have a key."""
-    joined = dict(a)
-    for key, value in b.items():
-        joined[key] = add(joined[key], value) if key in joined else value
-    return joined
-
-
-def _add_frames(a: Frames, b: Frames) -> Frames:
-    dropped: dict[Drop, int] = _join(a.dropped, b.dropped, lambda x, y: x + y)
-    return Frames(
-        captured=a.captured + b.captured,
-        analysed=a.analysed + b.analysed,
-        gated=a.gated + b.gated,
-        dropped=dropped,
-    )
-
-
-def _add_histograms(a: Histogram, b: Histogram) -> Histogram:
-    sketch = ExpHistogram.from_wire(a)
-    sketch.merge(ExpHistogram.from_wire(b))
-    return sketch.to_wire()
-
-
-def _add_bins(a: Bins, b: Bins) -> Bins:
-    bins = LinearBins.from_wire(a)
-    bins.merge(LinearBins.from_wire(b))
-    return bins.to_wire()
-
-
-def _add_zones(a: ZoneCounts, b: ZoneCounts) -> ZoneCounts:
-    both = [side.dwell_s for side in (a, b) if side.dwell_s is not None]
-    return ZoneCounts(
-        entered=a.entered + b.entered,
-        left=a.left + b.left,
-        occupancy_s=_add_seconds(a.occupancy_s, b.occupancy_s),
-        occupancy_max=max(a.occupancy_max, b.occupancy_max),
-        dwell_s=_add_histograms(both[0], both[1]) if len(both) == 2 else next(iter(both), None),
-    )
-
-
-def _add_lines(a: LineCounts, b: LineCounts) -> LineCounts:
-    return LineCounts(forward=a.forward + b.forward, backward=a.backward + b.backward)
-
-
-def _add_heatmaps(a: Heatmap | None, b: Heatmap | None) -> Heatmap | None:
-    if a is None or b is None:
-        return a or b
-    shape = (a.rows, a.columns)
-    if shape != (b.rows, b.columns) or len(a.deciseconds) != len(b.deciseconds):
-        raise ValueError(f"heatmaps of {shape} and {(b.rows, b.columns)} do not merge")
-    cells = [x + y for x, y in zip(a.deciseconds, b.deciseconds, strict=True)]
-    return Heatmap(rows=a.rows, columns=a.columns, deciseconds=cells)
-
-
-def _union(spans: Iterable[Span]) -> list[Span]:
-    """Return spans in order, those alike that touch or overlap made one."""
-
-    def kind(span: Span) -> tuple[str, float, str]:
-        return (span.cause or "", -1.0 if span.rate_fps is None else span.rate_fps, span.detail)
-
-    united: list[Span] = []
-    for span in sorted(spans, key=lambda s: (kind(s), s.start_ms, s.end_ms)):
-        last = united[-1] if united else None
-        if last is not None and kind(last) == kind(span) and span.start_ms <= last.end_ms:
-            end_ms = max(last.end_ms, span.end_ms)
-            united[-1] = Span(
-                start_ms=last.start_ms,
-                end_ms=end_ms,
-                cause=last.cause,
-                rate_fps=last.rate_fps,
-                detail=last.detail,
-            )
-        else:
-            united.append(span)
-    return sorted(united, key=lambda s: (s.start_ms, s.end_ms, kind(s)))
+def _cells(tracks: Tracks, picture_size: tuple[int, int]) -> npt.NDArray[np.intp]:
+    """Return row and column of each foot point, (n, 2); outside the picture: the nearest."""
+    width, height = picture_size
+    feet = geometry.foot_points(tracks.boxes_xyxy)
+    grid = np.array([HEATMAP_ROWS, HEATMAP_COLUMNS])
+    shares = np.stack((feet[:, 1] / height, feet[:, 0] / width), axis=1)
+    return np.clip(np.floor(shares * grid), 0, grid - 1).astype(np.intp)
 
 
 def _bins(sketches: Mapping[str, LinearBins]) -> dict[str, Bins]:

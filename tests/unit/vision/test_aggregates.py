@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vedette.stats.sketch import ExpHistogram
+from vedette.stats.sketch import ExpHistogram, LinearBins
 from vedette.vision.aggregates import HOLD_S, Aggregator, merge, minute_slices
 from vedette.vision.detections import Detections
 from vedette.vision.tracking import Tracks
@@ -29,11 +29,12 @@ from vedette.wire.messages import (
 from vedette.wire.streams import stream
 
 LABELS = ("person", "dog")
+SIZE = (320, 180)
 
 
 def counting() -> Aggregator:
     """Return an aggregator of a small camera."""
-    return Aggregator("door", LABELS, picture_size=(320, 180), model="m@1")
+    return Aggregator("door", LABELS)
 
 
 def standing(*feet: tuple[float, float], class_id: int = 0, confirmed: bool = True) -> Tracks:
@@ -71,7 +72,7 @@ def test_presence_and_heat_are_track_seconds() -> None:
     """Two people for three seconds: three seconds of presence, six in the heatmap."""
     counts = counting()
     for n in range(31):
-        counts.add_tracks(standing((5, 5), (315, 175)), n * 0.1)
+        counts.add_tracks(standing((5, 5), (315, 175)), n * 0.1, SIZE)
     got = counts.cut(0, 60_000)
     assert got.presence_s == {"person": pytest.approx(3.0, abs=1e-3)}
     assert got.heatmap is not None
@@ -83,7 +84,7 @@ def test_unconfirmed_tracks_are_nobody() -> None:
     """A flicker is neither presence nor heat."""
     counts = counting()
     for n in range(5):
-        counts.add_tracks(standing((5, 5), confirmed=False), n * 0.1)
+        counts.add_tracks(standing((5, 5), confirmed=False), n * 0.1, SIZE)
     got = counts.cut(0, 1000)
     assert got.presence_s == {}
     assert got.heatmap is not None
@@ -93,8 +94,8 @@ def test_unconfirmed_tracks_are_nobody() -> None:
 def test_foot_points_outside_the_picture_fall_into_its_edge() -> None:
     """A box that reaches below the picture counts in the lowest row."""
     counts = counting()
-    counts.add_tracks(standing((-50, 900)), 0.0)
-    counts.add_tracks(standing(), 1.0)
+    counts.add_tracks(standing((-50, 900)), 0.0, SIZE)
+    counts.add_tracks(standing(), 1.0, SIZE)
     heatmap = counts.cut(0, 1000).heatmap
     assert heatmap is not None
     assert heatmap.deciseconds[17 * 32] == 10
@@ -103,9 +104,10 @@ def test_foot_points_outside_the_picture_fall_into_its_edge() -> None:
 def test_no_time_is_lost_or_doubled_at_a_cut() -> None:
     """With the slice's end on the tracker's clock, each part gets its own seconds."""
     counts = counting()
-    counts.add_tracks(standing((5, 5)), 0.0, {("room", "person"): 2})
+    counts.add_tracks(standing((5, 5)), 0.0, SIZE)
+    counts.add_occupancy({("room", "person"): 2}, 0.0)
     first = counts.cut(0, 400, t_s=0.4)
-    counts.add_tracks(standing(), 1.0)
+    counts.add_tracks(standing(), 1.0, SIZE)
     second = counts.cut(400, 1000, t_s=1.0)
     assert first.presence_s["person"] == pytest.approx(0.4, abs=1e-3)
     assert second.presence_s["person"] == pytest.approx(0.6, abs=1e-3)
@@ -118,10 +120,10 @@ def test_no_time_is_lost_or_doubled_at_a_cut() -> None:
 def test_nothing_is_held_over_a_gap_or_a_long_silence() -> None:
     """Who was there before a gap was not there during it, as far as anybody knows."""
     counts = counting()
-    counts.add_tracks(standing((5, 5)), 0.0)
+    counts.add_tracks(standing((5, 5)), 0.0, SIZE)
     counts.interrupt()
-    counts.add_tracks(standing((5, 5)), 5.0)
-    counts.add_tracks(standing((5, 5)), 5.0 + HOLD_S + 0.1)
+    counts.add_tracks(standing((5, 5)), 5.0, SIZE)
+    counts.add_tracks(standing((5, 5)), 5.0 + HOLD_S + 0.1, SIZE)
     assert counts.cut(0, 60_000).presence_s == {}
 
 
@@ -130,7 +132,7 @@ def test_remainders_of_the_heatmap_are_carried_over() -> None:
     counts = counting()
     total = 0
     for n in range(11):
-        counts.add_tracks(standing((5, 5)), n * 0.05)
+        counts.add_tracks(standing((5, 5)), n * 0.05, SIZE)
         heatmap = counts.cut(n * 50, n * 50 + 50).heatmap
         assert heatmap is not None
         total += sum(heatmap.deciseconds)
@@ -192,10 +194,20 @@ def test_stages_quality_shed_and_spans_are_passed_on() -> None:
     """And are gone after the cut."""
     counts = counting()
     counts.add_stage_ms("inference", 70.0)
-    counts.add_quality({"sharpness": 0.5})
+    bins = LinearBins(20)
+    bins.add(0.5)
+    counts.add_quality("sharpness", bins)
     counts.add_shed(1.5)
-    counts.add_spans([Span(start_ms=0, end_ms=500), Span(start_ms=500, end_ms=1000)])
-    got = counts.cut(0, 1000)
+    counts.add_spans([Span(start_ms=0, end_ms=500)])
+    counts.add_frame_accounting(Frames(captured=2, analysed=2))
+    got = counts.cut(
+        0,
+        1000,
+        spans=[Span(start_ms=500, end_ms=1000)],
+        frames=Frames(captured=1, gated=1),
+        model="m@1",
+    )
+    assert (got.frames.captured, got.model) == (3, "m@1")
     assert ExpHistogram.from_wire(got.stage_ms["inference"]).count == 1
     assert sum(got.quality["sharpness"].counts) == 1
     assert got.slow_path_shed_s == 1.5
@@ -316,20 +328,21 @@ def test_other_cameras_and_other_grids_do_not_merge() -> None:
     other = Aggregator("yard", LABELS).cut(0, 1000)
     with pytest.raises(ValueError, match="cameras"):
         merge(one, other)
-    coarse = Aggregate(
-        camera="door",
-        start_ms=0,
-        end_ms=1,
-        heatmap=Heatmap(rows=1, columns=1, deciseconds=[0]),
-    )
+    grids = [
+        Aggregate(camera="door", start_ms=0, end_ms=1, heatmap=heatmap)
+        for heatmap in (
+            Heatmap(rows=1, columns=2, deciseconds=[0, 0]),
+            Heatmap(rows=2, columns=1, deciseconds=[0, 0]),
+        )
+    ]
     with pytest.raises(ValueError, match="heatmaps"):
-        merge(one, coarse)
+        merge(*grids)
 
 
 def test_the_fullest_minute_fits_the_stream_table() -> None:
     """80 classes, 16 zones and 16 lines with four classes each, a crowd: under the limit."""
     labels = tuple(f"a-long-class-name-{n}" for n in range(80))
-    counts = Aggregator("door", labels, picture_size=(1920, 1080), model="model-name@" + "0" * 64)
+    counts = Aggregator("door", labels)
     dice = np.random.default_rng(8)
     for _ in range(60):
         n = 400
@@ -345,10 +358,10 @@ def test_the_fullest_minute_fits_the_stream_table() -> None:
     occupied = {(zone, label): 20 for zone in zones for label in labels[:4]}
     for n in range(600):
         feet = dice.random((200, 2)) * (1920, 1080)
-        counts.add_tracks(standing(*map(tuple, feet)), n * 0.1, occupied)
+        counts.add_tracks(standing(*map(tuple, feet)), n * 0.1, (1920, 1080))
+        counts.add_occupancy(occupied, n * 0.1)
         for stage in ("capture", "preprocess", "inference", "postprocess", "dispatch", "total"):
             counts.add_stage_ms(stage, float(dice.lognormal(3.0, 2.0)))
-        counts.add_quality({name: float(dice.random()) for name in ("sharpness", "contrast")})
     for zone, label in occupied:
         for direction in ("forward", "lost"):
             for kind in (EventKind.ZONE_ENTERED, EventKind.ZONE_LEFT, EventKind.LINE_CROSSED):
@@ -372,5 +385,5 @@ def test_the_fullest_minute_fits_the_stream_table() -> None:
         Span(start_ms=n * 1000, end_ms=n * 1000 + 1000, rate_fps=float(n), detail="x" * 40)
         for n in range(60)
     )
-    size = len(codec.encode(counts.cut(0, 60_000, t_s=60.0)))
+    size = len(codec.encode(counts.cut(0, 60_000, model="m@" + "0" * 64, t_s=60.0)))
     assert 10_000 < size < stream("aggregate.v1").max_bytes
