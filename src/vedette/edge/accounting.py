@@ -63,11 +63,6 @@ class Account:
             self._count(outcome)
             self._check()
 
-    def drop_unseen(self, count: int, cause: Drop) -> None:
-        """Count frames that never became pictures, such as undecodable ones."""
-        for _ in range(count):
-            self.settle(self.admit(), cause)
-
     def _count(self, outcome: Outcome) -> None:
         counts = self._counts
         if isinstance(outcome, Drop):

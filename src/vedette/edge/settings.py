@@ -95,8 +95,9 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         dict[str, float], entry("Budget per stage that the console shows", unit="ms")
     ] = msgspec.field(default_factory=lambda: dict(BUDGET_MS))
     providers: Annotated[
-        list[str], entry("ONNX Runtime execution providers in order of preference")
-    ] = msgspec.field(default_factory=lambda: ["CPUExecutionProvider"])
+        list[str],
+        entry("What may run the model, best first: cpu, cuda, tensorrt, openvino, coreml"),
+    ] = msgspec.field(default_factory=lambda: ["cpu"])
 
 
 class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

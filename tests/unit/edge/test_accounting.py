@@ -35,14 +35,6 @@ def test_settling_a_frame_twice_is_refused():
         account.settle(ticket, Drop.STALE)
 
 
-def test_undecodable_frames_are_counted_as_captured_and_dropped():
-    """A frame that never became a picture is not forgotten."""
-    account = Account()
-    account.drop_unseen(3, Drop.UNDECODABLE)
-    assert account.frames().captured == 3
-    assert account.frames().dropped == {Drop.UNDECODABLE: 3}
-
-
 def test_since_returns_only_what_came_between_two_readings():
     """Windows are differences of one account, so that they add up to it."""
     account = Account()

@@ -1,0 +1,196 @@
+"""What is made of detections: tracks, happenings, events and the slow path's sums.
+
+One camera, in order of time. The fast path (tracks, zones, events) comes first and returns; the
+slow path (heatmap, dwell, occupancy, sketches) only adds up.
+
+Thread: called under the lane's lock.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from vedette.clock import NS_PER_MS, Clock, wall_ms
+from vedette.edge.frame import Frame
+from vedette.edge.settings import Camera
+from vedette.ids import new_id
+from vedette.inference.model import Result
+from vedette.stats.sketch import ExpHistogram, LinearBins
+from vedette.vision.aggregates import Aggregator
+from vedette.vision.tracking import Tracker, TrackerSettings, Tracks
+from vedette.vision.zones import Happening, ZoneWatch
+from vedette.wire.messages import (
+    Aggregate,
+    Box,
+    EventKind,
+    EventReport,
+    Frames,
+    Histogram,
+    Span,
+)
+
+MAX_BOXES: Final = 32
+LOW_CONFIDENCE: Final = 0.1
+
+WantEvidence = Callable[[Frame, Happening, EventReport], EventReport]
+"""Asks for a clip; returns the event with the evidence id that it was given, if any."""
+
+
+class Analysis:
+    """One camera's tracker, zones and sums.
+
+    Args:
+        camera: Its settings.
+        labels: The model's classes by id.
+        model: The model's digest, for events and aggregates.
+        threshold: Confidence from which a detection counts.
+        clock: For the latency of events.
+        want_evidence: Asks for a clip.
+        quality: Gives the distributions of picture quality since the last cut.
+        note_boxes: Told the confirmed boxes of each analysed frame, for evidence.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        labels: Sequence[str],
+        *,
+        model: str,
+        threshold: float,
+        clock: Clock,
+        want_evidence: WantEvidence,
+        quality: Callable[[], dict[str, LinearBins]] = dict,
+        note_boxes: Callable[[Frame, list[Box]], None] = lambda _frame, _boxes: None,
+    ) -> None:
+        self._camera = camera
+        self._labels = list(labels)
+        self._model = model
+        self._threshold = threshold
+        self._clock = clock
+        self._want_evidence = want_evidence
+        self._quality = quality
+        self._note_boxes = note_boxes
+        self._wanted = np.array(
+            [not camera.labels or label in camera.labels for label in labels], np.bool_
+        )
+        low = min(LOW_CONFIDENCE, threshold / 2)
+        self._tracker = Tracker(TrackerSettings(high_confidence=threshold, low_confidence=low))
+        self._zones: ZoneWatch | None = None
+        self._size: tuple[int, int] | None = None
+        self._sums = Aggregator(camera.id, self._labels)
+        self._stage_ms: dict[str, ExpHistogram] = {}
+        self._last_t_s = 0.0
+
+    @property
+    def ask_threshold(self) -> float:
+        """The confidence that the model is asked for: below what counts, to continue tracks."""
+        return min(LOW_CONFIDENCE, self._threshold / 2)
+
+    def advance(self, frame: Frame, result: Result) -> tuple[Tracks, list[EventReport]]:
+        """Take one analysed picture; return its tracks and the events that came of it."""
+        zones = self._zones_for(frame)
+        found = result.detections
+        found = found.where(self._wanted[found.class_id]) if len(found) else found
+        started_ns = self._clock.mono_ns()
+        tracks = self._tracker.update(found, frame.t_s)
+        happenings = zones.update(tracks, frame.t_s)
+        boxes = self._boxes(tracks)
+        self._note_boxes(frame, boxes)
+        events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
+        tracked_ns = self._clock.mono_ns()
+        sure = found.where(found.confidence >= self._threshold)
+        self._sums.add_detections(sure)
+        self._slow(frame, tracks, happenings)
+        self._time("preprocess", result.preprocess_ms)
+        self._time("inference", result.inference_ms)
+        self._time("postprocess", result.postprocess_ms)
+        self._time("tracking", (tracked_ns - started_ns) / NS_PER_MS)
+        self._time("total", (tracked_ns - frame.captured_mono_ns) / NS_PER_MS)
+        return tracks, events
+
+    def hold(self, frame: Frame) -> tuple[Tracks, list[EventReport]]:
+        """Take one picture in which nothing moved: everybody stands where they stood."""
+        zones = self._zones_for(frame)
+        tracks = self._tracker.still(frame.t_s)
+        happenings = zones.update(tracks, frame.t_s)
+        boxes = self._boxes(tracks)
+        events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
+        self._slow(frame, tracks, happenings)
+        return tracks, events
+
+    def interrupt(self, t_s: float | None) -> None:
+        """Forget who is where: nobody may jump across a gap."""
+        self._tracker.interrupt()
+        if self._zones:
+            self._zones.interrupt(self._last_t_s if t_s is None else t_s)
+        self._sums.interrupt()
+
+    def cut(self, start_ms: int, end_ms: int, spans: list[Span], frames: Frames) -> Aggregate:
+        """Return the sums since the last cut and begin anew."""
+        for name, bins in self._quality().items():
+            self._sums.add_quality(name, bins)
+        return self._sums.cut(start_ms, end_ms, spans=spans, frames=frames, model=self._model)
+
+    def stages(self) -> dict[str, Histogram]:
+        """Return latencies by stage since the last call."""
+        stages, self._stage_ms = self._stage_ms, {}
+        return {name: sketch.to_wire() for name, sketch in stages.items()}
+
+    def _zones_for(self, frame: Frame) -> ZoneWatch:
+        """Return the watch for this picture's size; another size is another view."""
+        size = (frame.width, frame.height)
+        if self._zones is None or size != self._size:
+            if self._zones is not None:
+                self._tracker.interrupt()
+                self._sums.interrupt()
+            self._zones = ZoneWatch(self._camera.zones, self._camera.lines, size, self._labels)
+            self._size = size
+        return self._zones
+
+    def _slow(self, frame: Frame, tracks: Tracks, happenings: list[Happening]) -> None:
+        assert self._zones is not None
+        self._sums.add_tracks(tracks, frame.t_s, (frame.width, frame.height))
+        self._sums.add_occupancy(self._zones.occupancy(), frame.t_s)
+        self._sums.add_happenings(happenings)
+        self._last_t_s = frame.t_s
+
+    def _time(self, stage: str, ms: float) -> None:
+        self._stage_ms.setdefault(stage, ExpHistogram()).add(max(0.0, ms))
+        self._sums.add_stage_ms(stage, max(0.0, ms))
+
+    def _boxes(self, tracks: Tracks) -> list[Box]:
+        shown = tracks.where(tracks.confirmed & tracks.observed)
+        return [
+            Box(
+                xyxy=tuple(round(float(x), 1) for x in shown.boxes_xyxy[i]),  # pyright: ignore[reportArgumentType]
+                label=self._labels[int(shown.class_id[i])],
+                confidence=round(float(shown.confidence[i]), 4),
+                track=int(shown.track_id[i]),
+            )
+            for i in range(min(len(shown), MAX_BOXES))
+        ]
+
+    def _event(self, frame: Frame, what: Happening, boxes: list[Box]) -> EventReport | None:
+        """Return the event of a happening, with evidence asked for; None where it only counts."""
+        if not what.event:
+            return None
+        late_ms = round((frame.t_s - what.t_s) * 1000)
+        event = EventReport(
+            event=new_id("ev"),
+            camera=self._camera.id,
+            kind=what.kind,
+            at_ms=wall_ms(frame.captured_at) - max(0, late_ms),
+            where=what.where,
+            direction=what.direction,
+            label=what.label,
+            confidence=round(what.confidence, 4),
+            track=what.track,
+            dwell_s=None if what.dwell_s is None else round(what.dwell_s, 3),
+            boxes=boxes,
+            picture_px=(frame.width, frame.height),
+            model=self._model,
+            latency_ms=round((self._clock.mono_ns() - frame.captured_mono_ns) / NS_PER_MS, 3),
+        )
+        asks = what.evidence or (what.kind is EventKind.PRESENCE and self._camera.presence_evidence)
+        return self._want_evidence(frame, what, event) if asks else event

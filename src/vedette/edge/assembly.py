@@ -1,0 +1,247 @@
+"""From configuration to cameras that run: models, lanes, evidence and the ways between them.
+
+Here: what is joined to what. Not here: threads (`edge.pipeline`) and time (`edge.reporter`).
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from vedette.clock import Clock, wall_ms
+from vedette.edge.analysis import Analysis
+from vedette.edge.capture import CaptureSettings, Pace
+from vedette.edge.evidence import EvidenceStore, Wanted
+from vedette.edge.frame import Frame
+from vedette.edge.lane import CameraLane, Observer
+from vedette.edge.lookout import Lookout
+from vedette.edge.pipeline import CameraPlan
+from vedette.edge.ring import PacketRing
+from vedette.edge.settings import Camera, EdgeConfig, minute_of_day
+from vedette.errors import ConfigError
+from vedette.ids import CameraId, new_id
+from vedette.inference.library import Library
+from vedette.inference.model import Model
+from vedette.vision.motion import MotionGate, MotionSettings
+from vedette.vision.zones import Happening
+from vedette.wire.messages import Box, EventKind, EventReport, EvidenceRecord
+
+_LOG = logging.getLogger(__name__)
+
+Emit = Callable[[msgspec.Struct], None]
+
+ALERT_KINDS: Final = frozenset({EventKind.DWELL, EventKind.LINE_CROSSED})
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """A model and how its loading went."""
+
+    model: Model
+    load_s: float
+    golden_ok: bool | None
+
+
+@dataclass(slots=True)
+class Models:
+    """Each model once, whatever the number of cameras that use it."""
+
+    library: Library
+    providers: list[str]
+    clock: Clock
+    loaded: dict[str, LoadedModel] = field(default_factory=dict)
+
+    def get(self, name: str) -> Model:
+        """Return the model, loaded and proven by its golden frames.
+
+        Raises:
+            ModelLoadFailed: It is not there, broken, or does not answer as it did elsewhere.
+        """
+        if name not in self.loaded:
+            started_ns = self.clock.mono_ns()
+            model = Model.load(self.library.find(name), threads=1, providers=self.providers)
+            load_s = (self.clock.mono_ns() - started_ns) / 1e9
+            golden = model.check_golden()
+            if not golden.ok:
+                _LOG.error(
+                    "model %s answers its golden frames differently here: %s",
+                    name,
+                    "; ".join(golden.failures[:3]),
+                    extra={"event": "model.golden_failed", "model": name},
+                )
+            self.loaded[name] = LoadedModel(model, load_s, golden.ok if golden.frames else None)
+        return self.loaded[name].model
+
+
+class Assembly:
+    """Builds the cameras of one configuration.
+
+    Args:
+        config: The device's configuration as it is in effect.
+        models: Where models come from.
+        clock: The pipeline's steady clock.
+        emit: Takes every message for the spool.
+        evidence: Takes requests for clips; None where none are kept.
+    """
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        models: Models,
+        clock: Clock,
+        *,
+        emit: Emit,
+        evidence: EvidenceStore | None,
+    ) -> None:
+        self._config = config
+        self._models = models
+        self._clock = clock
+        self._emit = emit
+        self._evidence = evidence
+
+    def plans(
+        self, *, pace: Pace = Pace.REAL_TIME, observer: Observer | None = None
+    ) -> list[CameraPlan]:
+        """Return every camera that has a source; one without is logged and left out."""
+        plans = []
+        for camera in self._config.cameras:
+            if camera.source:
+                plans.append(self._plan(camera, pace, observer))
+            else:
+                _LOG.warning(
+                    "camera %s has no source yet",
+                    camera.id,
+                    extra={"event": "pipeline.no_source", "camera": camera.id},
+                )
+        return plans
+
+    def _plan(self, camera: Camera, pace: Pace, observer: Observer | None) -> CameraPlan:
+        model = self._models.get(camera.model)
+        unknown = [label for label in camera.labels if label not in model.labels]
+        if unknown:
+            raise ConfigError(
+                f"camera {camera.id!r}: model {model.name!r} knows no {unknown[0]!r}",
+                operator_hint=f"its labels begin with: {', '.join(model.labels[:12])}",
+            )
+        ring = self._evidence.make_ring() if self._evidence else PacketRing(0.0, 0)
+        gate = camera.gate
+        lookout = Lookout(
+            MotionGate(
+                MotionSettings(
+                    full_scan_s=gate.full_scan_s, min_changed_fraction=gate.min_changed_fraction
+                )
+            )
+            if gate.enabled
+            else None
+        )
+        threshold = camera.threshold if camera.threshold is not None else model.threshold
+        desk = _EvidenceDesk(self._evidence, ring, self._emit)
+        analysis = Analysis(
+            camera,
+            model.labels,
+            model=model.digest,
+            threshold=threshold,
+            clock=self._clock,
+            want_evidence=desk.want,
+            quality=lookout.cut_quality,
+            note_boxes=desk.note,
+        )
+        lane = CameraLane(
+            camera.id,
+            lookout,
+            analysis,
+            model=camera.model,
+            emit=self._emit,
+            start_ms=wall_ms(self._clock.now_at()),
+            is_off=off_hours(camera.off_hours, self._config.time_zone),
+            observer=observer,
+        )
+        live = "://" in camera.source or (camera.loop and pace is Pace.REAL_TIME)
+        return CameraPlan(
+            capture=CaptureSettings(
+                camera=CameraId(camera.id),
+                source=camera.source,
+                max_fps=camera.max_fps,
+                loop=camera.loop,
+                pace=pace,
+            ),
+            lane=lane,
+            model=model,
+            ring=ring,
+            live=live,
+            threshold=analysis.ask_threshold,
+        )
+
+
+class _EvidenceDesk:
+    """Where one camera's events ask for clips."""
+
+    def __init__(self, store: EvidenceStore | None, ring: PacketRing, emit: Emit) -> None:
+        self._store = store
+        self._ring = ring
+        self._emit = emit
+
+    def want(self, frame: Frame, what: Happening, event: EventReport) -> EventReport:
+        """Return the event with its evidence id; a refusal is told at once as its record."""
+        if self._store is None:
+            return event
+        event = msgspec.structs.replace(event, evidence=new_id("evd"))
+        wanted = Wanted(
+            event=event,
+            at_t_s=what.t_s,
+            picture=frame.picture,
+            priority=0 if what.kind in ALERT_KINDS else 1,
+        )
+        refusal = self._store.request(wanted, self._ring)
+        if refusal is not None:
+            self._emit(refusal)
+        return event
+
+    def note(self, frame: Frame, boxes: list[Box]) -> None:
+        """Remember what an analysed frame showed."""
+        if self._store is not None:
+            self._store.note(frame.camera, frame.t_s, wall_ms(frame.captured_at), boxes)
+
+
+def off_hours(spans: Iterable[tuple[str, str]], time_zone: str) -> Callable[[int], bool]:
+    """Return whether a wall time (ms) lies in one of the local spans, which may cross midnight.
+
+    Raises:
+        ConfigError: No such time zone or time of day.
+    """
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ConfigError(
+            f"no time zone {time_zone!r}", operator_hint="write it as Europe/Berlin"
+        ) from error
+    minutes = [(minute_of_day(start), minute_of_day(end)) for start, end in spans]
+    if not minutes:
+        return lambda _ms: False
+
+    def is_off(at_ms: int) -> bool:
+        local = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone)
+        now = local.hour * 60 + local.minute
+        return any(
+            start <= now < end if start <= end else now >= start or now < end
+            for start, end in minutes
+        )
+
+    return is_off
+
+
+def worker_count(config: EdgeConfig) -> int:
+    """Return how many inference threads to start: as configured, or one per usable core."""
+    return config.pipeline.workers or len(os.sched_getaffinity(0))
+
+
+def report(store: EvidenceStore, records: Iterable[EvidenceRecord], emit: Emit) -> None:
+    """Hand finished evidence to the spool, then note that it is there."""
+    for record in records:
+        emit(record)
+        store.mark_reported(record.evidence)

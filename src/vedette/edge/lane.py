@@ -1,0 +1,334 @@
+"""One camera between capture and spool: order, accounting, state and what was observed.
+
+Frames come from the camera's capture thread (`look`), go to any worker, and come back in any order
+(`finish`); here they are put into order again, because tracking needs time to run forwards. What
+a picture shows is the business of `edge.lookout` (before inference) and `edge.analysis` (after).
+
+Thread: `look` from the capture thread, `finish` from workers, `cut` and `health` from the reporter;
+one lock per lane, and messages are handed out after it is released.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from vedette.clock import wall_ms
+from vedette.edge.accounting import Account, Outcome, Ticket, since
+from vedette.edge.analysis import Analysis
+from vedette.edge.capture import CameraDown, CameraSays, CameraUp, SourceEnded
+from vedette.edge.frame import Frame
+from vedette.edge.lookout import Lookout
+from vedette.edge.spans import SpanBuilder
+from vedette.inference.model import Result
+from vedette.vision.aggregates import minute_slices
+from vedette.vision.tracking import Tracks
+from vedette.wire.messages import (
+    Aggregate,
+    CameraHealth,
+    CameraState,
+    Cause,
+    CoverageReport,
+    Drop,
+    EventReport,
+    Frames,
+    State,
+)
+
+TAMPERING: Final = frozenset(
+    {"Covered", "GlobalSceneChange", "ImageTooDark", "ImageTooBright", "FrozenPicture"}
+)
+"""Signs under which nothing was observed; others (a blurred picture) only degrade what was."""
+
+
+class Observer(Protocol):
+    """Whoever wants to see each frame with its tracks: `vedette watch`."""
+
+    def __call__(self, frame: Frame, tracks: Tracks, events: Sequence[EventReport]) -> None:
+        """Take one frame, in order; `tracks` are the held ones where it was gated."""
+        ...
+
+
+class CameraLane:
+    """One camera's life on the device.
+
+    Args:
+        name: The camera.
+        lookout: What it judges a picture by, before inference.
+        analysis: What it makes of detections.
+        model: Name of the model that its pictures go through.
+        emit: Takes a message for the spool; an event first gets its evidence there.
+        start_ms: Wall time from which this lane answers for the camera.
+        is_off: True for a wall time (ms) at which nothing shall be analysed.
+        observer: Sees every frame that was looked at.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        lookout: Lookout,
+        analysis: Analysis,
+        *,
+        model: str,
+        emit: Callable[[msgspec.Struct], None],
+        start_ms: int,
+        is_off: Callable[[int], bool] = lambda _ms: False,
+        observer: Observer | None = None,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self._lookout = lookout
+        self._analysis = analysis
+        self._emit = emit
+        self._is_off = is_off
+        self._observer = observer
+        self._account = Account()
+        self._lock = threading.Lock()
+        self._ready: dict[int, tuple[Ticket, Frame | None, Outcome, Result | None]] = {}
+        self._next = 1
+        self._spans = SpanBuilder(start_ms)
+        self._spans.open_gap(Cause.CAMERA_DOWN, start_ms, "no picture yet")
+        self._state = State.STARTING
+        self._since_ms = start_ms
+        self._down, self._off = True, False
+        self._down_detail = "no picture yet"
+        self._signs: tuple[str, ...] = ()
+        self._last_frame_ms: int | None = None
+        self._picture_px: tuple[int, int] | None = None
+        self._codec = self._source = ""
+        self._reconnects = -1
+        self._cut_frames = self._health_frames = Frames()
+        self._health_ms = start_ms
+
+    # -- from capture
+
+    def look(self, frame: Frame) -> Ticket | None:
+        """Judge one picture; return its ticket where it is to be analysed, None where gated."""
+        ticket = self._account.admit()
+        at_ms = wall_ms(frame.captured_at)
+        if self._is_off(at_ms):
+            self._change(at_ms, off=True)
+            self.finish(ticket, frame, "gated")
+            return None
+        look = self._lookout.look(frame)
+        self._change(at_ms, off=False, signs=look.signs, since_ms=look.since_ms or at_ms)
+        if look.analyse:
+            return ticket
+        self.finish(ticket, frame, "gated")
+        return None
+
+    def undecodable(self, count: int) -> None:
+        """Count packets of which no picture could be made."""
+        for _ in range(count):
+            self.finish(self._account.admit(), None, Drop.UNDECODABLE)
+
+    def says(self, state: CameraSays) -> None:
+        """Take what capture says of the camera: up, down or at its end."""
+        at_ms = wall_ms(state.at)
+        if isinstance(state, CameraUp):
+            self._codec, self._source = state.codec, state.source
+            self._reconnects += 1
+            self._change(at_ms, down=False)
+        elif isinstance(state, CameraDown):
+            detail = f"{state.reason}: {state.detail}" if state.detail else str(state.reason)
+            noticed_ms = wall_ms(state.noticed_at)
+            self._change(at_ms, down=True, detail=detail[:500], noticed_ms=noticed_ms)
+        elif isinstance(state, SourceEnded):
+            self._change(at_ms, down=True, detail=f"the file ended. {state.detail}".strip())
+
+    # -- from workers
+
+    def finish(
+        self, ticket: Ticket, frame: Frame | None, outcome: Outcome, result: Result | None = None
+    ) -> None:
+        """Take what became of a frame; frames before it are waited for, those after it follow."""
+        messages: list[msgspec.Struct] = []
+        with self._lock:
+            self._ready[ticket.number] = (ticket, frame, outcome, result)
+            while self._next in self._ready:
+                ready = self._ready.pop(self._next)
+                self._next += 1
+                messages += self._apply(*ready)
+        for message in messages:
+            self._emit(message)
+
+    def _apply(
+        self, ticket: Ticket, frame: Frame | None, outcome: Outcome, result: Result | None
+    ) -> list[EventReport]:
+        """Book one frame, in order; return the events that it caused."""
+        self._account.settle(ticket, outcome)
+        if frame is None or isinstance(outcome, Drop):
+            return []
+        at_ms = wall_ms(frame.captured_at)
+        self._spans.look(at_ms)
+        self._last_frame_ms = at_ms
+        self._picture_px = (frame.width, frame.height)
+        if frame.discontinuity:
+            self._analysis.interrupt(frame.t_s)
+        if self._state in {State.TAMPERED, State.OFF}:
+            return []
+        if result is None:
+            tracks, events = self._analysis.hold(frame)
+        else:
+            tracks, events = self._analysis.advance(frame, result)
+        if self._observer:
+            self._observer(frame, tracks, events)
+        return events
+
+    # -- state
+
+    def _change(
+        self,
+        at_ms: int,
+        *,
+        down: bool | None = None,
+        detail: str = "",
+        off: bool | None = None,
+        signs: tuple[str, ...] | None = None,
+        since_ms: int | None = None,
+        noticed_ms: int | None = None,
+    ) -> None:
+        """Move to the state that follows from what is known now, and say so where it changed."""
+        with self._lock:
+            if down is not None:
+                self._down, self._down_detail = down, detail
+                if down:
+                    self._signs = ()
+                    self._lookout.interrupt()
+            if off is not None:
+                self._off = off
+            if signs is not None:
+                self._signs = signs
+            state, cause = self._judge()
+            when_ms = (
+                since_ms if signs and since_ms is not None and state is not State.OFF else at_ms
+            )
+            changed = self._enter(state, cause, when_ms, noticed_ms or at_ms)
+        if changed:
+            self._emit(changed)
+
+    def _judge(self) -> tuple[State, Cause | None]:
+        """Return state and cause by what is worst."""
+        if self._down:
+            return State.DOWN, Cause.CAMERA_DOWN
+        if self._off:
+            return State.OFF, Cause.SCHEDULED_OFF
+        if TAMPERING.intersection(self._signs):
+            return State.TAMPERED, Cause.TAMPERED
+        return (State.DEGRADED if self._signs else State.OK), None
+
+    def _enter(
+        self, state: State, cause: Cause | None, at_ms: int, noticed_ms: int
+    ) -> CameraState | None:
+        """Book the gap that begins or ends; return the message where the state is another."""
+        if state is self._state:
+            return None
+        ended = {
+            State.STARTING: Cause.CAMERA_DOWN,
+            State.DOWN: Cause.CAMERA_DOWN,
+            State.TAMPERED: Cause.TAMPERED,
+            State.OFF: Cause.SCHEDULED_OFF,
+        }.get(self._state)
+        detail = self._down_detail if state is State.DOWN else ", ".join(self._signs)
+        if ended is not cause:
+            if ended:
+                self._spans.close_gap(ended, at_ms)
+            if cause:
+                self._spans.open_gap(cause, at_ms, detail)
+                self._analysis.interrupt(None)
+        self._state, self._since_ms = state, at_ms
+        return CameraState(
+            camera=self.name,
+            at_ms=at_ms,
+            noticed_ms=max(noticed_ms, at_ms),
+            state=state,
+            cause=cause,
+            signs=list(self._signs),
+            detail=detail,
+        )
+
+    # -- from the reporter
+
+    def cut(self, end_ms: int) -> list[Aggregate | CoverageReport]:
+        """End the slice; return its aggregate and corrections to earlier ones.
+
+        A slice never crosses a minute's edge: where the reporter comes late there are several,
+        and what was counted stands in the first.
+        """
+        cuts: list[Aggregate | CoverageReport] = []
+        with self._lock:
+            for start_ms, edge_ms in minute_slices(self._spans.start_ms, end_ms):
+                spans, corrections = self._spans.cut(edge_ms)
+                frames = self._account.frames()
+                window, self._cut_frames = since(frames, self._cut_frames), frames
+                cuts.append(self._analysis.cut(start_ms, edge_ms, spans, window))
+                if corrections:
+                    cuts.append(CoverageReport(camera=self.name, spans=corrections))
+        return cuts
+
+    @property
+    def start_ms(self) -> int:
+        """Start of the slice that is being built."""
+        with self._lock:
+            return self._spans.start_ms
+
+    def clock_stepped(self, to_ms: int) -> None:
+        """Begin anew at `to_ms`, after the slice before the step was cut.
+
+        What the wall clock jumped over was never lived through; it is stated as such.
+        """
+        with self._lock:
+            before_ms = self._spans.start_ms
+            self._spans = SpanBuilder(min(before_ms, to_ms) if to_ms < before_ms else before_ms)
+            if to_ms > before_ms:
+                self._spans.open_gap(Cause.CLOCK_UNTRUSTED, before_ms, "the clock was set")
+                self._spans.close_gap(Cause.CLOCK_UNTRUSTED, to_ms)
+            cause = {
+                State.DOWN: Cause.CAMERA_DOWN,
+                State.STARTING: Cause.CAMERA_DOWN,
+                State.TAMPERED: Cause.TAMPERED,
+                State.OFF: Cause.SCHEDULED_OFF,
+            }.get(self._state)
+            if cause:
+                self._spans.open_gap(cause, to_ms, self._down_detail)
+            self._analysis.interrupt(None)
+
+    def health(self, now_ms: int, queue_depth: int) -> CameraHealth:
+        """End the health window; return how the camera was in it."""
+        with self._lock:
+            frames = self._account.frames()
+            window, self._health_frames = since(frames, self._health_frames), frames
+            span_s = max(0.001, (now_ms - self._health_ms) / 1000)
+            self._health_ms = now_ms
+            looked = window.analysed + window.gated
+            return CameraHealth(
+                camera=self.name,
+                state=self._state,
+                since_ms=self._since_ms,
+                frames=window,
+                rate_fps=round(looked / span_s, 3) if not self._down else None,
+                queue_depth=queue_depth,
+                stage_ms=self._analysis.stages(),
+                reconnects=max(0, self._reconnects),
+                last_frame_ms=self._last_frame_ms,
+                source=self._source,
+                codec=self._codec,
+                picture_px=self._picture_px,
+                quality=self._lookout.quality(),
+            )
+
+    def snapshot(self) -> CameraHealth:
+        """Return the camera's state without ending the health window."""
+        with self._lock:
+            return CameraHealth(
+                camera=self.name,
+                state=self._state,
+                since_ms=self._since_ms,
+                last_frame_ms=self._last_frame_ms,
+                source=self._source,
+            )
+
+    def thumbnail(self, width_px: int) -> bytes | None:
+        """Return a privacy-safe JPEG, or None until enough was seen of the background."""
+        return self._lookout.thumbnail(width_px)

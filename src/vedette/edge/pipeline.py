@@ -1,0 +1,128 @@
+"""The pipeline process as a list: what a frame passes, thread by thread.
+
+    capture thread (one per camera)   edge.capture  → Lane.look: quality, tamper, gate → Intake
+    worker threads (one per core)     Intake → inference.Model.detect → Lane.finish: tracking,
+                                      zones, events, aggregates → spool
+    reporter thread                   slices, health windows, heartbeat, silent cameras,
+                                      thumbnails, finished evidence
+
+Start reads from top to bottom in `start`; stopping is the reverse. Nothing here knows what a
+picture shows, and nothing but a worker's model call is slow.
+"""
+
+import threading
+from collections.abc import Mapping
+
+import msgspec
+
+from vedette.clock import Clock
+from vedette.edge.capture import (
+    CameraSays,
+    CaptureSettings,
+    CaptureSupervisor,
+    EncodedPacket,
+)
+from vedette.edge.frame import Frame
+from vedette.edge.intake import Intake
+from vedette.edge.lane import CameraLane
+from vedette.edge.ring import PacketRing
+from vedette.edge.stages import Work, work
+from vedette.ids import CameraId
+from vedette.inference.model import Model
+from vedette.wire.messages import Drop
+
+_JOIN_S = 5.0
+
+
+class CameraPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera as the pipeline runs it.
+
+    Attributes:
+        live: False for a file that must not drop a frame.
+        threshold: Lowest confidence that the model is asked for.
+    """
+
+    capture: CaptureSettings
+    lane: CameraLane
+    model: Model
+    ring: PacketRing
+    live: bool
+    threshold: float
+
+
+class Pipeline:
+    """Cameras to lanes, by threads; implements `capture.Sink`.
+
+    Args:
+        plans: The cameras.
+        workers: Inference threads over shared sessions.
+        deadline_ms: Age at which a live frame is dropped.
+        clock: Time.
+    """
+
+    def __init__(
+        self, plans: list[CameraPlan], *, workers: int, deadline_ms: float, clock: Clock
+    ) -> None:
+        self._clock = clock
+        self._plans: Mapping[CameraId, CameraPlan] = {p.capture.camera: p for p in plans}
+        self.capture = CaptureSupervisor(self, clock)
+        self._intake: Intake[Work] = Intake(
+            {plan.capture.camera: plan.live for plan in plans},
+            deadline_ms=deadline_ms,
+            mono_ns=clock.mono_ns,
+            on_stale=self._stale,
+        )
+        self._workers = [
+            threading.Thread(
+                target=work, args=(self._intake, self._plans), name=f"worker-{n}", daemon=True
+            )
+            for n in range(workers)
+        ]
+
+    def start(self) -> None:
+        """Start the workers, then the cameras; returns at once, whether any camera answers."""
+        for worker in self._workers:
+            worker.start()
+        for plan in self._plans.values():
+            self.capture.add(plan.capture)
+        self.capture.start()
+
+    def stop(self) -> None:
+        """Stop the cameras, finish what is being worked on, count the rest as dropped."""
+        waiting = self._intake.close()
+        self.capture.stop()
+        for camera, item in waiting:
+            self._plans[CameraId(camera)].lane.finish(item.ticket, item.frame, Drop.SHUTDOWN)
+        for worker in self._workers:
+            worker.join(_JOIN_S)
+
+    def depth(self, camera: str) -> int:
+        """Return frames of one camera between capture and tracking."""
+        return self._intake.depth(camera)
+
+    # -- capture.Sink
+
+    def on_packet(self, camera: CameraId, packet: EncodedPacket) -> None:
+        """Keep the packet for evidence."""
+        self._plans[camera].ring.put(packet)
+
+    def on_frame(self, frame: Frame) -> None:
+        """Judge the picture; put it into its camera's slot where it is to be analysed."""
+        lane = self._plans[frame.camera].lane
+        ticket = lane.look(frame)
+        if ticket is None:
+            return
+        item = Work(ticket, frame)
+        if not self._intake.offer(frame.camera, item, frame.captured_mono_ns):
+            lane.finish(ticket, frame, Drop.SHUTDOWN)
+
+    def on_undecodable(self, camera: CameraId, count: int) -> None:
+        """Count them."""
+        self._plans[camera].lane.undecodable(count)
+
+    def on_state(self, state: CameraSays) -> None:
+        """Tell the lane."""
+        self._plans[state.camera].lane.says(state)
+
+    def _stale(self, camera: str, item: Work) -> None:
+        self._plans[CameraId(camera)].lane.finish(item.ticket, item.frame, Drop.STALE)

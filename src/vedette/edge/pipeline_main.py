@@ -1,0 +1,130 @@
+"""The pipeline process: started and supervised by the agent, or by hand to look at it.
+
+    python -m vedette.edge.pipeline_main --config effective.yaml
+
+Ends cleanly at SIGTERM or SIGINT: cameras stop, what is being analysed is finished, the last slice
+is cut and the spool is flushed. Killed instead, it loses at most what the spool had not committed.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from vedette import logs
+from vedette.clock import SystemClock
+from vedette.edge import settings
+from vedette.edge.assembly import Assembly, Models, report, worker_count
+from vedette.edge.evidence import EvidenceStore
+from vedette.edge.health.system import boot_id
+from vedette.edge.pipeline import Pipeline
+from vedette.edge.reporter import Reporter
+from vedette.edge.settings import EdgeConfig
+from vedette.edge.spool import Spool
+from vedette.edge.steady import SteadyClock
+from vedette.errors import SpoolError, VedetteError, WireError
+from vedette.inference.library import Library
+from vedette.wire.streams import STREAMS
+
+_LOG = logging.getLogger(__name__)
+
+_SCHEMA: Final = {row.body: row.schema for row in STREAMS}
+_EVIDENCE_EVERY_S: Final = 0.5
+SWITCH_INTERVAL_S: Final = 0.001
+"""Threads hand over sooner than Python's default: a capture thread must not wait for a worker."""
+
+
+@dataclass(slots=True)
+class SpoolDoor:
+    """Puts messages into the spool; what it refuses is logged, never raised into a camera."""
+
+    spool: Spool
+
+    def __call__(self, message: msgspec.Struct) -> None:
+        """Take one message. Thread: any."""
+        schema = _SCHEMA[type(message)]
+        try:
+            self.spool.put(schema, message)
+        except (SpoolError, WireError) as error:
+            _LOG.error("%s was not kept: %s", schema, error, extra={"event": "spool.refused"})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until told to stop; 2 where the configuration or a model is not usable."""
+    parser = argparse.ArgumentParser(prog="vedette-pipeline", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True, help="the device's configuration")
+    parser.add_argument("--log-level", default="INFO")
+    given = parser.parse_args(arguments)
+    logs.setup(level=given.log_level)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        run(settings.load(given.config), stop)
+    except VedetteError as error:
+        _LOG.error("%s. %s", error, error.operator_hint or "", extra={"event": "pipeline.refused"})
+        return 2
+    return 0
+
+
+def run(config: EdgeConfig, stop: threading.Event) -> None:
+    """Run the cameras of `config` until `stop` is set.
+
+    Raises:
+        VedetteError: A model, the spool or the evidence folder cannot be used.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    clock = SteadyClock(SystemClock())
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    boot = boot_id()
+    quota = round(config.spool.quota_mb * 1024 * 1024)
+    spool = Spool.open(config.state_dir / "spool", quota, clock, boot)
+    emit = SpoolDoor(spool)
+    try:
+        evidence = EvidenceStore(config.state_dir / "evidence", config.evidence, clock)
+        report(evidence, evidence.leftovers(), emit)
+        models = Models(Library(config.models_dir), config.pipeline.providers, clock)
+        plans = Assembly(config, models, clock, emit=emit, evidence=evidence).plans()
+        pipeline = Pipeline(
+            plans,
+            workers=worker_count(config),
+            deadline_ms=config.pipeline.deadline_ms,
+            clock=clock,
+        )
+        reporter = Reporter(
+            pipeline,
+            [plan.lane for plan in plans],
+            models,
+            clock,
+            settings=config.telemetry,
+            state_dir=config.state_dir,
+            boot_id=boot,
+            emit=emit,
+        )
+
+        def package() -> None:
+            while not clock.wait(stop, _EVIDENCE_EVERY_S):
+                report(evidence, evidence.work(), emit)
+
+        packager = threading.Thread(target=package, name="evidence", daemon=True)
+        pipeline.start()
+        packager.start()
+        _LOG.info("pipeline runs", extra={"event": "pipeline.started"})
+        reporter.run(stop)
+        pipeline.stop()
+        packager.join(10)
+        report(evidence, evidence.work(everything=True), emit)
+        reporter.finish()
+        _LOG.info("pipeline stopped", extra={"event": "pipeline.stopped"})
+    finally:
+        spool.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

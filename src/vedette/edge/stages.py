@@ -1,0 +1,73 @@
+"""The worker: takes a frame, runs the model, gives the result to the camera's lane.
+
+The one place on the device with a broad catch: whatever a native library throws, the frame is
+counted, the camera goes on, and the fault is logged once per kind.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vedette.edge.accounting import Outcome, Ticket
+from vedette.edge.frame import Frame
+from vedette.edge.intake import Intake
+from vedette.errors import BadModelOutput, DecodeFailed, VedetteError
+from vedette.ids import CameraId
+from vedette.wire.messages import Drop
+
+if TYPE_CHECKING:
+    from vedette.edge.pipeline import CameraPlan
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Work:
+    """A frame on its way through a worker."""
+
+    ticket: Ticket
+    frame: Frame
+
+
+def work(intake: Intake[Work], plans: "Mapping[CameraId, CameraPlan]") -> None:
+    """Analyse frames until the intake is closed. Thread: a worker's own."""
+    told: set[str] = set()
+    while (taken := intake.take()) is not None:
+        camera, item = taken
+        plan = plans[CameraId(camera)]
+        outcome: Outcome = "analysed"
+        result = None
+        try:
+            result = plan.model.detect(item.frame.picture, plan.threshold)
+        except Exception as problem:  # the stage supervisor: a frame may fail, a worker may not
+            outcome = _cause(problem)
+            _tell(told, camera, problem)
+        try:
+            plan.lane.finish(item.ticket, item.frame, outcome, result)
+        except Exception as problem:  # as above: the frame is settled, what it showed is lost
+            _tell(told, camera, problem)
+        finally:
+            intake.done(camera)
+
+
+def _tell(told: set[str], camera: str, problem: Exception) -> None:
+    """Log a fault the first time that it is seen on a camera."""
+    kind = f"{camera}:{type(problem).__name__}"
+    if kind in told:
+        return
+    told.add(kind)
+    _LOG.warning(
+        "a picture could not be analysed: %s",
+        problem,
+        exc_info=not isinstance(problem, VedetteError),
+        extra={"event": "pipeline.frame_failed", "camera": camera},
+    )
+
+
+def _cause(problem: Exception) -> Drop:
+    if isinstance(problem, BadModelOutput):
+        return Drop.BAD_OUTPUT
+    if isinstance(problem, DecodeFailed):
+        return Drop.UNDECODABLE
+    return Drop.BACKEND
