@@ -12,7 +12,10 @@ from typing import Final
 _MIN_STEP_S: Final = 0.0005
 _FUTURE_S: Final = 1.0
 _BEHIND_S: Final = 30.0
-_FOLLOW: Final = 0.01
+_SETTLE_S: Final = 2.0
+_JITTER_S: Final = 0.02
+_FOLLOW_EARLIER: Final = 0.05
+_FOLLOW_LATER: Final = 0.002
 _HOLE_S: Final = 60.0
 
 
@@ -27,44 +30,57 @@ class Placed:
 class LiveTimeline:
     """Places what a camera sends: its own spacing, but never far from when it arrived.
 
-    A burst after a stall keeps its spacing. A step back, a step into the future or timestamps that
-    lag ever more are a jump: the timeline goes on from the time of arrival. Slow drift of the
-    camera's clock is followed by a hundredth of the difference per packet.
+    A camera's clock is set against ours by its freshest packet, the one with the least delay. Many
+    cameras begin with a second or more of the past, sent at once: until that is caught up with,
+    packets are dated as they arrive, and each says that it jumped. After that a burst keeps its
+    spacing. A step back, a step into the future or timestamps that lag ever more are a jump too.
+    Slow drift of the camera's clock is followed.
     """
 
     def __init__(self) -> None:
         self._offset_s: float | None = None
         self._last_source_s: float | None = None
         self._last_t_s: float | None = None
+        self._first_arrival_s: float | None = None
 
     def restart(self) -> None:
         """Forget the source's timestamps (a new connection), never the timeline's own end."""
         self._offset_s = None
         self._last_source_s = None
+        self._first_arrival_s = None
 
     def place(self, source_s: float | None, arrival_s: float) -> Placed:
         """Return the time of a packet with decoding timestamp `source_s`, here at `arrival_s`."""
-        jumped = self._offset_s is None
-        if source_s is None or self._offset_s is None or self._last_source_s is None:
-            t_s = arrival_s
-        else:
-            t_s = source_s + self._offset_s
-            step_s = source_s - self._last_source_s
-            if step_s == 0:
-                t_s = arrival_s  # this source has no clock
-                self._offset_s = arrival_s - source_s
-            elif step_s < 0 or t_s > arrival_s + _FUTURE_S or t_s < arrival_s - _BEHIND_S:
-                jumped, t_s = True, arrival_s
+        jumped = self._first_arrival_s is None
+        if self._first_arrival_s is None:
+            self._first_arrival_s = arrival_s
+        t_s = arrival_s
         if source_s is not None:
-            if jumped or self._offset_s is None:
-                self._offset_s = arrival_s - source_s
-            else:
-                self._offset_s += (arrival_s - source_s - self._offset_s) * _FOLLOW
+            settles = arrival_s - self._first_arrival_s < _SETTLE_S
+            t_s, broke = self._by_source(source_s, arrival_s, settles=settles)
+            jumped = jumped or broke
             self._last_source_s = source_s
         if self._last_t_s is not None:
             t_s = max(t_s, self._last_t_s + _MIN_STEP_S)
         self._last_t_s = t_s
         return Placed(t_s, jumped)
+
+    def _by_source(self, source_s: float, arrival_s: float, *, settles: bool) -> tuple[float, bool]:
+        """Return the packet's time by the source's own clock, and whether that clock broke."""
+        last_s, offset_s = self._last_source_s, self._offset_s
+        direct_s = arrival_s - source_s
+        if last_s is None or offset_s is None or source_s == last_s:
+            self._offset_s = direct_s  # the first, or a source without a clock
+            return arrival_s, False
+        late_s = direct_s - offset_s
+        if source_s < last_s or not -_FUTURE_S <= late_s <= _BEHIND_S:
+            self._offset_s = direct_s
+            return arrival_s, True
+        if settles and late_s < 0:
+            self._offset_s = direct_s
+            return arrival_s, late_s < -_JITTER_S
+        self._offset_s = offset_s + late_s * (_FOLLOW_LATER if late_s > 0 else _FOLLOW_EARLIER)
+        return source_s + offset_s, False
 
 
 class FileTimeline:
