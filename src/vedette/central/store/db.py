@@ -8,7 +8,7 @@ their column names. Errors of the driver become `StoreError` here and nowhere el
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -62,6 +62,12 @@ class Tx:
         """Run a named query; return how many rows it touched."""
         cursor = await self.connection.execute(queries.sql(query), params)
         return cursor.rowcount
+
+    async def many(self, query: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Run a named query once per row, in one round trip."""
+        if rows:
+            async with self.connection.cursor() as cursor:
+                await cursor.executemany(queries.sql(query), rows)
 
     async def copy_in(
         self, query: str, types: Sequence[str], rows: Iterable[Sequence[object]]

@@ -1,0 +1,268 @@
+"""One transaction for the batches of many devices: the rule that makes ingest exactly-once.
+
+1. Lock the devices, then their lanes, in one order.
+2. Sequence numbers that a lane has are passed over; the others are collected (`effects`).
+3. Raw messages, coverage, rollups, events and evidence are written, and the lanes move: together.
+4. Only after the commit is anything acknowledged.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from vedette.central import rollups
+from vedette.central.ingest.effects import Effects, Sender
+from vedette.central.ingest.lane import LaneState
+from vedette.central.ingest.unpack import Item
+from vedette.central.store.db import Tx
+from vedette.wire.envelope import LaneAck, Rejection, UpAnswer
+from vedette.wire.streams import DARK_AFTER_S, Lane
+
+LaneKey = tuple[str, int, str]  # device, epoch, lane
+
+MAX_LANES: Final = 3 * 1000
+"""Lanes of one device: a thousand lost spools."""
+
+_RAW_TYPES: Final = (
+    "int2", "date", "text", "int8", "text", "int8", "int8", "int8", "text", "text",
+    "text", "int8", "int8", "text", "bytea",
+)  # fmt: skip
+_CLAIM_TYPES: Final = ("text", "text", "int8", "int8", "text", "bool", "float8", "text")
+
+
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """One device's batch, unpacked."""
+
+    device: str
+    boot_id: str
+    received_ms: int
+    items: list[Item]
+
+
+class SenderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A device as the transaction found it."""
+
+    device: str
+    site: str
+    state: str
+    contact_before_ms: int
+    desired_etag: str
+    attended_until_ms: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What the transaction did: one answer per incoming batch (None: no such device), and news."""
+
+    answers: list[UpAnswer | None]
+    topics: set[str]
+    taken: int
+
+
+async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
+    """Write everything new in `group`; the caller commits, then answers."""
+    devices = sorted({incoming.device for incoming in group})
+    rows = {row.device: row for row in await tx.all("senders_lock", SenderRow, devices=devices)}
+    present = [incoming for incoming in group if incoming.device in rows]
+    lanes = await _lock_lanes(tx, present)
+    cameras: dict[str, set[str]] = {device: set() for device in rows}
+    for device, camera in await tx.tuples("cameras_of_devices", devices=list(rows)):
+        cameras[device].add(camera)
+
+    effects = Effects()
+    refused: dict[int, list[Rejection]] = {}
+    for incoming in present:
+        row = rows[incoming.device]
+        sender = Sender(
+            device=row.device,
+            site=row.site,
+            received_ms=incoming.received_ms,
+            contact_before_ms=row.contact_before_ms,
+            cameras=cameras[row.device],
+        )
+        refused[id(incoming)] = _take_all(effects, incoming, sender, lanes)
+    await _settle_evicted(tx, effects, lanes)
+    await _write(tx, effects, present)
+    await _move_lanes(tx, lanes)
+    topics = _topics(effects, [rows[incoming.device] for incoming in present])
+    answers = [
+        _answer(incoming, rows[incoming.device], lanes, refused[id(incoming)])
+        if incoming.device in rows
+        else None
+        for incoming in group
+    ]
+    return Outcome(answers=answers, topics=topics, taken=len(effects.raw))
+
+
+def _take_all(
+    effects: Effects, incoming: Incoming, sender: Sender, lanes: dict[LaneKey, LaneState]
+) -> list[Rejection]:
+    """Collect every message of one batch that was never seen; return the refused ones."""
+    rejections: list[Rejection] = []
+    for item in incoming.items:
+        envelope = item.envelope
+        lane = lanes.get((incoming.device, envelope.epoch, str(envelope.lane)))
+        if lane is None:
+            refusal = "more epochs than a device can have"
+        elif envelope.seq in lane:
+            continue
+        elif lane.is_full and envelope.seq != lane.acked_through + 1:
+            refusal = "more holes in one lane than can be kept"
+        else:
+            refusal = effects.take(item, sender)
+            lane.add(envelope.seq, envelope.seq)
+        if refusal:
+            rejections.append(
+                Rejection(
+                    epoch=envelope.epoch, lane=envelope.lane, seq=envelope.seq, reason=refusal
+                )
+            )
+    return rejections
+
+
+async def _lock_lanes(tx: Tx, group: list[Incoming]) -> dict[LaneKey, LaneState]:
+    wanted = sorted(
+        {
+            (incoming.device, item.envelope.epoch, str(item.envelope.lane))
+            for incoming in group
+            for item in incoming.items
+        }
+    )
+    found = await _read_lanes(tx, wanted)
+    missing = [key for key in wanted if key not in found]
+    if missing:
+        used = dict(await tx.tuples("lanes_of_device", devices=[key[0] for key in missing]))
+        allowed = [key for key in missing if used.get(key[0], 0) < MAX_LANES]
+        await tx.run("lanes_make", **_columns(allowed, "devices", "epochs", "lanes"))
+        found |= await _read_lanes(tx, allowed)
+    return found
+
+
+async def _read_lanes(tx: Tx, keys: list[LaneKey]) -> dict[LaneKey, LaneState]:
+    if not keys:
+        return {}
+    rows = await tx.tuples("lanes_lock", **_columns(keys, "devices", "epochs", "lanes"))
+    return {
+        (device, epoch, lane): LaneState.from_flat(acked_through, have)
+        for device, epoch, lane, acked_through, have in rows
+    }
+
+
+async def _settle_evicted(tx: Tx, effects: Effects, lanes: dict[LaneKey, LaneState]) -> None:
+    """Count what tombstones name as settled: it will never come and must block nothing."""
+    keys = {
+        (device, epoch, lane)
+        for device, epoch, lane, _ in effects.settled
+        if lane in set(Lane) and epoch >= 1
+    }
+    missing = sorted(keys - set(lanes))
+    lanes |= await _read_lanes(tx, missing)
+    for device, epoch, lane, ranges in effects.settled:
+        state = lanes.get((device, epoch, lane))
+        if state is not None:
+            for low, high in ranges:
+                if not state.is_full:
+                    state.add(low, high)
+
+
+async def _move_lanes(tx: Tx, lanes: dict[LaneKey, LaneState]) -> None:
+    if not lanes:
+        return
+    keys = list(lanes)
+    await tx.run(
+        "lanes_move",
+        **_columns(keys, "devices", "epochs", "lanes"),
+        acked=[lanes[key].acked_through for key in keys],
+        haves=["{" + ",".join(map(str, lanes[key].to_flat())) + "}" for key in keys],
+    )
+
+
+async def _write(tx: Tx, effects: Effects, group: list[Incoming]) -> None:
+    if effects.cameras:
+        keys = sorted(effects.cameras)
+        await tx.run(
+            "cameras_know",
+            **_columns(keys, "devices", "cameras"),
+            from_ms=[effects.cameras[key] for key in keys],
+        )
+    if effects.raw:
+        await tx.copy_in("reports_copy", _RAW_TYPES, effects.raw)
+    if effects.claims:
+        await tx.copy_in("claims_copy", _CLAIM_TYPES, effects.claims)
+    states = [msgspec.structs.asdict(row) for row in effects.states]
+    await tx.many("camera_state_add", states)
+    await tx.many("camera_state_latest", states)
+    await tx.many("event_add", effects.events)
+    await tx.many("evidence_add", effects.evidence)
+    await _write_minutes(tx, effects, group)
+    heard = {incoming.device: incoming for incoming in group}
+    devices = sorted(heard)
+    await tx.run(
+        "devices_contact",
+        devices=devices,
+        received=[heard[device].received_ms for device in devices],
+        boots=[heard[device].boot_id for device in devices],
+        dark_after_ms=int(DARK_AFTER_S * 1000),
+    )
+    await tx.many(
+        "device_health",
+        [
+            {"device": device, **msgspec.structs.asdict(health)}
+            for device, health in sorted(effects.health.items())
+        ],
+    )
+
+
+async def _write_minutes(tx: Tx, effects: Effects, group: list[Incoming]) -> None:
+    if not effects.minutes:
+        return
+    keys = sorted(effects.minutes)
+    columns = _columns(keys, "devices", "cameras", "starts")
+    merged = dict(effects.minutes)
+    for device, camera, start_ms, body in await tx.tuples("minutes_read", **columns):
+        key = (device, camera, start_ms)
+        merged[key] = rollups.merge(rollups.decode(body), merged[key])
+    bodies = [rollups.encode(merged[key]) for key in keys]
+    await tx.run("minutes_write", **columns, bodies=bodies)
+    hours = sorted({(d, c, rollups.floor_ms(start, rollups.HOUR_MS)) for d, c, start in keys})
+    now_ms = max(incoming.received_ms for incoming in group)
+    await tx.run(
+        "hours_mark_dirty", **_columns(hours, "devices", "cameras", "hours"), now_ms=now_ms
+    )
+
+
+def _columns(rows: Iterable[tuple[object, ...]], *names: str) -> dict[str, object]:
+    """Return rows as one list per column: what `unnest` takes."""
+    listed = list(rows)
+    return {name: [row[at] for row in listed] for at, name in enumerate(names)}
+
+
+def _answer(
+    incoming: Incoming,
+    row: SenderRow,
+    lanes: dict[LaneKey, LaneState],
+    rejected: list[Rejection],
+) -> UpAnswer:
+    keys = sorted({(item.envelope.epoch, item.envelope.lane) for item in incoming.items})
+    acks = [
+        LaneAck(epoch=epoch, lane=lane, acked_through=state.acked_through, have=list(state.have))
+        for epoch, lane in keys
+        if (state := lanes.get((incoming.device, epoch, str(lane)))) is not None
+    ]
+    return UpAnswer(
+        acks=acks,
+        rejected=rejected,
+        server_time_ms=incoming.received_ms,
+        desired_etag=row.desired_etag,
+        attend=row.attended_until_ms > incoming.received_ms,
+    )
+
+
+def _topics(effects: Effects, rows: list[SenderRow]) -> set[str]:
+    """Return what open pages should look at again."""
+    topics = {f"device:{row.device}" for row in rows} | {f"site:{row.site}" for row in rows}
+    if effects.events or effects.evidence:
+        topics.add("events")
+    if topics:
+        topics.add("fleet")
+    return topics

@@ -1,0 +1,83 @@
+"""From a decoded batch to checked and dated items. Pure.
+
+Whatever is wrong with one message is a refusal of that message; the batch goes on.
+"""
+
+import msgspec
+
+from vedette.central.ingest import checks
+from vedette.central.ingest.dating import Dating, date
+from vedette.errors import MalformedReport, UnknownSchema, WireError
+from vedette.wire import codec
+from vedette.wire.envelope import Batch, Envelope
+from vedette.wire.streams import Stream, stream
+
+_MAX_INT = 2**53
+_MAX_KEPT_OF_REFUSED = 1024
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One message, ready for the database.
+
+    Attributes:
+        body: None where it is refused.
+        stored: The body's bytes as they are kept (msgpack).
+    """
+
+    envelope: Envelope
+    dating: Dating
+    row: Stream | None
+    body: msgspec.Struct | None
+    stored: bytes
+    refusal: str = ""
+
+
+def check_batch(batch: Batch) -> None:
+    """Return where the frame around the messages is sane: numbers that fit, texts that print.
+
+    Raises:
+        MalformedReport: It is not.
+    """
+    found = checks.problem([batch.device, batch.boot_id, batch.desired_etag], "batch")
+    found = found or checks.problem([batch.sent_mono_ms, abs(batch.sent_wall_ms)], "sent")
+    for envelope in batch.envelopes:
+        numbers = [envelope.epoch, envelope.seq, envelope.t_mono_ms, abs(envelope.t_wall_ms)]
+        if min(numbers) < 0 or max(numbers) > _MAX_INT or len(envelope.boot_id) > 128:
+            found = "envelope number out of range"
+        found = found or checks.problem([envelope.boot_id], "boot_id")
+    if found:
+        raise MalformedReport(found)
+
+
+def unpack(batch: Batch, received_ms: int, *, json: bool = False) -> list[Item]:
+    """Return one item per envelope, in the batch's order."""
+    return [_item(envelope, batch, received_ms, json=json) for envelope in batch.envelopes]
+
+
+def _item(envelope: Envelope, batch: Batch, received_ms: int, *, json: bool) -> Item:
+    dating = date(envelope, batch, received_ms)
+    raw = bytes(envelope.body)
+    row: Stream | None = None
+    try:
+        row = stream(envelope.schema)
+        if envelope.lane is not row.lane:
+            raise MalformedReport(f"{row.schema} does not travel on lane {envelope.lane}")
+        body = codec.decode_body(raw, row, json=json)
+        found = (
+            dating.refusal
+            or checks.problem(body)
+            or checks.meaning(body, dating.latest_ms, dating.shift_ms)
+        )
+        if found:
+            raise MalformedReport(found)
+    except (WireError, UnknownSchema) as error:
+        return Item(
+            envelope=envelope,
+            dating=dating,
+            row=row,
+            body=None,
+            stored=raw[:_MAX_KEPT_OF_REFUSED],
+            refusal=str(error)[:300],
+        )
+    stored = codec.encode(body) if json else raw
+    return Item(envelope=envelope, dating=dating, row=row, body=body, stored=stored)
