@@ -1,0 +1,73 @@
+"""Templates and what they may call.
+
+One Jinja2 environment, autoescape always on, undefined names are errors. The rule: a template only
+places things; sums, orders and words are made in Python where they can be tested.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+import jinja2
+import msgspec
+
+from vedette.central.console import drawing, strip, text, words
+from vedette.central.console.assets import asset_version
+
+_FILTERS: Final[dict[str, Callable[..., Any]]] = {
+    "clock": text.clock_text,
+    "moment": text.moment_text,
+    "iso": text.iso_text,
+    "duration": text.duration_text,
+    "number": text.number_text,
+    "percent": text.percent_text,
+    "ms": text.ms_text,
+    "bytes_text": text.bytes_text,
+}
+
+_GLOBALS: Final[dict[str, Any]] = {
+    "age": text.age_text,
+    "state_word": words.state_word,
+    "cause_word": words.cause_word,
+    "CAMERA_STATES": words.CAMERA_STATES,
+    "STATES": words.STATES,
+    "CAUSES": words.CAUSES,
+    "EVENT_KINDS": words.EVENT_KINDS,
+    "COUNT_KINDS": words.COUNT_KINDS,
+    "EVIDENCE": words.EVIDENCE,
+    "SIGNS": words.SIGNS,
+    "strip_pieces": strip.pieces,
+    "strip_summary": strip.summary,
+    "strip_ticks": strip.ticks,
+    "drawing": drawing,
+}
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """Return the one environment. Thread: any; it is never changed after it was made."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("vedette.central.console", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(_FILTERS)
+    made.globals.update(_GLOBALS)
+    made.globals["asset_version"] = asset_version()
+    return made
+
+
+class Looker(msgspec.Struct, frozen=True, kw_only=True):
+    """Whoever has the page open, as far as a page needs to know."""
+
+    username: str
+    role: str
+    csrf: str
+
+
+def render(template: str, *, looker: Looker | None, now_ms: int, **context: object) -> str:
+    """Return a whole page, or a part of one where `template` is a part."""
+    page = environment().get_template(template)
+    return page.render(looker=looker, now_ms=now_ms, **context)

@@ -1,0 +1,150 @@
+"""What states and causes are called, in which order they are worst, and what a person can do.
+
+State is shape + word + colour: the shape's name here is the id of a symbol in `parts/symbols.html`,
+the colour a class in `vedette.css`. The rule: one table for each, so that every page says the same.
+"""
+
+from typing import Final
+
+import msgspec
+
+from vedette.wire.messages import Cause
+
+AWAITING: Final = "AWAITING"
+"""The fresh edge that a healthy device has not reported yet; neither observed nor a gap."""
+
+UNKNOWN: Final = "UNKNOWN"
+"""Nothing was ever said about this time."""
+
+
+class StateWord(msgspec.Struct, frozen=True):
+    """A state of a camera or a device: what it is called, its shape, and what it means."""
+
+    word: str
+    shape: str
+    meaning: str
+
+
+class CauseWord(msgspec.Struct, frozen=True):
+    """A cause of a gap: what it is called, its fill in a strip, and what it means."""
+
+    word: str
+    fill: str
+    meaning: str
+
+
+STATES: Final[dict[str, StateWord]] = {
+    "down": StateWord("down", "cross", "the camera gives no pictures"),
+    "tampered": StateWord("tampered", "diamond", "covered, turned, blinded or frozen"),
+    "dark": StateWord("dark", "moon", "its device has not been heard from"),
+    "degraded": StateWord("degraded", "triangle", "it works, but worse than it should"),
+    "unknown": StateWord("unknown", "question", "nothing was ever reported"),
+    "never": StateWord("never seen", "question", "enrolled, but has not reported yet"),
+    "starting": StateWord("starting", "half", "the first pictures are awaited"),
+    "off": StateWord("off", "pause", "switched off by its schedule"),
+    "ok": StateWord("ok", "disc", "pictures arrive and are looked at"),
+}
+"""Worst first."""
+
+CAMERA_STATES: Final = ("down", "tampered", "dark", "degraded", "unknown", "starting", "off", "ok")
+
+CAUSES: Final[dict[str, CauseWord]] = {
+    Cause.CENTRAL_DOWN: CauseWord(
+        "central was down",
+        "url(#p-central)",
+        "central was not running; devices kept what they saw and send it later",
+    ),
+    Cause.DEVICE_DARK: CauseWord(
+        "device dark",
+        "url(#p-dark)",
+        "the device was not heard from: power, network or the device itself",
+    ),
+    Cause.PIPELINE_STOPPED: CauseWord(
+        "pipeline stopped", "url(#p-stopped)", "the device ran, its video pipeline did not"
+    ),
+    Cause.CAMERA_DOWN: CauseWord(
+        "camera down", "", "the camera gave no pictures: cable, power, address or password"
+    ),
+    Cause.TAMPERED: CauseWord(
+        "tampered",
+        "url(#p-tampered)",
+        "pictures came, but none to be trusted: covered, dark, frozen, turned",
+    ),
+    Cause.CLOCK_UNTRUSTED: CauseWord(
+        "clock untrusted", "url(#p-clock)", "the device did not know what time it was"
+    ),
+    Cause.SCHEDULED_OFF: CauseWord("scheduled off", "url(#p-off)", "switched off on purpose"),
+    Cause.PENDING_BACKFILL: CauseWord(
+        "backfill pending",
+        "url(#p-pending)",
+        "cut off from central; its data is still on the device and will come",
+    ),
+    Cause.EVICTED: CauseWord(
+        "evicted", "url(#p-evicted)", "the device's disk was full: this data is gone for good"
+    ),
+    AWAITING: CauseWord("awaiting report", "url(#p-awaiting)", "too fresh to have been reported"),
+    UNKNOWN: CauseWord("no data", "url(#p-unknown)", "nothing was ever said about this time"),
+}
+
+EVENT_KINDS: Final[dict[str, str]] = {
+    "presence": "presence",
+    "line_crossed": "line crossed",
+    "zone_entered": "zone entered",
+    "zone_left": "zone left",
+    "dwell": "long stay",
+    "tamper": "tamper",
+}
+
+COUNT_KINDS: Final[dict[str, tuple[str, str]]] = {
+    "entered": ("entered", ""),
+    "left": ("left", ""),
+    "occupancy_s": ("time inside, summed", "s"),
+    "forward": ("crossed forward", ""),
+    "backward": ("crossed backward", ""),
+    "presence_s": ("present", "s"),
+}
+"""Kind of a count → what it is called, and its unit."""
+
+EVIDENCE: Final[dict[str, tuple[str, str]]] = {
+    "": ("none asked for", "no rule asked for a clip of this event"),
+    "waiting": ("being packed", "the device has not yet described its clip"),
+    "on_site": ("kept on site", "the clip stays on the device; only its description came here"),
+    "refused": ("refused", "the device had no budget left for another clip"),
+    "failed": ("failed", "the clip could not be written"),
+}
+
+SIGNS: Final[dict[str, str]] = {
+    "Covered": "lens covered",
+    "ImageTooDark": "picture too dark",
+    "ImageTooBright": "picture too bright",
+    "ImageTooBlurry": "picture blurred",
+    "FrozenPicture": "picture frozen",
+    "GlobalSceneChange": "view changed",
+}
+
+DROPS: Final[dict[str, str]] = {
+    "stale": "overtaken by a newer frame",
+    "undecodable": "could not be decoded",
+    "bad_output": "model answered nonsense",
+    "backend": "runtime failed",
+    "shutdown": "stopped while in work",
+}
+
+ORDER: Final = {state: rank for rank, state in enumerate(STATES)}
+
+
+def badness(state: str) -> int:
+    """Return 0 for the worst state, growing with health; what is not known counts as unknown."""
+    return ORDER.get(state, ORDER["unknown"])
+
+
+def state_word(state: str) -> StateWord:
+    """Return the words of a state; one that a newer release brought is shown as it is written."""
+    return STATES.get(state) or StateWord(state or "unknown", "question", "")
+
+
+def cause_word(cause: str | None) -> CauseWord:
+    """Return the words of a cause; `None` is observed time."""
+    if cause is None:
+        return CauseWord("observed", "", "pictures were looked at")
+    return CAUSES.get(cause) or CauseWord(cause.replace("_", " ").lower(), "url(#p-unknown)", "")
