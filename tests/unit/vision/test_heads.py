@@ -167,6 +167,13 @@ def test_suppression_keeps_the_best_and_nothing_that_overlaps_it(
     assert again.tolist() == list(range(len(kept)))
 
 
+def test_a_suppressed_box_suppresses_nobody_in_turn() -> None:
+    """In a row of three, the first removes the second, and the third stays."""
+    boxes = np.array([[0, 0, 10, 10], [0, 3, 10, 13], [0, 6, 10, 16]], np.float32)
+    confidence = np.array([0.9, 0.8, 0.7], np.float32)
+    assert suppress(boxes, confidence, np.zeros(3, np.int32), 0.5).tolist() == [0, 2]
+
+
 def test_entropy_is_one_at_a_coin_toss_and_small_when_sure() -> None:
     """The most undecided class decides, also where another class is certain."""
     scores = np.array([[0.5, 0.0], [0.999, 0.001], [0.95, 0.5], [0.3, 0.0]], np.float32)

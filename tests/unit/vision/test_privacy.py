@@ -106,12 +106,12 @@ def test_the_file_holds_no_metadata() -> None:
 
 def test_old_samples_go_and_another_size_starts_anew() -> None:
     """After five minutes a changed place shows as it is now; a new stream size is a new start."""
-    median = _filled([_scene()] * 12)
+    median = _filled([_scene()] * 100)
     dark = Picture.from_bgr((_scene() * 0.3).astype(np.uint8))
     for n in range(70):
-        median.add(dark, 60.0 + 5.0 * n)
+        median.add(dark, 500.0 + 5.0 * n)
     assert _decoded(median.thumbnail()).mean() < 45
-    median.add(Picture.from_bgr(_scene()[:200]), 500.0)
+    median.add(Picture.from_bgr(_scene()[:200]), 1000.0)
     assert median.thumbnail() is None
 
 

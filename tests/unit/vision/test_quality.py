@@ -56,6 +56,13 @@ def test_a_uniform_picture_has_no_focus_to_judge() -> None:
     assert "sharpness" not in verdict.scores()
 
 
+def test_rounding_to_grey_levels_is_not_taken_for_detail() -> None:
+    """A smooth ramp of low contrast is not sharp because its steps are whole numbers."""
+    rng = np.random.default_rng(2)
+    ramp = np.linspace(100, 130, 160)[None, :] + rng.uniform(-0.5, 0.5, (120, 160))
+    assert (measure(ramp.round().astype(np.uint8)).sharpness or 0) < 0.03
+
+
 def test_size_and_shape_are_judged_where_they_are_given(vtest: list[Picture]) -> None:
     """Too small is named, a changed aspect ratio is named, another size of the same is fine."""
     luma = vtest[0].small_luma()

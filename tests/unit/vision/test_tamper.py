@@ -119,6 +119,29 @@ def test_a_static_scene_with_a_sensors_noise_is_not_frozen(small: list[Plane]) -
     assert _feed(TamperWatch(), noisy, 0.0)[-1].ok
 
 
+@pytest.mark.parametrize("change", ["one small thing moves", "the light drifts by one level"])
+def test_the_least_real_change_is_a_live_camera(change: str, small: list[Plane]) -> None:
+    """Few pixels that differ much, or all that differ least, are not a frozen picture."""
+    other = small[0].copy()
+    if change == "one small thing moves":
+        other[60:65, 80:85] ^= 0x40
+    else:
+        other += 1
+    watch = TamperWatch()
+    verdicts = _feed(watch, [small[0], other] * 25, 0.0)
+    assert {sign for verdict in verdicts for sign in verdict.signs} == set()
+    assert verdicts[-1].ok
+
+
+def test_a_slightly_defocused_camera_is_judged_by_its_own_past(small: list[Plane]) -> None:
+    """Softness that would pass as a scene of its own is a sign where the scene was sharp."""
+    soft = [np.asarray(cv2.GaussianBlur(luma, (0, 0), 1.2), np.uint8) for luma in small]
+    assert _feed(TamperWatch(), soft[:20], 0.0)[-1].ok
+    watch = TamperWatch()
+    _feed(watch, small[:20], 0.0)
+    assert _feed(watch, soft[20:40], 20.0)[-1].signs == ("ImageTooBlurry",)
+
+
 def test_an_encoder_that_repeats_a_still_scene_until_its_next_keyframe_is_not_frozen(
     small: list[Plane],
 ) -> None:
