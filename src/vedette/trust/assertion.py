@@ -5,6 +5,9 @@ assertion, not on `exp`. Central must have issued the nonce and must forget it h
 is for its log. `exp` and `iat` are checked against each other only: they bound what the device
 claims, never when it was.
 
+Central's name, the audience, is the key id of its online key: the one thing about central that a
+device pins at enrolment and that no proxy or change of address alters.
+
 Source: RFC 7523 sections 2.2 and 3; RFC 9864 for the algorithm's name (`Ed25519`).
 """
 
