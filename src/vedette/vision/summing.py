@@ -78,6 +78,7 @@ def _join(a: Mapping[K, V], b: Mapping[K, V], add: Callable[[V, V], V]) -> dict[
 
 
 def add_frames(a: Frames, b: Frames) -> Frames:
+    """Return both accounts in one; where both hold the invariant, so does the sum."""
     dropped: dict[Drop, int] = _join(a.dropped, b.dropped, lambda x, y: x + y)
     return Frames(
         captured=a.captured + b.captured,
