@@ -151,7 +151,7 @@ class _Reference:
             self.edges, self.sharpness, self.pictures = edges.copy(), sharpness, 1
             return
         self.pictures += 1
-        weight = max(-math.expm1(-dt_s / self.time_constant_s), 1 / min(self.pictures, 50))
+        weight = max(-math.expm1(-dt_s / self.time_constant_s), 1 / self.pictures)
         cv2.accumulateWeighted(edges, self.edges, weight)
         self.sharpness += (sharpness - self.sharpness) * weight
 

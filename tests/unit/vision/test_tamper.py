@@ -126,7 +126,7 @@ def test_the_least_real_change_is_a_live_camera(change: str, small: list[Plane])
     if change == "one small thing moves":
         other[60:65, 80:85] ^= 0x40
     else:
-        other += 1
+        other = np.where(other < 255, other + 1, 254).astype(np.uint8)
     watch = TamperWatch()
     verdicts = _feed(watch, [small[0], other] * 25, 0.0)
     assert {sign for verdict in verdicts for sign in verdict.signs} == set()
@@ -140,6 +140,19 @@ def test_a_slightly_defocused_camera_is_judged_by_its_own_past(small: list[Plane
     watch = TamperWatch()
     _feed(watch, small[:20], 0.0)
     assert _feed(watch, soft[20:40], 20.0)[-1].signs == ("ImageTooBlurry",)
+
+
+def test_focus_lost_over_minutes_is_seen_because_the_reference_is_slow(
+    small: list[Plane],
+) -> None:
+    """Five pictures a second, each hardly softer than the last: against the start all are."""
+    watch = TamperWatch()
+    _feed(watch, small[:20], 0.0)
+    signs: tuple[str, ...] = ()
+    for n, luma in enumerate(islice(cycle(small), 900)):
+        soft = np.asarray(cv2.GaussianBlur(luma, (0, 0), 0.2 + n / 750), np.uint8)
+        signs = watch.update(soft, 20.0 + n / 5).signs
+    assert signs == ("ImageTooBlurry",)
 
 
 def test_an_encoder_that_repeats_a_still_scene_until_its_next_keyframe_is_not_frozen(
