@@ -143,6 +143,7 @@ def parse(data: bytes) -> Manifest:
     if _depth(data) > MAX_DEPTH:
         raise ModelLoadFailed(f"{MANIFEST_NAME} is nested deeper than {MAX_DEPTH} levels")
     try:
+        data.decode()  # msgspec looks at text only where it needs it, and then raises another error
         head = msgspec.json.decode(data, type=_FormatOnly)
         if head.format != FORMAT:
             raise ModelLoadFailed(
@@ -150,7 +151,7 @@ def parse(data: bytes) -> Manifest:
                 operator_hint="Update Vedette on this machine, or make the bundle again.",
             )
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ModelLoadFailed(f"{MANIFEST_NAME}: {error}") from error
     check(manifest)
     return manifest
