@@ -1,0 +1,384 @@
+"""HTTP to central: one keep-alive connection, one method per address, every failure translated.
+
+TLS is always verified; plain HTTP only to this machine itself or where the configuration allows
+it. Redirects are not followed: an address that moves is a change for a person to make. Nothing is
+retried here except once after a token ran out; when to try again is `edge.uplink`'s decision.
+"""
+
+import ipaddress
+import threading
+from typing import Final, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+import urllib3
+
+from vedette import __version__
+from vedette.clock import NS_PER_MS, NS_PER_S, Clock, wall_ms
+from vedette.edge.enrolment import Identity
+from vedette.edge.settings import CentralLink
+from vedette.errors import CentralUnreachable, ConfigError, NotAllowed, ReportRejected, WireError
+from vedette.stats.sketch import ExpHistogram
+from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, make_assertion
+from vedette.trust.keys import SigningKey
+from vedette.wire import codec
+from vedette.wire.enrol import (
+    Desired,
+    EnrolAnswer,
+    EnrolRequest,
+    Nonce,
+    TimeRequest,
+    TokenAnswer,
+)
+from vedette.wire.envelope import Batch, UpAnswer
+from vedette.wire.messages import NetworkHealth
+from vedette.wire.signed import Signed
+
+T = TypeVar("T")
+
+CONNECT_S: Final = 5.0
+READ_S: Final = 20.0
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+RENEW_BEFORE_S: Final = 60.0
+_REFUSED: Final = {400, 404, 405, 409, 410, 411, 413, 415, 422}
+
+
+class CentralBusy(CentralUnreachable):
+    """Central asks to come back later.
+
+    Attributes:
+        retry_after_s: How much later, at least.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message, operator_hint="wait; central is shedding load or restarting")
+        self.retry_after_s = retry_after_s
+
+
+class _TokenRefused(Exception):
+    """401: the access token is not good any more."""
+
+
+class Meter:
+    """What the way to central was like since the last report. Thread: any."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock: Final = clock
+        self._lock: Final = threading.Lock()
+        self._clear()
+        self._offset_ms: float | None = None
+        self._contact_ms: int | None = None
+
+    def _clear(self) -> None:
+        self._sent = self._received = self._requests = self._failures = 0
+        self._round_trip_ms = ExpHistogram()
+
+    def count(self, sent: int, received: int, round_trip_ms: float) -> None:
+        """Count one request that was answered."""
+        with self._lock:
+            self._requests += 1
+            self._sent += sent
+            self._received += received
+            self._round_trip_ms.add(round_trip_ms)
+            self._contact_ms = wall_ms(self._clock.now_at())
+
+    def count_failure(self, sent: int) -> None:
+        """Count one request that was not."""
+        with self._lock:
+            self._requests += 1
+            self._failures += 1
+            self._sent += sent
+
+    def note_offset(self, offset_ms: float) -> None:
+        """Keep how far the device's wall clock is ahead of central's."""
+        with self._lock:
+            self._offset_ms = offset_ms
+
+    @property
+    def last_contact_ms(self) -> int | None:
+        """Wall time of the last answer."""
+        with self._lock:
+            return self._contact_ms
+
+    def take(self) -> NetworkHealth:
+        """Return the figures since the last call and begin anew."""
+        with self._lock:
+            taken = NetworkHealth(
+                sent_bytes=self._sent,
+                received_bytes=self._received,
+                requests=self._requests,
+                failures=self._failures,
+                round_trip_ms=self._round_trip_ms.to_wire() if self._round_trip_ms.count else None,
+                clock_offset_ms=self._offset_ms,
+                last_contact_ms=self._contact_ms,
+            )
+            self._clear()
+            return taken
+
+
+def check_link(link: CentralLink) -> None:
+    """Return where this address may be used.
+
+    Raises:
+        ConfigError: Plain HTTP to another machine without `allow_insecure`, or no address at all.
+    """
+    parts = urlsplit(link.url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(
+            f"central.url: {link.url!r} is no address",
+            operator_hint="write https://host or, on this machine only, http://127.0.0.1:8080",
+        )
+    if parts.scheme == "http" and not link.allow_insecure and not _is_loopback(parts.hostname):
+        raise ConfigError(
+            f"central.url: http:// to {parts.hostname} would send tokens in clear",
+            operator_hint="use https://, or set central.allow_insecure: true on a trusted network",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class CentralClient:
+    """Central, as this device calls it. Thread: any."""
+
+    def __init__(
+        self,
+        link: CentralLink,
+        clock: Clock,
+        *,
+        identity: Identity | None = None,
+        key: SigningKey | None = None,
+        connect_s: float = CONNECT_S,
+        read_s: float = READ_S,
+    ) -> None:
+        """Prepare; nothing is sent yet. Without identity and key only `enrol` can be called.
+
+        Raises:
+            ConfigError: See `check_link`.
+        """
+        check_link(link)
+        self._base: Final = link.url.rstrip("/")
+        self._clock: Final = clock
+        self._identity: Final = identity
+        self._key: Final = key
+        self._timeout: Final = (connect_s, read_s)
+        self._pool: Final = urllib3.PoolManager(
+            num_pools=1,
+            maxsize=2,
+            retries=False,
+            cert_reqs="CERT_REQUIRED",
+            headers={"User-Agent": f"vedette/{__version__}"},
+        )
+        self._token = ""
+        self._token_until_ns = 0
+        self._token_lock: Final = threading.Lock()
+        self.meter: Final = Meter(clock)
+
+    def enrol(self, request: EnrolRequest) -> EnrolAnswer:
+        """Return who this device is from now on.
+
+        Raises:
+            CentralUnreachable: No answer.
+            NotAllowed, ReportRejected: The claim token is unknown, spent or expired.
+        """
+        return self._json("/v1/enrol", msgspec.json.encode(request), EnrolAnswer)
+
+    def time(self, request: TimeRequest) -> Signed:
+        """Return central's signed time over the device's nonce; needs no token."""
+        return self._json("/v1/time", msgspec.json.encode(request), Signed)
+
+    def up(self, batch: Batch) -> UpAnswer:
+        """Send one batch.
+
+        Raises:
+            CentralUnreachable: No answer, or one that asks to come back (`CentralBusy`).
+            ReportRejected: Central will never take this batch as it is.
+            NotAllowed: Central does not know this device any more.
+        """
+        headers = {"Content-Type": codec.MSGPACK, "Content-Encoding": "zstd"}
+        body = codec.encode_batch(batch)
+        _, data = self._with_token("POST", "/v1/up", body=body, headers=headers)
+        try:
+            return codec.decode_answer(data)
+        except WireError as error:
+            raise CentralUnreachable(f"central's answer cannot be read: {error}") from error
+
+    def desired(self, etag: str, wait_s: float = 0.0) -> Desired | None:
+        """Return what should run here; None where it still is `etag` after `wait_s`."""
+        status, data = self._with_token(
+            "GET",
+            f"/v1/desired?{urlencode({'wait': round(wait_s)})}",
+            headers={"If-None-Match": f'"{etag}"'} if etag else {},
+            extra_wait_s=wait_s,
+        )
+        return None if status == 304 else self._decode(data, Desired)
+
+    def thumbnail(self, request: str, jpeg: bytes) -> None:
+        """Send a picture that the operator asked for and the site's policy allows."""
+        headers = {"Content-Type": "image/jpeg"}
+        self._with_token("POST", f"/v1/thumbnail/{request}", body=jpeg, headers=headers)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+    # ---------------------------------------------------------------------------- internals
+
+    def _json(self, path: str, body: bytes, kind: type[T]) -> T:
+        try:
+            _, data = self._send("POST", path, body, {"Content-Type": codec.JSON})
+        except _TokenRefused as error:
+            raise NotAllowed(
+                f"central refused {path}: {error}",
+                operator_hint="ask for a new claim token and enrol again",
+            ) from error
+        return self._decode(data, kind)
+
+    def _decode(self, data: bytes, kind: type[T]) -> T:
+        try:
+            return codec.decode(data, kind, json=True)
+        except WireError as error:
+            raise CentralUnreachable(
+                f"central's answer cannot be read: {error}",
+                operator_hint="something between this device and central answers in its place",
+            ) from error
+
+    def _with_token(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: dict[str, str],
+        body: bytes | None = None,
+        extra_wait_s: float = 0.0,
+    ) -> tuple[int, bytes]:
+        for fresh in (False, True):
+            token = self._access_token(fresh=fresh)
+            try:
+                return self._send(
+                    method,
+                    path,
+                    body,
+                    headers | {"Authorization": f"Bearer {token}"},
+                    extra_wait_s=extra_wait_s,
+                )
+            except _TokenRefused:
+                continue
+        raise NotAllowed(
+            "central gives this device tokens and refuses them",
+            operator_hint="look for two centrals behind one address",
+        )
+
+    def _access_token(self, *, fresh: bool) -> str:
+        """Return a token that is good for a while, a new one where `fresh`."""
+        with self._token_lock:
+            if fresh or self._clock.mono_ns() >= self._token_until_ns:
+                answer = self._ask_for_token()
+                renew_s = max(answer.expires_in - RENEW_BEFORE_S, answer.expires_in / 2)
+                self._token = answer.access_token
+                self._token_until_ns = self._clock.mono_ns() + round(renew_s * NS_PER_S)
+            return self._token
+
+    def _ask_for_token(self) -> TokenAnswer:
+        if self._identity is None or self._key is None:
+            raise NotAllowed("not enrolled", operator_hint="run: vedette edge enrol")
+        nonce = self._json("/v1/nonce", b"", Nonce)
+        assertion = make_assertion(
+            self._key,
+            device=self._identity.device,
+            audience=self._identity.central.keyid,
+            nonce=nonce.nonce,
+            now_s=wall_ms(self._clock.now_at()) // 1000,
+        )
+        form = urlencode(
+            {
+                "grant_type": GRANT_TYPE,
+                "client_assertion_type": ASSERTION_TYPE,
+                "client_assertion": assertion,
+            }
+        )
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        try:
+            _, data = self._send("POST", "/v1/token", form.encode(), headers)
+        except (_TokenRefused, ReportRejected) as error:
+            raise NotAllowed(
+                f"central gives this device no token: {error}",
+                operator_hint="it was revoked, or central was replaced: enrol again",
+            ) from error
+        return self._decode(data, TokenAnswer)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        *,
+        extra_wait_s: float = 0.0,
+    ) -> tuple[int, bytes]:
+        """Return status and body of a 2xx or 304; raise for anything else."""
+        connect_s, read_s = self._timeout
+        sent = len(body or b"")
+        began_ns = self._clock.mono_ns()
+        try:
+            response = self._pool.request(
+                method,
+                self._base + path,
+                body=body,
+                headers={**self._pool.headers, **headers},
+                timeout=urllib3.Timeout(connect=connect_s, read=read_s + extra_wait_s),
+                redirect=False,
+                preload_content=False,
+            )
+            data = _read(response)
+        except urllib3.exceptions.HTTPError as error:
+            self.meter.count_failure(sent)
+            raise CentralUnreachable(
+                f"{method} {path.partition('?')[0]}: {type(error).__name__}: {error}",
+                operator_hint="check the network, central.url and central itself",
+            ) from error
+        took_ms = (self._clock.mono_ns() - began_ns) / NS_PER_MS
+        self.meter.count(sent, len(data), took_ms)
+        if 200 <= response.status < 300 or response.status == 304:
+            return response.status, data
+        raise _refusal(response.status, response.headers.get("Retry-After", ""), path, data)
+
+
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Return the whole body within the limit, with the connection back in the pool."""
+    try:
+        data = response.read(MAX_ANSWER_BYTES + 1, decode_content=False)
+    except BaseException:
+        response.close()
+        raise
+    if len(data) > MAX_ANSWER_BYTES:
+        response.close()
+        raise CentralUnreachable(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+    response.release_conn()
+    return data
+
+
+def _refusal(status: int, retry_after: str, path: str, data: bytes) -> Exception:
+    """Return the error that stands for an answer that is none."""
+    said = data[:200].decode("utf-8", "replace")
+    text = f"central answered {status} to {path.partition('?')[0]}: {said}"
+    if status == 401:
+        return _TokenRefused(text)
+    if status == 403:
+        return NotAllowed(text, operator_hint="this device was revoked; enrol it again")
+    if status in _REFUSED:
+        return ReportRejected(text)
+    return CentralBusy(text, _seconds(retry_after))
+
+
+def _seconds(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), 3600.0)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,306 @@
+"""What should run here: which signed documents are accepted, and what comes of them.
+
+Two signers, two documents, and neither may speak for the other. Central's pinned key signs
+`DeviceSettings` (zones, thresholds, periods), which has no field for addresses or pixels. The
+site's pinned keys sign `SitePolicy` (pixels, camera addresses). A document is refused whole:
+for a wrong signer, another device or site, an older version, anything its signer may not say, or
+values that make no sense. What was accepted before goes on running.
+
+Accepted documents are kept as they were signed, and verified again each time they are read.
+
+    policy/settings.json   policy/site_policy.json   the signed documents
+    effective.json         configuration with both laid over it, for the pipeline
+"""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from vedette.edge.enrolment import Identity
+from vedette.edge.settings import Camera, EdgeConfig, Telemetry, check
+from vedette.errors import (
+    ConfigError,
+    MalformedReport,
+    NotAllowed,
+    RollbackAttempt,
+    TrustError,
+    VedetteError,
+    WireError,
+)
+from vedette.trust import dsse
+from vedette.trust.keys import write_private
+from vedette.wire.enrol import Desired
+from vedette.wire.signed import (
+    POLICY_TYPE,
+    SETTINGS_TYPE,
+    CameraSettings,
+    DeviceSettings,
+    PixelPolicy,
+    Signed,
+    SitePolicy,
+)
+
+log = logging.getLogger(__name__)
+D = TypeVar("D", DeviceSettings, SitePolicy)
+
+FOLDER: Final = "policy"
+EFFECTIVE: Final = "effective.json"
+
+
+class Effective(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pipeline runs by: the local file with the accepted documents laid over it."""
+
+    config: EdgeConfig
+    pixels: PixelPolicy = PixelPolicy()
+    settings_version: int = 0
+    policy_version: int = 0
+
+
+# ------------------------------------------------------------------------------------ deciding
+
+
+def accept_settings(
+    signed: Signed, identity: Identity, held: DeviceSettings | None
+) -> DeviceSettings:
+    """Return the settings in `signed` where this device may follow them.
+
+    Raises:
+        BadSignature: Not signed by central's pinned key.
+        NotAllowed: For another device, or saying what settings may not say.
+        RollbackAttempt: Older than what is held, or another text of the same version.
+        MalformedReport: Signed, but no settings.
+    """
+    said = dsse.open_struct(signed, DeviceSettings, [identity.central], payload_type=SETTINGS_TYPE)
+    if said.device != identity.device:
+        raise NotAllowed(f"settings for {said.device[:64]!r}, this is {identity.device!r}")
+    _refuse_rollback(said, held, "settings")
+    return said
+
+
+def accept_policy(signed: Signed, identity: Identity, held: SitePolicy | None) -> SitePolicy:
+    """Return the site policy in `signed` where this device may follow it.
+
+    Raises:
+        BadSignature: Too few of the site's pinned keys signed it; central's key is none of them.
+        NotAllowed: For another site, or saying what a policy may not say.
+        RollbackAttempt: Older than what is held, or another text of the same version.
+        MalformedReport: Signed, but no policy.
+    """
+    said = dsse.open_struct(
+        signed,
+        SitePolicy,
+        identity.site_signers,
+        payload_type=POLICY_TYPE,
+        threshold=identity.site_threshold,
+    )
+    if said.site != identity.site:
+        raise NotAllowed(f"a policy for {said.site[:64]!r}, this is {identity.site!r}")
+    _refuse_rollback(said, held, "site policy")
+    return said
+
+
+def _refuse_rollback(said: D, held: D | None, what: str) -> None:
+    if held is None or said == held:
+        return
+    if said.version <= held.version:
+        raise RollbackAttempt(
+            f"{what} version {said.version}; version {held.version} was accepted before",
+            operator_hint="sign it again with a higher version",
+        )
+
+
+def lay_over(
+    config: EdgeConfig,
+    settings: DeviceSettings | None,
+    policy: SitePolicy | None,
+    time_zone: str = "UTC",
+) -> Effective:
+    """Return `config` with the site's policy, then central's settings laid over it.
+
+    Raises:
+        ConfigError: The result makes no sense: the document that causes it is to be refused.
+    """
+    cameras = {camera.id: camera for camera in config.cameras}
+    for address in policy.cameras if policy else []:
+        camera = cameras.get(address.camera, Camera(id=address.camera))
+        cameras[address.camera] = msgspec.structs.replace(
+            camera, source=address.source, name=address.name or camera.name
+        )
+    for wanted in settings.cameras if settings else []:
+        if wanted.camera in cameras:  # a camera that is not here yet, or not any more
+            cameras[wanted.camera] = _with_settings(cameras[wanted.camera], wanted)
+    telemetry = config.telemetry
+    if settings is not None:
+        telemetry = Telemetry(
+            report_period_s=settings.report_period_s or telemetry.report_period_s,
+            aggregate_period_s=settings.aggregate_period_s or telemetry.aggregate_period_s,
+        )
+    result = msgspec.structs.replace(
+        config,
+        cameras=list(cameras.values()),
+        telemetry=telemetry,
+        time_zone=time_zone if config.time_zone == "UTC" else config.time_zone,
+    )
+    return Effective(
+        config=_checked(result),
+        pixels=policy.pixels if policy else PixelPolicy(),
+        settings_version=settings.version if settings else 0,
+        policy_version=policy.version if policy else 0,
+    )
+
+
+def _with_settings(camera: Camera, wanted: CameraSettings) -> Camera:
+    changes: dict[str, Any] = {
+        name: value
+        for name in ("zones", "lines", "threshold", "labels", "off_hours")
+        if (value := getattr(wanted, name)) is not None
+    }
+    return msgspec.structs.replace(camera, **changes)
+
+
+def _checked(config: EdgeConfig) -> EdgeConfig:
+    """Return `config` with every limit of its declaration checked: replacing checks nothing."""
+    try:
+        again = msgspec.convert(_plain(config), EdgeConfig, dec_hook=_from_text)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the resulting configuration: {error}") from error
+    check(again, "the resulting configuration")
+    return again
+
+
+# --------------------------------------------------------------------------------------- keeping
+
+
+class DesiredStore:
+    """The accepted documents on disk, and the effective configuration made of them.
+
+    Thread: one at a time.
+    """
+
+    def __init__(self, state_dir: Path, config: EdgeConfig, identity: Identity | None) -> None:
+        """Read what was accepted; a kept document that no longer verifies is ignored and said."""
+        self._state_dir: Final = state_dir
+        self._config: Final = config
+        self._identity: Final = identity
+        self.problems: list[str] = []
+        self.etag = ""
+        self.settings: DeviceSettings | None = None
+        self.policy: SitePolicy | None = None
+        if identity is not None:
+            self.settings = self._kept("settings", lambda s: accept_settings(s, identity, None))
+            self.policy = self._kept("site_policy", lambda s: accept_policy(s, identity, None))
+        self.effective = self._lay_over_what_is_kept()
+
+    def write_effective(self) -> None:
+        """Have the effective configuration where the pipeline reads it, mode 0600.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data = msgspec.json.encode(self.effective, enc_hook=str)
+        write_private(self._state_dir / EFFECTIVE, data)
+
+    def apply(self, desired: Desired) -> bool:
+        """Accept what may be accepted of `desired`; return whether the pipeline must change.
+
+        Refusals go to `problems`, in words; what was held before stays.
+        """
+        identity = self._identity
+        if identity is None:
+            return False
+        before = self.effective
+        self.problems = []
+        if desired.site_policy is not None:
+            self._take_policy(desired.site_policy, identity)
+        if desired.settings is not None:
+            self._take_settings(desired.settings, identity)
+        self.etag = desired.etag
+        changed = (before.config, before.pixels) != (self.effective.config, self.effective.pixels)
+        if before != self.effective:
+            self.write_effective()
+        return changed
+
+    def _take_policy(self, signed: Signed, identity: Identity) -> None:
+        try:
+            said = accept_policy(signed, identity, self.policy)
+            effective = lay_over(self._config, self.settings, said, identity.time_zone)
+        except (TrustError, WireError, ConfigError) as error:
+            self._refuse("site policy", error)
+            return
+        if said != self.policy:
+            self._keep("site_policy", signed)
+            self.policy, self.effective = said, effective
+
+    def _take_settings(self, signed: Signed, identity: Identity) -> None:
+        try:
+            said = accept_settings(signed, identity, self.settings)
+            effective = lay_over(self._config, said, self.policy, identity.time_zone)
+        except (TrustError, WireError, ConfigError) as error:
+            self._refuse("settings", error)
+            return
+        if said != self.settings:
+            self._keep("settings", signed)
+            self.settings, self.effective = said, effective
+
+    def _refuse(self, what: str, error: VedetteError) -> None:
+        self.problems.append(f"{what} refused: {error}")
+        log.warning(
+            "signed document refused",
+            extra={"event": "desired.refused", "document": what, "reason": str(error)},
+        )
+
+    def _lay_over_what_is_kept(self) -> Effective:
+        """Lay both over the local file, or one or none where they no longer fit it."""
+        zone = self._identity.time_zone if self._identity else "UTC"
+        for settings, policy in ((self.settings, self.policy), (None, self.policy), (None, None)):
+            try:
+                return lay_over(self._config, settings, policy, zone)
+            except ConfigError as error:
+                self._refuse("kept documents", error)
+        return Effective(config=self._config)
+
+    def _kept(self, name: str, accept: Callable[[Signed], D]) -> D | None:
+        path = self._state_dir / FOLDER / f"{name}.json"
+        try:
+            return accept(msgspec.json.decode(path.read_bytes(), type=Signed))
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError, TrustError, MalformedReport) as error:
+            reason = error if isinstance(error, VedetteError) else TrustError(str(error))
+            self._refuse(f"kept {name}", reason)
+            return None
+
+    def _keep(self, name: str, signed: Signed) -> None:
+        folder = self._state_dir / FOLDER
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(folder / f"{name}.json", msgspec.json.encode(signed))
+
+
+def read_effective(state_dir: Path) -> Effective:
+    """Return what the pipeline should run by, as the agent wrote it.
+
+    Raises:
+        ConfigError: The agent has not written it, or it is damaged.
+    """
+    path = state_dir / EFFECTIVE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Effective, dec_hook=_from_text)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(
+            f"cannot read {path}: {error}",
+            operator_hint="the agent writes this file: start `vedette edge run`, not the pipeline",
+        ) from error
+
+
+def _plain(config: EdgeConfig) -> Any:
+    return msgspec.to_builtins(config, enc_hook=str)
+
+
+def _from_text(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    raise TypeError(f"{kind.__name__} cannot stand in a configuration")
