@@ -12,6 +12,7 @@ from typing import Final
 
 import av
 import av.error
+from av.video.codeccontext import VideoCodecContext
 
 from vedette.edge.capture.packets import EncodedPacket
 from vedette.edge.capture.settings import Decode
@@ -30,8 +31,8 @@ class Decoded:
 class Decoder:
     """The decoder of one open stream. Thread: one."""
 
-    def __init__(self, stream: av.VideoStream, mode: Decode) -> None:
-        self._context = stream.codec_context
+    def __init__(self, context: VideoCodecContext, mode: Decode) -> None:
+        self._context = context
         self._pending: dict[int, EncodedPacket] = {}
         self._mode = mode
         self._waits_for_keyframe = True

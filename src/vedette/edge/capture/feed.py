@@ -240,6 +240,12 @@ class CameraFeed:
             limit_s = SILENT_AFTER_S.get(self._beat.phase)
             return limit_s is not None and now_ns - self._beat.mono_ns > limit_s * NS_PER_S
 
+    @property
+    def is_finished(self) -> bool:
+        """True where the thread ended because there is nothing left to do."""
+        with self._lock:
+            return self._beat.phase is Phase.FINISHED
+
     def note_abandoned(self) -> None:
         """Count a thread that was given up."""
         with self._lock:

@@ -17,6 +17,7 @@ import av
 import av.error
 import av.logging
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 
 from vedette.clock import NS_PER_S, Clock
 from vedette.edge.capture.packets import StreamInfo
@@ -29,6 +30,9 @@ av.logging.set_level(None)
 
 MAX_PIXELS: Final = 8192 * 4608
 """A picture that declares more than this is refused before memory is taken for it."""
+
+# What PyAV lets out: FFmpeg's errors, and those of its own checks.
+_PROBLEMS: Final = (av.error.FFmpegError, OSError, ValueError, RuntimeError, MemoryError)
 
 _FILE_FORMATS: Final = "mov,matroska,webm,avi,mpegts,mpeg,h264,hevc,m4v,mjpeg,flv,ogg,ivf"
 _RTSP_SCHEMES: Final = ("rtsp://", "rtsps://")
@@ -48,8 +52,8 @@ class OpenStream(Protocol):
         ...
 
     @property
-    def video(self) -> av.VideoStream:
-        """The stream whose codec context decodes."""
+    def codec_context(self) -> VideoCodecContext:
+        """What decodes the packets."""
         ...
 
     def close(self) -> None:
@@ -174,14 +178,14 @@ class _AvStream:
         )
 
     @property
-    def video(self) -> av.VideoStream:
-        return self._video
+    def codec_context(self) -> VideoCodecContext:
+        return self._video.codec_context
 
     def packets(self) -> Iterator[av.Packet]:
         try:
             yield from self._container.demux(self._video)
-        except (av.error.FFmpegError, OSError, ValueError) as problem:
-            raise translate(problem) from None
+        except _PROBLEMS as problem:
+            raise translate(problem, live=self._live) from None
         if self._live:
             raise SourceLost(Loss.CLOSED)
 
@@ -196,8 +200,10 @@ def _open(
         container = cast(
             "InputContainer", av.open(address, mode="r", options=options, timeout=timeout_s)
         )
-    except (av.error.FFmpegError, OSError, ValueError) as problem:
-        raise translate(problem) from None  # the original holds the address with its password
+    except _PROBLEMS as problem:
+        raise translate(
+            problem, live=live
+        ) from None  # the original holds the address with its password
     try:
         return _AvStream(container, live=live)
     except SourceLost:
@@ -236,12 +242,14 @@ _HINTS: Final[dict[Loss, str]] = {
 }
 
 
-def translate(problem: BaseException) -> SourceLost:
+def translate(problem: BaseException, *, live: bool) -> SourceLost:
     """Return what FFmpeg's error means, without any text that may hold an address."""
     reason = next((loss for kind, loss in _REASONS if isinstance(problem, kind)), None)
-    words = str(getattr(problem, "strerror", "") or "")
+    words = str(getattr(problem, "strerror", "") or type(problem).__name__)
     if reason is None:
         number = getattr(problem, "errno", None)
-        reason = Loss.UNREACHABLE if number in _UNREACHABLE else Loss.FAILED
+        reason = Loss.UNREACHABLE if live and number in _UNREACHABLE else Loss.FAILED
+    if reason is Loss.CLOSED and not live:
+        return SourceLost(Loss.GARBAGE, "the file breaks off")
     detail = words if reason in (Loss.FAILED, Loss.UNREACHABLE, Loss.GARBAGE) else ""
-    return SourceLost(reason, detail, operator_hint=_HINTS.get(reason))
+    return SourceLost(reason, detail, operator_hint=_HINTS.get(reason) if live else None)

@@ -92,6 +92,8 @@ class CaptureSupervisor:
             camera.feed.say_down_if_silent()
             if camera.feed.hangs():
                 self._replace(camera)
+            elif camera.thread and not camera.thread.is_alive and not camera.feed.is_finished:
+                self._revive(camera)
 
     @property
     def needs_process_restart(self) -> bool:
@@ -156,6 +158,18 @@ class CaptureSupervisor:
             "camera %s: its thread hangs and was given up",
             camera.settings.camera,
             extra={"event": "capture.thread_abandoned", "camera": camera.settings.camera},
+        )
+
+    def _revive(self, camera: _Camera) -> None:
+        """Start a new thread for one that died of an error nobody expected."""
+        with self._lock:
+            if not self._running:
+                return
+            self._launch(camera)
+        _LOG.error(
+            "camera %s: its thread died and was started again",
+            camera.settings.camera,
+            extra={"event": "capture.thread_died", "camera": camera.settings.camera},
         )
 
     def _stop_one(self, camera: _Camera) -> None:

@@ -184,7 +184,7 @@ class CaptureThread:
         self._last_picture_ns = self._clock.mono_ns()
 
     def _read(self, stream: OpenStream) -> None:
-        decoder = Decoder(stream.video, self._decode())
+        decoder = Decoder(stream.codec_context, self._decode())
         started = False
         pictures = 0
         packet: EncodedPacket | None = None

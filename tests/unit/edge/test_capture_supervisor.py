@@ -1,0 +1,339 @@
+"""Capture threads under supervision: sources that fail, hang and come back, with time by hand."""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import av
+import pytest
+from av.video.codeccontext import VideoCodecContext
+
+from vedette.clock import NS_PER_S, ManualClock
+from vedette.edge.capture import (
+    CameraDown,
+    CameraSays,
+    CaptureSettings,
+    CaptureSupervisor,
+    EncodedPacket,
+    Loss,
+    SourceLost,
+    StreamInfo,
+)
+from vedette.edge.capture.feed import DOWN_AFTER_S
+from vedette.edge.capture.source import OpenStream
+from vedette.edge.capture.thread import BACKOFF_CAP_S, backoff_s
+from vedette.edge.frame import Frame
+from vedette.errors import ConfigError
+from vedette.ids import CameraId
+from vedette.wire.streams import CAMERA_DOWN_AFTER_S
+
+DOOR = CameraId("door")
+
+
+class Notebook:
+    """A sink that writes down what is said and can be waited on."""
+
+    def __init__(self) -> None:
+        self.said: list[CameraSays] = []
+        self.frames: list[Frame] = []
+        self.packets = 0
+        self._changed = threading.Condition()
+
+    def on_packet(self, camera: CameraId, packet: EncodedPacket) -> None:
+        """Count it."""
+        del camera, packet
+        with self._changed:
+            self.packets += 1
+            self._changed.notify_all()
+
+    def on_frame(self, frame: Frame) -> None:
+        """Keep it."""
+        with self._changed:
+            self.frames.append(frame)
+            self._changed.notify_all()
+
+    def on_undecodable(self, camera: CameraId, count: int) -> None:
+        """Nobody asks."""
+
+    def on_state(self, state: CameraSays) -> None:
+        """Keep it."""
+        with self._changed:
+            self.said.append(state)
+            self._changed.notify_all()
+
+    def wait(self, until: Callable[["Notebook"], bool]) -> None:
+        """Return once `until` holds; fail where it never does."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: until(self), 10.0), self.said
+
+
+class PatientClock(ManualClock):
+    """Moves only by hand; waits end when the test lets them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+        self._gate = threading.Semaphore(0)
+        self._asked = threading.Condition()
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        """Note the wait and block until `let_go`."""
+        with self._asked:
+            self.waits.append(timeout_s)
+            self._asked.notify_all()
+        self._gate.acquire()
+        return event.is_set()
+
+    def let_go(self, times: int = 1) -> None:
+        """End so many waits."""
+        self._gate.release(times)
+
+    def until_waits(self, count: int) -> None:
+        """Return once so many waits were begun."""
+        with self._asked:
+            assert self._asked.wait_for(lambda: len(self.waits) >= count, 10.0)
+
+
+class Camera:
+    """A live source whose connections behave as told, one after another."""
+
+    live = True
+    name = "rtsp://camera/one"
+
+    def __init__(self, *behaviour: Callable[[], OpenStream]) -> None:
+        self._behaviour = list(behaviour)
+        self.opened = 0
+        self.is_open = threading.Event()
+
+    def open(self) -> OpenStream:
+        """Behave as the next in the list, the last one forever."""
+        index = min(self.opened, len(self._behaviour) - 1)
+        self.opened += 1
+        self.is_open.set()
+        return self._behaviour[index]()
+
+
+class Pictures:
+    """A stream of encoded pictures that were made here; ends by being lost."""
+
+    def __init__(self, packets: list[av.Packet], *, then: threading.Event | None = None) -> None:
+        self.info = StreamInfo("mpeg4", b"", 32, 32)
+        self._packets = packets
+        self._then = then
+        self._context: VideoCodecContext = av.CodecContext.create("mpeg4", "r")
+
+    @property
+    def codec_context(self) -> VideoCodecContext:
+        """A real decoder."""
+        return self._context
+
+    def packets(self) -> Iterator[av.Packet]:
+        """Give the packets, then hang where told, then be gone."""
+        yield from self._packets
+        if self._then:
+            self._then.wait(20)
+        raise SourceLost(Loss.CLOSED)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def encoded(count: int) -> list[av.Packet]:
+    """Return small grey pictures as MPEG-4, one a tenth of a second."""
+    encoder = av.CodecContext.create("mpeg4", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = 32, 32, "yuv420p"
+    encoder.framerate = Fraction(10)
+    packets: list[av.Packet] = []
+    for number in range(count):
+        picture = av.VideoFrame(32, 32, "yuv420p")
+        picture.pts = number
+        packets += encoder.encode(picture)
+    return packets + encoder.encode(None)
+
+
+def refuse(reason: Loss) -> Callable[[], OpenStream]:
+    """Return a connection that is refused."""
+
+    def behave() -> OpenStream:
+        raise SourceLost(reason)
+
+    return behave
+
+
+def make(camera: Camera, clock: ManualClock, **options: int) -> tuple[Notebook, CaptureSupervisor]:
+    """Return a supervisor of this one camera, started."""
+    book = Notebook()
+    supervisor = CaptureSupervisor(
+        book, clock, make=lambda *_: camera, rng=random.Random(7), **options
+    )
+    supervisor.add(CaptureSettings(camera=DOOR, source="rtsp://camera/one"))
+    supervisor.start()
+    return book, supervisor
+
+
+def test_backoff_doubles_to_a_cap_and_half_of_it_is_random() -> None:
+    """Fifty devices behind one switch do not come back in step."""
+    waits = [backoff_s(n, random.Random(n)) for n in range(1, 40)]
+    assert waits[0] <= 0.5
+    assert max(waits) <= BACKOFF_CAP_S
+    assert min(waits[10:]) >= BACKOFF_CAP_S / 2
+    assert len(set(waits[10:])) > 20
+
+
+def test_a_camera_that_refuses_is_tried_forever_and_said_to_be_down_once() -> None:
+    """Twenty refusals: one `CameraDown`, dated at the start, each wait within the cap."""
+    clock = PatientClock()
+    start_at = clock.now_at()
+    camera = Camera(refuse(Loss.REFUSED))
+    book, supervisor = make(camera, clock)
+    clock.let_go(20)
+    clock.until_waits(21)
+    supervisor_stopped = threading.Thread(target=supervisor.stop)
+    supervisor_stopped.start()
+    clock.let_go()
+    supervisor_stopped.join(10)
+    (down,) = book.said
+    assert isinstance(down, CameraDown)
+    assert down.at == start_at
+    assert down.reason is Loss.REFUSED
+    assert camera.opened >= 20
+    assert max(clock.waits) <= BACKOFF_CAP_S
+
+
+def test_a_changed_reason_is_said_with_the_same_beginning() -> None:
+    """Refused, then the password is wrong: down since the same moment, for another reason."""
+    clock = PatientClock()
+    book, supervisor = make(Camera(refuse(Loss.REFUSED), refuse(Loss.UNAUTHORISED)), clock)
+    clock.let_go()
+    clock.until_waits(2)
+    first, second = book.said
+    assert isinstance(first, CameraDown)
+    assert isinstance(second, CameraDown)
+    assert (first.reason, second.reason) == (Loss.REFUSED, Loss.UNAUTHORISED)
+    assert first.at == second.at
+    clock.let_go(5)
+    supervisor.stop()
+
+
+def test_a_camera_that_hangs_is_down_within_ten_seconds_and_replaced() -> None:
+    """Native code never returns: down is dated at the last frame, a new thread carries on."""
+    clock, hang = ManualClock(), threading.Event()
+    packets = encoded(5)
+    camera = Camera(lambda: Pictures(packets, then=hang), lambda: Pictures(packets, then=hang))
+    book, supervisor = make(camera, clock)
+    book.wait(lambda b: len(b.frames) >= 4)
+    last = book.frames[-1]
+    clock.advance(DOWN_AFTER_S)
+    supervisor.check()
+    (down,) = [state for state in book.said if isinstance(state, CameraDown)]
+    assert down.at == last.captured_at
+    assert (down.noticed_at - down.at).total_seconds() <= CAMERA_DOWN_AFTER_S
+    assert camera.opened == 1
+    clock.advance(CAMERA_DOWN_AFTER_S)
+    supervisor.check()
+    book.wait(lambda b: len(b.frames) >= 8)
+    assert supervisor.status()[0].abandoned == 1
+    assert supervisor.status()[0].state == "up"
+    hang.set()
+    supervisor.stop()
+
+
+def test_a_thread_that_was_given_up_says_nothing_any_more() -> None:
+    """It wakes after its replacement has begun: none of its pictures or words are taken."""
+    clock, hang, rest = ManualClock(), threading.Event(), threading.Event()
+    late = encoded(5)
+
+    class Sleeper(Pictures):
+        def packets(self) -> Iterator[av.Packet]:
+            """Hang first, then give pictures that nobody wants any more."""
+            hang.wait(20)
+            yield from late
+
+    camera = Camera(lambda: Sleeper(late), lambda: Pictures(encoded(3), then=rest))
+    book, supervisor = make(camera, clock)
+    assert camera.is_open.wait(10)
+    sleeper = next(t for t in threading.enumerate() if t.name == "capture-door-1")
+    clock.advance(2 * CAMERA_DOWN_AFTER_S + 1)
+    supervisor.check()
+    book.wait(lambda b: len(b.frames) >= 2)
+    taken = (len(book.frames), book.packets, len(book.said))
+    hang.set()
+    sleeper.join(10)
+    assert (len(book.frames), book.packets, len(book.said)) == taken
+    rest.set()
+    supervisor.stop()
+
+
+def test_too_many_hanging_threads_ask_for_a_new_process() -> None:
+    """Two hang for good where two are the limit; once they let go, all is well again."""
+    clock, hang = ManualClock(), threading.Event()
+    camera = Camera(lambda: Pictures([], then=hang))
+    _, supervisor = make(camera, clock, max_abandoned=2)
+    threads = []
+    for turn in (1, 2):
+        assert camera.is_open.wait(10)
+        camera.is_open.clear()
+        threads.append(next(t for t in threading.enumerate() if t.name == f"capture-door-{turn}"))
+        assert not supervisor.needs_process_restart
+        clock.advance(3 * CAMERA_DOWN_AFTER_S)
+        supervisor.check()
+    assert supervisor.needs_process_restart
+    hang.set()
+    for thread in threads:
+        thread.join(10)
+    assert not supervisor.needs_process_restart
+    supervisor.stop()
+
+
+def test_frames_are_numbered_without_gaps_over_reconnects_and_time_never_goes_back() -> None:
+    """Three connections of five pictures each, with the same timestamps every time."""
+    clock, hang = ManualClock(), threading.Event()
+    camera = Camera(*[lambda: Pictures(encoded(5))] * 2, lambda: Pictures(encoded(5), then=hang))
+    book, supervisor = make(camera, clock)
+    book.wait(lambda b: len(b.frames) >= 14)
+    numbers = [frame.number for frame in book.frames]
+    times = [frame.t_s for frame in book.frames]
+    assert numbers == list(range(len(numbers)))
+    assert times == sorted(set(times))
+    assert sum(frame.discontinuity for frame in book.frames) >= 3
+    assert book.frames[0].captured_mono_ns >= 1000 * NS_PER_S
+    hang.set()
+    supervisor.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_sink_that_breaks_kills_one_thread_which_is_started_again() -> None:
+    """A bug behind `on_frame` ends the thread; the next check starts another."""
+    clock = ManualClock()
+    rest = threading.Event()
+    camera = Camera(lambda: Pictures(encoded(3), then=rest))
+    book = Notebook()
+    broken = threading.Event()
+
+    def explode(frame: Frame) -> None:
+        del frame
+        broken.set()
+        raise ZeroDivisionError
+
+    book.on_frame = explode
+    supervisor = CaptureSupervisor(book, clock, make=lambda *_: camera)
+    supervisor.add(CaptureSettings(camera=DOOR, source="rtsp://camera/one"))
+    supervisor.start()
+    thread = next(t for t in threading.enumerate() if t.name == "capture-door-1")
+    assert broken.wait(10)
+    thread.join(10)
+    del book.on_frame
+    supervisor.check()
+    book.wait(lambda b: bool(b.frames))
+    assert camera.opened == 2
+    rest.set()
+    supervisor.stop()
+
+
+def test_two_cameras_of_one_name_are_refused() -> None:
+    """The second would speak for the first."""
+    supervisor = CaptureSupervisor(Notebook(), ManualClock())
+    supervisor.add(CaptureSettings(camera=DOOR, source="a.mp4"))
+    with pytest.raises(ConfigError, match="twice"):
+        supervisor.add(CaptureSettings(camera=DOOR, source="b.mp4"))
