@@ -40,7 +40,7 @@ CONNECT_S: Final = 5.0
 READ_S: Final = 20.0
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 RENEW_BEFORE_S: Final = 60.0
-_REFUSED: Final = {400, 404, 405, 409, 410, 411, 413, 415, 422}
+_REFUSED: Final = {400, 409, 410, 413, 415, 422}
 
 
 class CentralBusy(CentralUnreachable):

@@ -1,0 +1,276 @@
+"""When this device speaks to central, and what happens with each answer.
+
+Every request is heartbeat, telemetry and command check in one. One goes out each report period; a
+fresh alert goes at once, whichever process made it; what waited is sent in consecutive small
+batches under a rate cap, each with everything fresh in front, so that a backlog of two days never
+delays an alert. While central does not answer, pauses double up to a minute, with jitter.
+
+The rule: a message leaves the spool only by `Spool.settle` with central's own answer. A batch that
+is refused as a whole is halved until the one message is found that central will not take; that one
+leaves with a tombstone.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from vedette.clock import NS_PER_MS, NS_PER_S, Clock, wall_ms
+from vedette.edge.central_client import CentralBusy
+from vedette.edge.spool import Spool
+from vedette.errors import (
+    CentralUnreachable,
+    NotAllowed,
+    ReportRejected,
+    SpoolUnwritable,
+    VedetteError,
+)
+from vedette.wire.envelope import Batch, Envelope, UpAnswer
+
+log = logging.getLogger(__name__)
+
+POLL_S: Final = 0.25
+"""How soon an alert of the other process is seen."""
+
+BATCH_BYTES: Final = 256 * 1024
+BATCH_N: Final = 500
+BACKFILL_BYTES_PER_S: Final = 512 * 1024
+MIN_DRAIN_PAUSE_S: Final = 0.1
+BACKOFF_S: Final = (1.0, 60.0)
+ALERT_PAUSE_S: Final = 5.0
+"""While central does not answer, a new alert tries again this soon, not after the whole pause."""
+
+REFUSED_PAUSE_S: Final = 300.0
+"""Central does not know this device any more: a person has to act, so asking often helps nobody."""
+
+
+class Central(Protocol):
+    """What carries a batch."""
+
+    def up(self, batch: Batch) -> UpAnswer:
+        """Return central's answer; raises as `CentralClient.up`."""
+        ...
+
+
+class Uplink:
+    """The schedule. Thread: one, its own; `wake` and the properties any.
+
+    Attributes:
+        problem: Why central does not take our reports, in words; empty where it does.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        central: Central,
+        clock: Clock,
+        *,
+        device: str,
+        boot_id: str,
+        report: Callable[[], None],
+        answered: Callable[[UpAnswer], None],
+        etag: Callable[[], str] = str,
+        period_s: Callable[[], float],
+        jitter: random.Random | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            spool: What is sent.
+            central: What carries it.
+            clock: Monotonic time alone decides when.
+            device: Name that the access token was given to.
+            boot_id: Of this boot.
+            report: Puts the health report into the spool; once each period, reachable or not.
+            answered: Takes each answer after it was settled.
+            etag: The desired state that this device has.
+            period_s: Seconds between reports; may change while running.
+            jitter: Spreads requests of many devices; a seeded one in tests.
+        """
+        self._spool: Final = spool
+        self._central: Final = central
+        self._clock: Final = clock
+        self._device: Final = device
+        self._boot_id: Final = boot_id
+        self._report: Final = report
+        self._answered: Final = answered
+        self._etag: Final = etag
+        self._period_s: Final = period_s
+        self._random: Final = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._wake: Final = threading.Event()
+        self._report_ns = 0
+        self._due = False
+        self._drain_ns: int | None = None
+        self._not_before_ns = 0
+        self._alert_not_before_ns = 0
+        self._failures = 0
+        self._alert_seen = 0
+        self._version: tuple[int, int] | None = None
+        self._limit_n = BATCH_N
+        self.beat_mono_ns = clock.mono_ns()
+        self.problem = ""
+
+    def wake(self) -> None:
+        """Have the next report made and sent now."""
+        self._wake.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop`. Thread: the uplink's."""
+        while not stop.is_set():
+            pause_s = self.step()
+            self._clock.wait(stop, pause_s)
+
+    def step(self) -> float:
+        """Do what is due now; return seconds until something may be due again."""
+        now_ns = self.beat_mono_ns = self._clock.mono_ns()
+        try:
+            if now_ns >= self._report_ns or self._wake.is_set():
+                self._wake.clear()
+                self._report_ns = now_ns + round(self._jittered(self._period_s()) * NS_PER_S)
+                self._due = True
+                self._report()
+            alert = self._has_new_alert()
+            draining = self._drain_ns is not None and now_ns >= self._drain_ns
+            if self._may_send(now_ns, alert=alert) and (self._due or alert or draining):
+                self._send()
+        except SpoolUnwritable as error:
+            self._fail(error, "uplink.spool")
+        return POLL_S
+
+    # ------------------------------------------------------------------------------ internals
+
+    def _jittered(self, period_s: float) -> float:
+        return period_s * self._random.uniform(0.9, 1.0)
+
+    def _has_new_alert(self) -> bool:
+        """True where an alert was committed since the last attempt; cheap while nothing changes."""
+        version = self._spool.version()
+        if version == self._version:
+            return False
+        newest = self._spool.newest_alert()
+        if newest <= self._alert_seen:
+            self._version = version
+            return False
+        return True
+
+    def _may_send(self, now_ns: int, *, alert: bool) -> bool:
+        if now_ns >= self._not_before_ns:
+            return True
+        return alert and now_ns >= self._alert_not_before_ns
+
+    def _send(self) -> None:
+        self._alert_seen = max(self._alert_seen, self._spool.newest_alert())
+        envelopes = self._spool.next_batch(max_bytes=BATCH_BYTES, max_n=self._limit_n)
+        try:
+            answer = self._central.up(self._batch(envelopes))
+        except CentralUnreachable as error:
+            self._fail(error, "uplink.unreachable")
+            return
+        except ReportRejected as error:
+            self._isolate(envelopes, error)
+            return
+        except NotAllowed as error:
+            self._fail(error, "uplink.refused", pause_s=REFUSED_PAUSE_S)
+            return
+        self._succeed(envelopes, answer)
+
+    def _batch(self, envelopes: list[Envelope]) -> Batch:
+        return Batch(
+            device=self._device,
+            boot_id=self._boot_id,
+            sent_mono_ms=self._clock.mono_ns() // NS_PER_MS,
+            sent_wall_ms=wall_ms(self._clock.now_at()),
+            envelopes=envelopes,
+            desired_etag=self._etag(),
+        )
+
+    def _succeed(self, envelopes: list[Envelope], answer: UpAnswer) -> None:
+        if self._failures:
+            log.info(
+                "central answers again",
+                extra={"event": "uplink.restored", "failures": self._failures},
+            )
+        self._failures = 0
+        self._due = False
+        self.problem = ""
+        settled = self._spool.settle(answer)
+        for refused in answer.rejected[:10]:
+            log.warning(
+                "central refused a message",
+                extra={
+                    "event": "uplink.rejected",
+                    "lane": refused.lane.value,
+                    "seq": refused.seq,
+                    "reason": refused.reason,
+                },
+            )
+        now_ns = self._clock.mono_ns()
+        self._not_before_ns = now_ns + round(max(answer.retry_after_s, 0.0) * NS_PER_S)
+        # An alert waits for no `retry_after` longer than this either, but is not pushed against it.
+        self._alert_not_before_ns = min(self._not_before_ns, now_ns + _ns(ALERT_PAUSE_S))
+        self._plan_drain(now_ns, envelopes, settled)
+        self._limit_n = min(BATCH_N, self._limit_n * 2)
+        self._answered(answer)
+
+    def _plan_drain(self, now_ns: int, envelopes: list[Envelope], settled: int) -> None:
+        """Go on while something waits and something moves, as fast as the cap allows."""
+        if not settled or not (self._spool.has_backfill() or self._is_cut(envelopes)):
+            self._drain_ns = None
+            return
+        size = sum(len(memoryview(envelope.body)) for envelope in envelopes)
+        pause_s = max(size / BACKFILL_BYTES_PER_S, MIN_DRAIN_PAUSE_S)
+        self._drain_ns = now_ns + _ns(self._jittered(pause_s))
+
+    def _is_cut(self, envelopes: list[Envelope]) -> bool:
+        """True where a limit of the batch may have left fresh messages behind."""
+        size = sum(len(memoryview(envelope.body)) for envelope in envelopes)
+        return len(envelopes) >= self._limit_n or size > BATCH_BYTES // 2
+
+    def _isolate(self, envelopes: list[Envelope], error: ReportRejected) -> None:
+        """Send less until the refused message stands alone, and give that one up.
+
+        Before that, an empty batch must be taken: where it is refused too, nothing is wrong with
+        the message; something else answers at central's address, and nothing may be deleted.
+        """
+        if len(envelopes) > 1:
+            self._limit_n = max(1, len(envelopes) // 2)
+            self._drain_ns = self._clock.mono_ns()
+            return
+        try:
+            self._central.up(self._batch([]))
+        except VedetteError as refused:
+            self._fail(refused, "uplink.refuses_all", pause_s=REFUSED_PAUSE_S)
+            return
+        self._spool.give_up(envelopes, f"refused: {error}"[:200])
+        self._drain_ns = self._clock.mono_ns()
+        log.warning(
+            "a message was given up",
+            extra={
+                "event": "uplink.given_up",
+                "schema": envelopes[0].schema if envelopes else "",
+                "reason": str(error),
+            },
+        )
+
+    def _fail(self, error: VedetteError, event: str, pause_s: float | None = None) -> None:
+        self._failures += 1
+        now_ns = self._clock.mono_ns()
+        if pause_s is None:
+            first, most = BACKOFF_S
+            pause_s = min(most, first * 2 ** min(self._failures - 1, 10))
+        if isinstance(error, CentralBusy):
+            pause_s = max(pause_s, error.retry_after_s)
+        self._not_before_ns = now_ns + _ns(pause_s * self._random.uniform(0.5, 1.0))
+        self._alert_not_before_ns = min(self._not_before_ns, now_ns + _ns(ALERT_PAUSE_S))
+        self._due = True
+        if not self.problem or self._failures % 20 == 0:
+            log.warning(
+                "central does not take our reports",
+                extra={"event": event, "reason": str(error), "failures": self._failures},
+            )
+        self.problem = str(error)
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * NS_PER_S)
