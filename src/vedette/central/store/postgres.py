@@ -108,6 +108,29 @@ class EmbeddedPostgres:
         process = self._process
         return process.pid if process and process.poll() is None else None
 
+    def attach(self) -> str | None:
+        """Return how to connect to the server that another process runs here; None: none runs."""
+        lock_path, address = self.folder / "owner.lock", self.folder / "address"
+        try:
+            with lock_path.open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        except OSError:
+            return None
+        else:
+            return None
+        try:
+            host, port = address.read_text(encoding="utf-8").rsplit(" ", 1)
+            self._password = (self.folder / "password").read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"central is starting on {self.folder.parent}",
+                operator_hint="try again in a moment",
+            ) from error
+        self._host, self._port = host, int(port)
+        return self.conninfo
+
     def start(self) -> str:
         """Have a server that answers; return how to connect.
 
@@ -285,6 +308,8 @@ class EmbeddedPostgres:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self._host, self._port = "127.0.0.1", int(probe.getsockname()[1])
+        text = f"{self._host} {self._port}"
+        (self.folder / "address").write_text(text, encoding="utf-8")
 
     # ------------------------------------------------------------------ running
 

@@ -1,0 +1,111 @@
+"""Central as one ASGI application: what is built, in which order, and what answers where.
+
+    /v1/up, /v1/enrol, …   raw handlers (`ingest.route`, `device_api`): speed and counted bodies
+    everything else        Litestar (`web`): the operator API and the pages
+
+Background tasks live as long as the application: the committer, liveness, jobs.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from vedette.central import jobs, liveness
+from vedette.central.boundary import Answer, AsgiApp, Handler, Receive, Request, Scope, Send, guard
+from vedette.central.bulletin import Bulletin
+from vedette.central.device_api import DeviceApi
+from vedette.central.enrolment import Tokens
+from vedette.central.ingest.committer import Committer
+from vedette.central.ingest.route import Up
+from vedette.central.services import Services
+from vedette.central.settings import CentralConfig
+from vedette.central.store.db import Database
+from vedette.clock import Clock, SystemClock
+from vedette.trust.keys import SigningKey
+
+_log = logging.getLogger(__name__)
+
+ONLINE_KEY = "keys/online.key"
+
+
+def build_services(
+    config: CentralConfig, conninfo: str, online_key: SigningKey, clock: Clock | None = None
+) -> Services:
+    """Return what every route shares, not yet connected."""
+    return Services(
+        config=config,
+        clock=clock or SystemClock(),
+        db=Database(conninfo),
+        bulletin=Bulletin(),
+        online_key=online_key,
+    )
+
+
+class Central:
+    """The application; `web` answers whatever no device asks. Serve it inside `running()`."""
+
+    def __init__(self, services: Services, web: AsgiApp) -> None:
+        self.services = services
+        self.committer = Committer(services.db, services.bulletin)
+        tokens = Tokens(services.db, services.clock)
+        self._handlers: dict[tuple[str, str], Handler] = {
+            ("POST", "/v1/up"): Up(tokens, self.committer, services.clock),
+            ("GET", "/-/healthz"): self._healthz,
+            **DeviceApi(services, tokens).routes(),
+        }
+        self._web = web
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a device directly, everything else through Litestar."""
+        handler = self._find(scope) if scope["type"] == "http" else None
+        if handler is None:
+            await self._web(scope, receive, send)
+            return
+        request = Request(scope, receive, behind_proxy=self.services.config.behind_proxy)
+        await (await guard(handler, request)).send(send)
+
+    def _find(self, scope: Scope) -> Handler | None:
+        key = (scope["method"], scope["path"])
+        if key in self._handlers:
+            return self._handlers[key]
+        return self._handlers.get((key[0], key[1][: key[1].rfind("/") + 1]))
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Have the database connected and the background tasks running inside the block."""
+        services = self.services
+        await services.db.open()
+        await jobs.make_partitions(services.db, services.now_ms())
+        await liveness.tick(services.db, services.bulletin, services.now_ms())
+        retention = services.config.retention
+        tasks = [
+            asyncio.create_task(self.committer.run(), name="committer"),
+            asyncio.create_task(liveness.run(services.db, services.bulletin, services.clock)),
+            asyncio.create_task(jobs.run(services.db, retention, services.clock)),
+        ]
+        for task in tasks:
+            task.add_done_callback(_report_death)
+        try:
+            yield
+        finally:
+            self.committer.close()
+            for task in tasks[1:]:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await services.db.close()
+
+    async def _healthz(self, _request: Request) -> Answer:
+        """Say that the database answers."""
+        async with self.services.db.transaction() as tx:
+            await tx.value("users_count")
+        return Answer(body=b'{"ok":true}')
+
+
+def _report_death(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.critical(
+            "a background task died",
+            exc_info=task.exception(),
+            extra={"event": "central.task_died", "task": task.get_name()},
+        )

@@ -1,0 +1,157 @@
+"""What devices may ask, besides `/v1/up`: enrolment, nonces, tokens, time, desired state, pictures.
+
+The messages are in `wire.enrol`. Everything unauthenticated is rate-limited by address.
+"""
+
+import asyncio
+import json
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+from vedette.central import desired, enrolment
+from vedette.central.boundary import Answer, Handler, Request, json_answer
+from vedette.central.enrolment import Tokens
+from vedette.central.rate import RateLimit
+from vedette.central.services import Services
+from vedette.errors import BadSignature, MalformedReport
+from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, MAX_CHARS
+from vedette.trust.dsse import sign_struct
+from vedette.trust.keys import from_text
+from vedette.wire import codec
+from vedette.wire.enrol import Desired, EnrolRequest, TimeRequest, TimeStatement
+from vedette.wire.signed import TIME_TYPE
+
+_MAX_BODY_BYTES: Final = 16 * 1024
+_MAX_WAIT_S: Final = 55.0
+_MIN_NONCE_CHARS: Final = 22  # 16 bytes in base64url
+_MAX_NONCE_CHARS: Final = 128
+
+
+class DeviceApi:
+    """The handlers, with what they share."""
+
+    def __init__(self, services: Services, tokens: Tokens) -> None:
+        self._services = services
+        self._tokens = tokens
+        self._enrol_limit = RateLimit(services.clock, per_minute=20, burst=20)
+        self._token_limit = RateLimit(services.clock, per_minute=300, burst=150)
+
+    def routes(self) -> dict[tuple[str, str], Handler]:
+        """Return what answers where; a path that ends in a slash takes whatever follows."""
+        return {
+            ("POST", "/v1/enrol"): self.enrol,
+            ("POST", "/v1/nonce"): self.nonce,
+            ("POST", "/v1/token"): self.token,
+            ("POST", "/v1/time"): self.time,
+            ("GET", "/v1/desired"): self.desired,
+            ("POST", "/v1/thumbnail/"): self.thumbnail,
+        }
+
+    async def enrol(self, request: Request) -> Answer:
+        """Let a new device in."""
+        self._enrol_limit.spend(request.client)
+        body = await request.body(_MAX_BODY_BYTES)
+        asked = codec.decode(body, EnrolRequest, json=True)
+        services = self._services
+        now_ms = services.now_ms()
+        async with services.db.transaction() as tx:
+            answer = await enrolment.enrol(
+                tx, asked, central_key=services.online_key.public, now_ms=now_ms
+            )
+            await desired.refresh(tx, answer.device, now_ms)
+        services.bulletin.publish("fleet", f"site:{answer.site}")
+        return json_answer(answer)
+
+    async def nonce(self, request: Request) -> Answer:
+        """Give out a nonce."""
+        self._token_limit.spend(request.client)
+        async with self._services.db.transaction() as tx:
+            return json_answer(await enrolment.make_nonce(tx, self._services.now_ms()))
+
+    async def token(self, request: Request) -> Answer:
+        """Give an access token for an assertion (RFC 6749 section 4.4, RFC 7523 section 2.2)."""
+        self._token_limit.spend(request.client)
+        form = parse_qs((await request.body(_MAX_BODY_BYTES)).decode("latin-1"), max_num_fields=20)
+        if form.get("grant_type", [""])[0] != GRANT_TYPE:
+            return json_answer({"error": "unsupported_grant_type"}, status=400)
+        if form.get("client_assertion_type", [""])[0] != ASSERTION_TYPE:
+            return json_answer({"error": "invalid_client"}, status=401)
+        assertion = form.get("client_assertion", [""])[0]
+        services = self._services
+        async with services.db.transaction() as tx:
+            answer = await enrolment.make_token(
+                tx,
+                assertion,
+                device=_name_in(assertion),
+                audience=services.online_key.public.keyid,
+                life_s=services.config.access_token_s,
+                now_ms=services.now_ms(),
+            )
+        return json_answer(answer)
+
+    async def time(self, request: Request) -> Answer:
+        """Say what time it is, signed over the device's own nonce."""
+        self._token_limit.spend(request.client)
+        asked = codec.decode(await request.body(_MAX_BODY_BYTES), TimeRequest, json=True)
+        if not _MIN_NONCE_CHARS <= len(asked.nonce) <= _MAX_NONCE_CHARS:
+            raise MalformedReport("a nonce has at least 16 bytes and at most 128 characters")
+        services = self._services
+        statement = TimeStatement(nonce=asked.nonce, time_ms=services.now_ms())
+        return json_answer(sign_struct(statement, TIME_TYPE, [services.online_key]))
+
+    async def desired(self, request: Request) -> Answer:
+        """Say what should run; wait for a change where the device asks for it."""
+        device = await self._tokens.device_of(request.bearer)
+        known = request.headers.get("if-none-match", "").removeprefix("W/").strip('" ')
+        try:
+            wait_s = min(max(float(request.query.get("wait", "0")), 0.0), _MAX_WAIT_S)
+        except ValueError as error:
+            raise MalformedReport("wait is a number of seconds") from error
+        state = await self._wait_for_change(device, known, wait_s)
+        headers = {"etag": f'"{state.etag}"'}
+        if known and state.etag == known:
+            return Answer(status=304, headers=headers)
+        return json_answer(state, headers=headers)
+
+    async def _wait_for_change(self, device: str, known: str, wait_s: float) -> Desired:
+        services = self._services
+        deadline = asyncio.get_running_loop().time() + wait_s
+        async with services.bulletin.subscribe(f"desired:{device}") as news:
+            while True:
+                async with services.db.transaction() as tx:
+                    state = await desired.desired(tx, device, services.now_ms())
+                left_s = deadline - asyncio.get_running_loop().time()
+                if state.etag != known or left_s <= 0:
+                    return state
+                await news.wait(left_s)
+
+    async def thumbnail(self, request: Request) -> Answer:
+        """Take a picture that this device was asked for."""
+        device = await self._tokens.device_of(request.bearer)
+        picture = await request.body(desired.MAX_THUMBNAIL_BYTES)
+        await desired.answer_request(
+            self._services.db,
+            self._services.bulletin,
+            device,
+            request.path.rpartition("/")[2][:128],
+            picture,
+            now_ms=self._services.now_ms(),
+        )
+        return Answer(status=204)
+
+
+class _Named(msgspec.Struct, frozen=True):
+    iss: str
+
+
+def _name_in(assertion: str) -> str:
+    """Return the name that an assertion claims, to find its key by; nothing is believed yet."""
+    parts = assertion.split(".")
+    if len(assertion) > MAX_CHARS or len(parts) != 3:
+        raise BadSignature("not an assertion")
+    try:
+        return msgspec.json.decode(from_text(parts[1]), type=_Named).iss
+    except (msgspec.DecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadSignature("not an assertion") from error

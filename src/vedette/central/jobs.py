@@ -1,0 +1,165 @@
+"""Slow work in the background: hours and days from minutes, partitions, retention.
+
+Nothing urgent is here (that is `liveness`). Each step is one small transaction that may be
+repeated, so a crash between two steps costs nothing.
+
+An hour is merged again from its minutes whenever one of them changed. Where the minutes are past
+their retention, late ones are added to the hour that stands and then dropped.
+"""
+
+import asyncio
+import logging
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from vedette.central import rollups
+from vedette.central.settings import Retention
+from vedette.central.store.db import Database, Tx
+from vedette.clock import Clock, wall_ms
+from vedette.errors import StoreError
+from vedette.wire.streams import STREAMS
+
+_log = logging.getLogger(__name__)
+
+TICK_S: Final = 30.0
+SETTLE_MS: Final = 45_000
+"""An hour that changed just now is left for a moment, so that it is merged once and not often."""
+
+JOIN_AFTER_MS: Final = 49 * rollups.HOUR_MS
+_JOIN_MORE_THAN: Final = 200
+_AT_ONCE: Final = 50
+_DAYS_AHEAD: Final = 2
+_RAW_KEEP_DAYS: Final = tuple(sorted({row.retention_days for row in STREAMS}))
+
+
+class Hour(msgspec.Struct, frozen=True, kw_only=True):
+    """An hour of a camera whose minutes changed."""
+
+    device: str
+    camera: str
+    hour_ms: int
+
+
+async def merge_hours(db: Database, retention: Retention, now_ms: int) -> int:
+    """Merge hours whose minutes changed, and their days; return how many hours."""
+    done = 0
+    while True:
+        async with db.transaction() as tx:
+            hours = await tx.all(
+                "dirty_hours_take", Hour, before_ms=now_ms - SETTLE_MS, limit=_AT_ONCE
+            )
+            for hour in hours:
+                await _merge_hour(tx, hour, now_ms - retention.minutes_days * rollups.DAY_MS)
+            days = {
+                (h.device, h.camera, rollups.floor_ms(h.hour_ms, rollups.DAY_MS)) for h in hours
+            }
+            for device, camera, day_ms in sorted(days):
+                await _merge_day(tx, device, camera, day_ms)
+        done += len(hours)
+        if len(hours) < _AT_ONCE:
+            return done
+
+
+async def _merge_hour(tx: Tx, hour: Hour, minutes_from_ms: int) -> None:
+    of = {"device": hour.device, "camera": hour.camera}
+    window = {"from_ms": hour.hour_ms, "to_ms": hour.hour_ms + rollups.HOUR_MS}
+    bodies = [body for (body,) in await tx.tuples("minutes_of_hour", **of, **window)]
+    is_old = hour.hour_ms < minutes_from_ms
+    standing = await tx.value("hour_get", **of, start_ms=hour.hour_ms) if is_old else None
+    if isinstance(standing, bytes):
+        bodies.append(standing)
+    merged = rollups.merge_all(rollups.decode(body) for body in bodies)
+    if merged is None:
+        return
+    await tx.run("hour_put", **of, start_ms=hour.hour_ms, body=rollups.encode(merged))
+    if is_old:
+        await tx.run("minutes_drop_of_hour", **of, **window)
+
+
+async def _merge_day(tx: Tx, device: str, camera: str, day_ms: int) -> None:
+    of = {"device": device, "camera": camera}
+    hours = await tx.tuples("hours_of_day", **of, from_ms=day_ms, to_ms=day_ms + rollups.DAY_MS)
+    merged = rollups.merge_all(rollups.decode(body) for (body,) in hours)
+    if merged is not None:
+        await tx.run("day_put", **of, start_ms=day_ms, body=rollups.encode(merged))
+
+
+async def make_partitions(db: Database, now_ms: int) -> None:
+    """Have a partition of raw messages for today and the days ahead; drop those past their time."""
+    today = datetime.fromtimestamp(now_ms / 1000, UTC).date()
+    async with db.transaction() as tx:
+        present = {str(name) for (name,) in await tx.tuples("partitions_list")}
+    for keep_days in _RAW_KEEP_DAYS:
+        for ahead in range(_DAYS_AHEAD + 1):
+            day = today + timedelta(days=ahead)
+            if f"reports_{keep_days}_{day:%Y%m%d}" not in present:
+                await _make_partition(db, keep_days, day)
+        oldest = f"reports_{keep_days}_{today - timedelta(days=keep_days):%Y%m%d}"
+        for name in present:
+            is_day = name.startswith(f"reports_{keep_days}_") and not name.endswith("other")
+            if is_day and name < oldest:
+                async with db.transaction() as tx:
+                    await tx.connection.execute(f"DROP TABLE IF EXISTS {name}".encode())
+
+
+async def _make_partition(db: Database, keep_days: int, day: date) -> None:
+    """Make one partition; rows that already lie in the catch-all for that day stay there."""
+    following = day + timedelta(days=1)
+    statement = (
+        f"CREATE TABLE IF NOT EXISTS reports_{keep_days}_{day:%Y%m%d} "
+        f"PARTITION OF reports_{keep_days} FOR VALUES FROM ('{day}') TO ('{following}')"
+    )
+    try:
+        async with db.transaction() as tx:
+            await tx.connection.execute(statement.encode())
+    except StoreError as error:
+        _log.warning(
+            "no partition",
+            extra={"event": "store.no_partition", "day": str(day), "why": str(error)},
+        )
+
+
+async def expire(db: Database, retention: Retention, now_ms: int) -> None:
+    """Drop what is past its time, and join old coverage claims."""
+    day_ms = rollups.DAY_MS
+    events_days = next(row.retention_days for row in STREAMS if row.schema == "event.v1")
+    steps = (
+        ("minutes_expire", retention.minutes_days),
+        ("hours_expire", retention.hours_days),
+        ("days_expire", retention.days_days),
+        ("claims_expire", retention.days_days),
+        ("thumbnails_expire", retention.thumbnails_days),
+        ("events_expire", events_days),
+        ("evidence_expire", events_days),
+    )
+    for query, days in steps:
+        async with db.transaction() as tx:
+            await tx.run(query, before_ms=now_ms - days * day_ms)
+    async with db.transaction() as tx:
+        await tx.run("secrets_expire", now_ms=now_ms)
+    before_ms = now_ms - JOIN_AFTER_MS
+    async with db.transaction() as tx:
+        cameras = await tx.tuples(
+            "claims_old_cameras", before_ms=before_ms, more_than=_JOIN_MORE_THAN
+        )
+    for device, camera in cameras:
+        async with db.transaction() as tx:
+            await tx.run("claims_join", device=device, camera=camera, before_ms=before_ms)
+
+
+async def run(db: Database, retention: Retention, clock: Clock) -> None:
+    """Do all of it again and again until cancelled."""
+    expired_ms = 0
+    while True:
+        now_ms = wall_ms(clock.now_at())
+        try:
+            await make_partitions(db, now_ms)
+            await merge_hours(db, retention, now_ms)
+            if now_ms - expired_ms > rollups.HOUR_MS:
+                await expire(db, retention, now_ms)
+                expired_ms = now_ms
+        except StoreError as error:
+            _log.error("a job failed", extra={"event": "jobs.failed", "why": str(error)})
+        await asyncio.sleep(TICK_S)

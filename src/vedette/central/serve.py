@@ -1,0 +1,139 @@
+"""Running central: database, keys, first administrator, then the server; and the way back down."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from vedette.central import accounts
+from vedette.central.app import ONLINE_KEY, Central, build_services
+from vedette.central.settings import CentralConfig
+from vedette.central.store.db import Database
+from vedette.central.store.migrate import migrate
+from vedette.central.store.postgres import EmbeddedPostgres
+from vedette.central.web import build_web
+from vedette.clock import SystemClock, wall_ms
+from vedette.errors import ConfigError
+from vedette.trust.keys import SigningKey
+
+_log = logging.getLogger(__name__)
+
+ADMIN: Final = "admin"
+_BACKLOG: Final = 1024
+
+
+@contextlib.contextmanager
+def database(config: CentralConfig, *, attach: bool = False) -> Iterator[str]:
+    """Give a migrated database: the operator's own, or the embedded one for this block's time.
+
+    With `attach` the server of a central that runs already is used where there is one.
+    """
+    own = config.own_database
+    if own:
+        asyncio.run(migrate(own))
+        yield own
+        return
+    server = EmbeddedPostgres(config.state / "pg")
+    running = server.attach() if attach else None
+    if running:
+        yield running
+        return
+    with server:
+        asyncio.run(migrate(server.conninfo))
+        yield server.conninfo
+
+
+def online_key(state: Path) -> SigningKey:
+    """Return central's own key; made on first use, readable by us only."""
+    return SigningKey.load_or_make(state / ONLINE_KEY)
+
+
+async def setup_link(db: Database, config: CentralConfig, username: str = ADMIN) -> str:
+    """Return a one-time link with which `username`, an administrator, sets a password."""
+    now_ms = wall_ms(SystemClock().now_at())
+    async with db.transaction() as tx:
+        await accounts.put_user(tx, username, "admin", None, now_ms)
+        token = await accounts.make_setup_token(tx, username, now_ms)
+    return f"{config.url}/setup/{token}"
+
+
+async def first_link(db: Database, config: CentralConfig) -> str | None:
+    """Return a setup link where nobody can sign in yet."""
+    return None if await accounts.has_users(db) else await setup_link(db, config)
+
+
+def listen_address(listen: str) -> tuple[str, int]:
+    """Return host and port of `HOST:PORT`.
+
+    Raises:
+        ConfigError: Not that.
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65_535:
+        raise ConfigError(
+            f"cannot listen on {listen!r}", operator_hint="for example 127.0.0.1:8080"
+        )
+    return host.strip("[]"), int(port)
+
+
+def run(config: CentralConfig, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `say` prints the few lines that a person waits for."""
+    listen_address(config.listen)
+    config.state.mkdir(parents=True, exist_ok=True)
+    key = online_key(config.state)
+    with database(config) as conninfo:
+        asyncio.run(_serve(config, conninfo, key, say))
+
+
+async def _serve(
+    config: CentralConfig,
+    conninfo: str,
+    key: SigningKey,
+    say: Callable[[str], None],
+) -> None:
+    host, port = listen_address(config.listen)
+    services = build_services(config, conninfo, key)
+    central = Central(services, build_web(services))
+    server = Server(
+        central,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        backlog=_BACKLOG,
+        http1_settings=HTTP1Settings(header_read_timeout=15_000),
+        websockets=False,
+        log_enabled=False,
+        ssl_cert=Path(config.tls_certificate) if config.tls_certificate else None,
+        ssl_key=Path(config.tls_key) if config.tls_key else None,
+    )
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopping.set)
+    async with central.running():
+        link = await first_link(services.db, config)
+        serving = asyncio.create_task(server.serve(), name="server")
+        say(f"Vedette central listens on {config.url}")
+        if link:
+            say(f"Nobody can sign in yet. Set the administrator's password here, once:\n  {link}")
+        waiting = asyncio.create_task(stopping.wait(), name="signals")
+        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if serving.done():
+            serving.result()
+            raise ConfigError(
+                f"cannot serve on {config.listen}",
+                operator_hint="is another program listening there?",
+            )
+        _log.info("stopping", extra={"event": "central.stopping"})
+        server.stop()
+        await asyncio.wait({serving}, timeout=20.0)

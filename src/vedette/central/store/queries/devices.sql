@@ -1,0 +1,143 @@
+-- Sites and devices: enrolment, tokens, desired state, requests.
+
+-- name: site_add
+-- A new site; none is changed.
+INSERT INTO sites (site, name, time_zone, site_keys, site_threshold, created_ms)
+VALUES (%(site)s, %(name)s, %(time_zone)s, %(site_keys)s, %(site_threshold)s, %(now_ms)s)
+ON CONFLICT DO NOTHING
+
+-- name: site_get
+-- One site.
+SELECT site, name, time_zone, site_keys, site_threshold, policy, policy_version FROM sites
+WHERE site = %(site)s
+
+-- name: site_keys_set
+-- Other keys for a site.
+UPDATE sites SET site_keys = %(site_keys)s, site_threshold = %(site_threshold)s
+WHERE site = %(site)s
+
+-- name: sites_all
+-- Every site.
+SELECT site, name, time_zone, site_keys, site_threshold, policy, policy_version FROM sites
+ORDER BY site
+
+-- name: site_policy_set
+-- A newer policy; an older one changes nothing.
+UPDATE sites SET policy = %(policy)s, policy_version = %(version)s
+WHERE site = %(site)s AND policy_version < %(version)s
+
+-- name: claim_put
+-- A claim token that nobody used yet.
+INSERT INTO claim_tokens (token_hash, site, device, created_ms, expires_ms)
+VALUES (%(token_hash)s, %(site)s, %(device)s, %(now_ms)s, %(expires_ms)s)
+
+-- name: claim_take
+-- Use a claim token up; no row where it was used, is too old or never was.
+UPDATE claim_tokens SET used_ms = %(now_ms)s, used_by = coalesce(device, %(device)s)
+WHERE token_hash = %(token_hash)s AND used_ms IS NULL AND expires_ms > %(now_ms)s
+RETURNING site, used_by AS device
+
+-- name: claim_of
+-- The device that used this claim token with this very key: its answer may have been lost.
+SELECT d.device, d.site FROM claim_tokens c JOIN devices d ON d.device = c.used_by
+WHERE c.token_hash = %(token_hash)s AND d.public_key = %(public_key)s AND c.expires_ms > %(now_ms)s
+  AND d.revoked_ms IS NULL
+
+-- name: device_add
+-- A device, not heard of yet.
+INSERT INTO devices (device, site, public_key, hardware, version, enrolled_ms)
+VALUES (%(device)s, %(site)s, %(public_key)s, %(hardware)s, %(version)s, %(now_ms)s)
+ON CONFLICT DO NOTHING
+
+-- name: device_key
+-- The public key of a device that is not revoked.
+SELECT public_key FROM devices WHERE device = %(device)s AND revoked_ms IS NULL
+
+-- name: device_revoke
+-- Nothing is taken from this device any more.
+WITH gone AS (DELETE FROM access_tokens WHERE device = %(device)s)
+UPDATE devices SET revoked_ms = %(now_ms)s WHERE device = %(device)s AND revoked_ms IS NULL
+
+-- name: devices_list
+-- Every device, for a person at a terminal.
+SELECT device, site, state, version, hardware, last_contact_ms, revoked_ms FROM devices
+ORDER BY site, device
+
+-- name: nonce_put
+-- A nonce that we gave out.
+INSERT INTO nonces (nonce_hash, expires_ms) VALUES (%(nonce_hash)s, %(expires_ms)s)
+
+-- name: nonce_take
+-- Use a nonce up.
+DELETE FROM nonces WHERE nonce_hash = %(nonce_hash)s AND expires_ms > %(now_ms)s RETURNING true
+
+-- name: token_put
+-- An access token.
+INSERT INTO access_tokens (token_hash, device, expires_ms)
+VALUES (%(token_hash)s, %(device)s, %(expires_ms)s)
+
+-- name: token_find
+-- Whose access token this is, while it holds.
+SELECT t.device, t.expires_ms FROM access_tokens t JOIN devices d USING (device)
+WHERE t.token_hash = %(token_hash)s AND t.expires_ms > %(now_ms)s AND d.revoked_ms IS NULL
+
+-- name: desired_facts
+-- What a device's desired state is made of.
+SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version, d.desired_etag
+FROM devices d JOIN sites s USING (site) WHERE d.device = %(device)s
+
+-- name: desired_etag_set
+-- The tag of the desired state as it is now.
+UPDATE devices SET desired_etag = %(etag)s WHERE device = %(device)s
+
+-- name: device_settings_lock
+-- The settings that a device has, held until the new ones are stored.
+SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version, d.desired_etag
+FROM devices d JOIN sites s USING (site) WHERE d.device = %(device)s FOR UPDATE OF d
+
+-- name: device_settings_set
+-- Newly signed settings.
+UPDATE devices SET settings = %(settings)s, settings_version = %(version)s
+WHERE device = %(device)s
+
+-- name: devices_of_site
+-- The devices of one site.
+SELECT device FROM devices WHERE site = %(site)s AND revoked_ms IS NULL ORDER BY device
+
+-- name: device_attend
+-- An operator looks at this device.
+UPDATE devices SET attended_until_ms = %(until_ms)s
+WHERE device = %(device)s AND attended_until_ms < %(until_ms)s - 10000
+
+-- name: request_put
+-- Something that an operator asks of a device.
+INSERT INTO requests (request, device, kind, camera, asked_by, asked_ms, expires_ms)
+VALUES (%(request)s, %(device)s, %(kind)s, %(camera)s, %(asked_by)s, %(now_ms)s, %(expires_ms)s)
+
+-- name: requests_open
+-- What a device was asked and has not answered.
+SELECT request, kind, camera, expires_ms FROM requests
+WHERE device = %(device)s AND answered_ms IS NULL AND expires_ms > %(now_ms)s
+ORDER BY asked_ms LIMIT 20
+
+-- name: request_open_for
+-- An open request for the same camera: asking twice is asking once.
+SELECT request FROM requests
+WHERE device = %(device)s AND camera = %(camera)s AND kind = %(kind)s AND answered_ms IS NULL
+  AND expires_ms > %(now_ms)s
+
+-- name: request_answer
+-- The answer, only where this device was asked and has not answered.
+UPDATE requests SET answered_ms = %(now_ms)s, answer = %(answer)s
+WHERE request = %(request)s AND device = %(device)s AND answered_ms IS NULL
+  AND expires_ms > %(now_ms)s
+
+-- name: thumbnail_newest
+-- The newest privacy-safe picture of a camera.
+SELECT request, asked_by, answered_ms, answer FROM requests
+WHERE device = %(device)s AND camera = %(camera)s AND kind = 'thumbnail' AND answered_ms IS NOT NULL
+ORDER BY asked_ms DESC LIMIT 1
+
+-- name: camera_exists
+-- True where this device spoke of this camera.
+SELECT true FROM cameras WHERE device = %(device)s AND camera = %(camera)s

@@ -1,0 +1,105 @@
+-- Slow work: merging hours and days, retention, partitions.
+
+-- name: dirty_hours_take
+-- Hours whose minutes changed a while ago; taken by one worker.
+DELETE FROM rollup_dirty WHERE (device, camera, hour_ms) IN (
+    SELECT device, camera, hour_ms FROM rollup_dirty WHERE marked_ms <= %(before_ms)s
+    ORDER BY marked_ms LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING device, camera, hour_ms
+
+-- name: minutes_of_hour
+-- The merged minutes of one hour.
+SELECT body FROM rollup_minute
+WHERE device = %(device)s AND camera = %(camera)s
+  AND start_ms >= %(from_ms)s AND start_ms < %(to_ms)s ORDER BY start_ms
+
+-- name: minutes_drop_of_hour
+-- Minutes of an hour that keeps no minutes any more.
+DELETE FROM rollup_minute
+WHERE device = %(device)s AND camera = %(camera)s
+  AND start_ms >= %(from_ms)s AND start_ms < %(to_ms)s
+
+-- name: hour_get
+-- One merged hour, held.
+SELECT body FROM rollup_hour
+WHERE device = %(device)s AND camera = %(camera)s AND start_ms = %(start_ms)s FOR UPDATE
+
+-- name: hours_of_day
+-- The merged hours of one day.
+SELECT body FROM rollup_hour
+WHERE device = %(device)s AND camera = %(camera)s
+  AND start_ms >= %(from_ms)s AND start_ms < %(to_ms)s ORDER BY start_ms
+
+-- name: hour_put
+-- One merged hour.
+INSERT INTO rollup_hour (device, camera, start_ms, body)
+VALUES (%(device)s, %(camera)s, %(start_ms)s, %(body)s)
+ON CONFLICT (device, camera, start_ms) DO UPDATE SET body = excluded.body
+
+-- name: day_put
+-- One merged day.
+INSERT INTO rollup_day (device, camera, start_ms, body)
+VALUES (%(device)s, %(camera)s, %(start_ms)s, %(body)s)
+ON CONFLICT (device, camera, start_ms) DO UPDATE SET body = excluded.body
+
+-- name: minutes_expire
+-- Minutes that are merged and old.
+DELETE FROM rollup_minute m WHERE start_ms < %(before_ms)s AND NOT EXISTS (
+    SELECT FROM rollup_dirty d WHERE d.device = m.device AND d.camera = m.camera
+    AND d.hour_ms = m.start_ms - m.start_ms %% 3600000)
+
+-- name: hours_expire
+-- Hours that are old.
+DELETE FROM rollup_hour WHERE start_ms < %(before_ms)s
+
+-- name: days_expire
+-- Days that are old.
+DELETE FROM rollup_day WHERE start_ms < %(before_ms)s
+
+-- name: thumbnails_expire
+-- Pictures and requests that are old.
+DELETE FROM requests WHERE asked_ms < %(before_ms)s
+
+-- name: events_expire
+-- Events that are old.
+DELETE FROM events WHERE at_ms < %(before_ms)s
+
+-- name: evidence_expire
+-- Evidence records that are old.
+DELETE FROM evidence WHERE received_ms < %(before_ms)s
+
+-- name: secrets_expire
+-- Nonces, tokens, sessions and claims whose time is over.
+WITH n AS (DELETE FROM nonces WHERE expires_ms < %(now_ms)s),
+     t AS (DELETE FROM access_tokens WHERE expires_ms < %(now_ms)s),
+     s AS (DELETE FROM sessions WHERE expires_ms < %(now_ms)s),
+     l AS (DELETE FROM setup_tokens WHERE expires_ms < %(now_ms)s)
+DELETE FROM claim_tokens WHERE expires_ms < %(now_ms)s - 86400000
+
+-- name: claims_old_cameras
+-- Cameras with many old coverage claims that have not been joined.
+SELECT device, camera FROM coverage_claims
+WHERE end_ms < %(before_ms)s GROUP BY device, camera HAVING count(*) > %(more_than)s
+
+-- name: claims_join
+-- Old claims of one camera joined where they touch: rates are forgotten, times and causes are not.
+WITH gone AS (
+    DELETE FROM coverage_claims
+    WHERE device = %(device)s AND camera = %(camera)s AND end_ms < %(before_ms)s
+    RETURNING start_ms, end_ms, cause, weak, detail),
+joined AS (
+    SELECT cause, weak, CASE WHEN cause IS NULL THEN '' ELSE detail END AS detail,
+           unnest(range_agg(int8range(start_ms, end_ms))) AS span
+    FROM gone GROUP BY 1, 2, 3)
+INSERT INTO coverage_claims (device, camera, start_ms, end_ms, cause, weak, detail)
+SELECT %(device)s, %(camera)s, lower(span), upper(span), cause, weak, detail FROM joined
+
+-- name: claims_expire
+-- Coverage older than the days that it explains.
+DELETE FROM coverage_claims WHERE end_ms < %(before_ms)s
+
+-- name: partitions_list
+-- Day partitions of raw messages.
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+JOIN pg_class p ON p.oid = i.inhparent
+WHERE p.relname IN ('reports_7', 'reports_90') ORDER BY c.relname

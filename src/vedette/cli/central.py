@@ -1,0 +1,185 @@
+"""`vedette central …`: run the service, and the few things that are done at its terminal."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import click
+import msgspec
+
+from vedette import config as configuration
+from vedette.central import desired, enrolment, serve
+from vedette.central.bulletin import Bulletin
+from vedette.central.settings import CentralConfig
+from vedette.central.store.db import Database
+from vedette.clock import SystemClock, from_wall_ms, wall_ms
+from vedette.errors import ConfigError
+from vedette.wire.signed import Signed
+
+T = TypeVar("T")
+
+_ACTOR = "terminal"
+
+
+@click.group("central")
+@click.option("--config", "path", type=click.Path(path_type=Path), help="A central.yaml.")
+@click.option("--state", type=click.Path(path_type=Path), help="State directory.")
+@click.pass_context
+def command(context: click.Context, path: Path | None, state: Path | None) -> None:
+    """Run the service that knows the fleet."""
+    config = configuration.load(path, CentralConfig) if path else CentralConfig()
+    if state:
+        config = msgspec.structs.replace(config, state_dir=str(state))
+    context.obj = config
+
+
+@command.command("run")
+@click.option("--state", type=click.Path(path_type=Path), help="State directory.")
+@click.option("--listen", help="Address and port; 127.0.0.1:8080 by default.")
+@click.pass_obj
+def run(config: CentralConfig, state: Path | None, listen: str | None) -> None:
+    """Serve until stopped."""
+    if state:
+        config = msgspec.structs.replace(config, state_dir=str(state))
+    if listen:
+        config = msgspec.structs.replace(config, listen=listen)
+    serve.run(config, click.echo)
+
+
+@command.command("init")
+@click.pass_obj
+def init(config: CentralConfig) -> None:
+    """Make keys and database, and print the administrator's one-time link."""
+    config.state.mkdir(parents=True, exist_ok=True)
+    key = serve.online_key(config.state)
+    link = _with_database(config, lambda db: serve.first_link(db, config))
+    click.echo(f"central's key  {key.public.text}")
+    click.echo(f"set the administrator's password here, once:\n  {link}" if link else "ready")
+
+
+@command.command("reset-admin")
+@click.option("--user", default=serve.ADMIN, show_default=True)
+@click.pass_obj
+def reset_admin(config: CentralConfig, user: str) -> None:
+    """Print a one-time link with which an administrator sets a new password."""
+    click.echo(_with_database(config, lambda db: serve.setup_link(db, config, user)))
+
+
+@command.command("claim")
+@click.option("--site", required=True)
+@click.option("--device", help="The name that the device will get.")
+@click.option("--hours", default=24, show_default=True, type=click.IntRange(1, 24 * 30))
+@click.pass_obj
+def claim(config: CentralConfig, site: str, device: str | None, hours: int) -> None:
+    """Print a claim token with which one new device joins a site."""
+
+    async def make(db: Database) -> str:
+        async with db.transaction() as tx:
+            return await enrolment.make_claim(
+                tx,
+                site,
+                device=device,
+                actor=_ACTOR,
+                now_ms=_now_ms(),
+                life_s=int(timedelta(hours=hours).total_seconds()),
+            )
+
+    click.echo(_with_database(config, make))
+
+
+@command.group("site")
+def site_group() -> None:
+    """Sites: where devices stand, and whose keys they obey."""
+
+
+@site_group.command("add")
+@click.argument("site")
+@click.option("--name", default="")
+@click.option("--time-zone", default="UTC", show_default=True)
+@click.option("--key", "keys", multiple=True, help="A site's public key, base64url; repeatable.")
+@click.option("--threshold", default=1, show_default=True, help="How many keys must sign.")
+@click.pass_obj
+def site_add(  # noqa: PLR0917 - click passes them by name
+    config: CentralConfig,
+    site: str,
+    name: str,
+    time_zone: str,
+    keys: tuple[str, ...],
+    threshold: int,
+) -> None:
+    """Add a site."""
+
+    async def add(db: Database) -> bool:
+        async with db.transaction() as tx:
+            return await enrolment.add_site(
+                tx,
+                site,
+                name=name,
+                time_zone=time_zone,
+                site_keys=list(keys),
+                site_threshold=threshold,
+                actor=_ACTOR,
+                now_ms=_now_ms(),
+            )
+
+    click.echo("added" if _with_database(config, add) else "was there already; nothing changed")
+
+
+@site_group.command("policy")
+@click.argument("site")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.pass_obj
+def site_policy(config: CentralConfig, site: str, file: Path) -> None:
+    """Store a policy that the site signed; central only checks the signature."""
+    try:
+        signed = msgspec.json.decode(file.read_bytes(), type=Signed)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{file} is not a signed document: {error}") from error
+    policy = _with_database(
+        config,
+        lambda db: desired.put_policy(db, Bulletin(), site, signed, actor=_ACTOR, now_ms=_now_ms()),
+    )
+    click.echo(f"version {policy.version} stored")
+
+
+@command.command("device")
+@click.argument("device", required=False)
+@click.option("--revoke", is_flag=True, help="Take nothing from this device any more.")
+@click.pass_obj
+def device_command(config: CentralConfig, device: str | None, *, revoke: bool) -> None:
+    """List devices, or revoke one."""
+
+    async def do(db: Database) -> list[tuple[object, ...]]:
+        async with db.transaction() as tx:
+            if device and revoke:
+                await enrolment.revoke(tx, device, actor=_ACTOR, now_ms=_now_ms())
+            return await tx.tuples("devices_list")
+
+    for name, site, state, version, hardware, contact_ms, revoked_ms in _with_database(config, do):
+        if device in {None, name}:
+            at = "never"
+            if isinstance(contact_ms, int):
+                at = from_wall_ms(contact_ms).isoformat(timespec="seconds")
+            word = "revoked" if revoked_ms else state
+            click.echo(f"{site}/{name}  {word}  last contact {at}  {version}  {hardware}")
+
+
+def _with_database(config: CentralConfig, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Return what `work` returns: beside a running central where there is one, else alone."""
+
+    async def connected(conninfo: str) -> T:
+        db = Database(conninfo, max_size=2)
+        await db.open()
+        try:
+            return await work(db)
+        finally:
+            await db.close()
+
+    with serve.database(config, attach=True) as conninfo:
+        return asyncio.run(connected(conninfo))
+
+
+def _now_ms() -> int:
+    return wall_ms(SystemClock().now_at())
