@@ -88,17 +88,18 @@ def test_no_crossing(start: geometry.Point, end: geometry.Point) -> None:
     assert geometry.crossing((0.0, 5.0), (10.0, 5.0), start, end) == 0
 
 
-@given(points, points, points, points, points)
+@given(points, points, points)
 def test_step_through_a_shared_corner_counts_once(
-    a: geometry.Point,
-    corner: geometry.Point,
-    c: geometry.Point,
-    start: geometry.Point,
-    end: geometry.Point,
+    reach: geometry.Point, corner: geometry.Point, step: geometry.Point
 ) -> None:
-    """A broken line a-corner-c is closed by c-a; any step's crossings of the triangle are -1..1."""
-    turns = [geometry.crossing(p, q, start, end) for p, q in ((a, corner), (corner, c), (c, a))]
-    assert abs(sum(turns)) <= 1
+    """A line that is drawn as two, stepped through exactly where they meet, is crossed once."""
+    x, y = corner
+    a, c = (x - reach[0], y - reach[1]), (x + reach[0], y + reach[1])
+    start, end = (x - step[0], y - step[1]), (x + step[0], y + step[1])
+    through = geometry.crossing(a, corner, start, end) + geometry.crossing(corner, c, start, end)
+    assert through == geometry.crossing(a, c, start, end)
+    parallel = reach[0] * step[1] == reach[1] * step[0]
+    assert abs(through) == (0 if parallel else 1)
 
 
 @given(st.lists(points, min_size=3, max_size=12), points, points)

@@ -85,6 +85,7 @@ def test_two_walkers_who_pass_each_other_keep_their_tracks() -> None:
 def test_unsure_detections_keep_a_track_but_start_none() -> None:
     """A half-hidden person goes on; a ghost of 0.2 never begins."""
     tracker = Tracker()
+    track = 0
     for n in range(5):
         track = only(tracker.update(found(walker(2 * n)), n * 0.1))
     for n in range(5, 15):
@@ -97,6 +98,7 @@ def test_unsure_detections_keep_a_track_but_start_none() -> None:
 def test_an_occluded_walker_comes_back_as_the_same_track() -> None:
     """One second behind a pillar, walking on at the same speed."""
     tracker = Tracker()
+    track = 0
     for n in range(20):
         track = only(tracker.update(found(walker(4 * n)), n * 0.1))
     for n in range(20, 30):
@@ -108,6 +110,7 @@ def test_a_lost_track_is_over_after_its_seconds() -> None:
     """Patience is in seconds: many quick looks and few slow ones end alike."""
     for step_s in (0.05, 1.0):
         tracker = Tracker(TrackerSettings(lost_s=2.0))
+        track = 0
         for n in range(3):
             track = only(tracker.update(found(walker(0)), n * 0.1))
         t = 0.2
@@ -158,6 +161,7 @@ def test_a_gap_breaks_every_track() -> None:
 def test_still_keeps_whoever_stands_still() -> None:
     """Thirty seconds behind a closed motion gate, then the full scan finds the same person."""
     tracker = Tracker()
+    track = 0
     for n in range(10):
         track = only(tracker.update(found(walker(3 * n)), n * 0.1))
     for n in range(1, 60):
@@ -171,6 +175,7 @@ def test_still_keeps_whoever_stands_still() -> None:
 def test_still_does_not_revive_the_lost() -> None:
     """Who was not seen at the last look goes on being lost, and is over in time."""
     tracker = Tracker()
+    track = 0
     for n in range(5):
         track = only(tracker.update(found(walker(0)), n * 0.1))
     tracker.update(found(), 0.5)
@@ -188,6 +193,7 @@ def test_still_before_any_look_is_nothing() -> None:
 def test_time_that_stands_still_or_runs_back_is_survived(t_s: float) -> None:
     """The track goes on at the last good time."""
     tracker = Tracker()
+    track = 0
     for n in range(3):
         track = only(tracker.update(found(walker(0)), n * 0.1))
     tracks = tracker.update(found(walker(1)), t_s)
@@ -209,6 +215,7 @@ def test_time_that_stands_still_or_runs_back_is_survived(t_s: float) -> None:
 def test_broken_boxes_are_ignored(broken: Seen) -> None:
     """NaN, infinity, no area and inverted boxes neither crash nor become tracks."""
     tracker = Tracker()
+    tracks = Tracks.empty()
     for n in range(3):
         tracks = tracker.update(found(broken, walker(2 * n)), n * 0.1)
     assert only(tracks) == 1
