@@ -104,13 +104,11 @@ class Camera:
     def __init__(self, *behaviour: Callable[[], OpenStream]) -> None:
         self._behaviour = list(behaviour)
         self.opened = 0
-        self.is_open = threading.Event()
 
     def open(self) -> OpenStream:
         """Behave as the next in the list, the last one forever."""
         index = min(self.opened, len(self._behaviour) - 1)
         self.opened += 1
-        self.is_open.set()
         return self._behaviour[index]()
 
 
@@ -242,17 +240,18 @@ def test_a_camera_that_hangs_is_down_within_ten_seconds_and_replaced() -> None:
 def test_a_thread_that_was_given_up_says_nothing_any_more() -> None:
     """It wakes after its replacement has begun: none of its pictures or words are taken."""
     clock, hang, rest = ManualClock(), threading.Event(), threading.Event()
-    late = encoded(5)
+    late, asleep = encoded(5), threading.Event()
 
     class Sleeper(Pictures):
         def packets(self) -> Iterator[av.Packet]:
             """Hang first, then give pictures that nobody wants any more."""
+            asleep.set()
             hang.wait(20)
             yield from late
 
     camera = Camera(lambda: Sleeper(late), lambda: Pictures(encoded(3), then=rest))
     book, supervisor = make(camera, clock)
-    assert camera.is_open.wait(10)
+    assert asleep.wait(10)
     sleeper = next(t for t in threading.enumerate() if t.name == "capture-door-1")
     clock.advance(2 * CAMERA_DOWN_AFTER_S + 1)
     supervisor.check()
@@ -268,12 +267,19 @@ def test_a_thread_that_was_given_up_says_nothing_any_more() -> None:
 def test_too_many_hanging_threads_ask_for_a_new_process() -> None:
     """Two hang for good where two are the limit; once they let go, all is well again."""
     clock, hang = ManualClock(), threading.Event()
-    camera = Camera(lambda: Pictures([], then=hang))
+    hangs = threading.Semaphore(0)
+
+    class Silent(Pictures):
+        def packets(self) -> Iterator[av.Packet]:
+            """Hang at once."""
+            hangs.release()
+            return super().packets()
+
+    camera = Camera(lambda: Silent([], then=hang))
     _, supervisor = make(camera, clock, max_abandoned=2)
     threads = []
     for turn in (1, 2):
-        assert camera.is_open.wait(10)
-        camera.is_open.clear()
+        assert hangs.acquire(timeout=10)
         threads.append(next(t for t in threading.enumerate() if t.name == f"capture-door-{turn}"))
         assert not supervisor.needs_process_restart
         clock.advance(3 * CAMERA_DOWN_AFTER_S)

@@ -90,6 +90,7 @@ def _mux(packets: Sequence[EncodedPacket], out: io.BytesIO) -> tuple[int, int]:
 def _write(mp4: OutputContainer, stream: av.VideoStream, packets: Sequence[EncodedPacket]) -> None:
     zero_s = packets[0].t_s
     last_dts = None
+    step = _TICKS // 25
     for packet, following in zip(packets, [*packets[1:], None], strict=True):
         dts = round((packet.dts_s - zero_s) * _TICKS)
         if last_dts is not None:
@@ -101,7 +102,8 @@ def _write(mp4: OutputContainer, stream: av.VideoStream, packets: Sequence[Encod
         raw.dts = dts
         raw.pts = max(dts, round((packet.t_s - zero_s) * _TICKS))
         if following is not None:
-            raw.duration = max(1, round((following.dts_s - packet.dts_s) * _TICKS))
+            step = max(1, round((following.dts_s - packet.dts_s) * _TICKS))
+        raw.duration = step  # the last one as long as the one before: without it, players skip it
         raw.is_keyframe = packet.keyframe
         mp4.mux_one(raw)
 
