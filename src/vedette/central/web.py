@@ -3,21 +3,28 @@
 from typing import Any
 
 from litestar import Litestar
-from litestar.openapi import OpenAPIConfig
+from litestar.config.compression import CompressionConfig
+from litestar.datastructures import State
 
-from vedette import __version__
 from vedette.central.api import routes
 from vedette.central.boundary import AsgiApp
-from vedette.central.console import pages
+from vedette.central.console.assets import ensure_libraries
 from vedette.central.services import Services
+
+MAX_BODY_BYTES = 1024 * 1024
 
 
 def build_web(services: Services) -> AsgiApp:
-    """Return the application. Its OpenAPI document is at `/api/schema/openapi.json`."""
+    """Return the application. Its OpenAPI document is at `/schema/openapi.json`."""
+    ensure_libraries()
     app: Any = Litestar(
-        route_handlers=[*routes.build(services), *pages.build(services)],
-        openapi_config=OpenAPIConfig(
-            title="Vedette central", version=__version__, path="/api/schema"
-        ),
+        route_handlers=routes.operator_routes(),
+        exception_handlers=routes.EXCEPTION_HANDLERS,
+        openapi_config=routes.openapi_config(),
+        state=State({"services": services}),
+        # A stream of small events must not wait in a compressor.
+        compression_config=CompressionConfig(backend="gzip", exclude=["/events-stream"]),
+        request_max_body_size=MAX_BODY_BYTES,
+        logging_config=None,
     )
     return app

@@ -6,11 +6,15 @@ are the only place that names a library's version, and bytes with another hash a
 """
 
 import hashlib
+import logging
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from vedette import npm
+from vedette.errors import VedetteError
+
+_log = logging.getLogger(__name__)
 
 
 class Library(NamedTuple):
@@ -64,6 +68,19 @@ def fetch_libraries(vendor: Path = VENDOR) -> None:
     """
     for library in missing_libraries(vendor):
         npm.fetch(library.package, library.version, library.integrity, library.files, vendor)
+
+
+def ensure_libraries(vendor: Path = VENDOR) -> None:
+    """Have the libraries where they can be had; pages work without them, except for charts."""
+    try:
+        fetch_libraries(vendor)
+    except VedetteError as error:
+        _log.warning(
+            "the console's browser libraries are missing: %s (%s)",
+            error,
+            error.operator_hint or "",
+            extra={"event": "console.libraries_missing"},
+        )
 
 
 @cache

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from vedette.central.console import present, specimens
-from vedette.central.console.present import EventFilters, FleetFilters, Page
+from vedette.central.console.present import EventQuery, FleetFilters, Page
 from vedette.central.console.render import Looker, render
 
 _PAGES: Final[dict[str, Callable[[Page], str]]] = {
@@ -27,9 +27,9 @@ _PAGES: Final[dict[str, Callable[[Page], str]]] = {
     "camera-tampered": lambda page: _camera("tampered", page),
     "camera-dark": lambda page: _camera("dark", page),
     "camera-unknown": lambda page: _camera("unknown", page),
-    "events": lambda page: present.events_html(specimens.events(), EventFilters(), "c2", page),
-    "events-empty": lambda page: present.events_html([], EventFilters(), None, page),
-    "events-nothing": lambda page: present.events_html([], EventFilters(kind="dwell"), None, page),
+    "events": lambda page: present.events_html(specimens.events(), EventQuery(), "c2", page),
+    "events-empty": lambda page: present.events_html([], EventQuery(), None, page),
+    "events-nothing": lambda page: present.events_html([], EventQuery(kind="dwell"), None, page),
     "event": lambda page: present.event_html(specimens.event(), page),
     "event-waiting": lambda page: present.event_html(specimens.event("waiting"), page),
     "event-bare": lambda page: present.event_html(specimens.events()[-1], page),

@@ -47,7 +47,7 @@ class FleetFilters(msgspec.Struct, frozen=True, kw_only=True):
     state: str = ""
 
 
-class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
     """What the events page's URL asks for; times as the browser's field writes them, UTC."""
 
     site: str = ""
@@ -194,7 +194,7 @@ def camera_html(view: CameraView, range_name: str, page: Page, *, may_request: b
 
 
 def events_html(
-    events: Sequence[EventRow], filters: EventFilters, next_cursor: str | None, page: Page
+    events: Sequence[EventRow], filters: EventQuery, next_cursor: str | None, page: Page
 ) -> str:
     """Return a page of events, or its live part."""
     return render(

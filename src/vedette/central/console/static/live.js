@@ -3,7 +3,7 @@
 
 const SETTLE_MS = 1500; // Several changes close together are one refresh.
 const POLL_MS = 15000;
-const AT_LEAST_MS = 60000; // Strips move with time even when nothing is reported.
+const AT_LEAST_MS = 30000; // Strips and rates move with time even when no state changes.
 
 const panels = () => document.querySelectorAll("[data-live]");
 
@@ -13,12 +13,21 @@ function isBusy(panel) {
   return active.matches("input, select, textarea");
 }
 
+const asked = new WeakMap();
+
+function isFresh(panel) {
+  const everyMs = panel.dataset.live === "fleet" ? 5000 : 1000;
+  return Date.now() - (asked.get(panel) ?? 0) < everyMs;
+}
+
 function refresh(topics) {
   if (document.hidden || !window.htmx || document.querySelector("dialog[open]")) return;
   for (const panel of panels()) {
     const topic = panel.dataset.live;
-    const concerns = !topics || topics.has(topic) || topic === "fleet";
-    if (concerns && !isBusy(panel)) window.htmx.trigger(panel, "refresh");
+    if ((!topics || topics.has(topic)) && !isBusy(panel) && !isFresh(panel)) {
+      asked.set(panel, Date.now());
+      window.htmx.trigger(panel, "refresh");
+    }
   }
 }
 
@@ -51,7 +60,7 @@ export function startLive() {
     polling ??= setInterval(() => refresh(null), POLL_MS);
   };
 
-  const source = new EventSource("/events-stream");
+  const source = new EventSource(`/events-stream?for=${encodeURIComponent([...panels()].map((panel) => panel.dataset.live).join(","))}`);
   source.addEventListener("open", () => {
     clearInterval(polling);
     polling = null;

@@ -1,0 +1,158 @@
+"""Who is asking, what they may do, and that the question really came from them.
+
+A browser shows a session cookie, and with every change the CSRF token of that session; a program
+shows an API token as `Authorization: Bearer`. Both are rows of `sessions`. The rule: no route reads
+a cookie or a header of its own accord; it takes `session` and asks `require` and `in_scope`.
+"""
+
+import hmac
+from typing import Any, Final
+
+from litestar import Request
+from litestar.datastructures import Cookie, State
+from litestar.exceptions import HTTPException
+
+from vedette.central import accounts
+from vedette.central.accounts import Session
+from vedette.central.services import Services
+
+AnyRequest = Request[Any, Any, State]
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_RANK: Final = {role: rank for rank, role in enumerate(accounts.ROLES)}
+
+
+class SignInNeeded(HTTPException):
+    """Nobody is signed in, or the session or token is over."""
+
+    status_code = 401
+
+
+class Forbidden(HTTPException):
+    """Signed in, but this is not theirs to do; `detail` says what it would take."""
+
+    status_code = 403
+
+
+class NotThere(HTTPException):
+    """There is no such thing, or it is out of the asker's scope: both look the same."""
+
+    status_code = 404
+
+
+def services_of(state: State) -> Services:
+    """Return what routes share; `app` put it there."""
+    services: Services = state.services
+    return services
+
+
+def is_https(services: Services) -> bool:
+    """True where browsers reach central by https, so that cookies may be `Secure`."""
+    return services.config.url.startswith("https://")
+
+
+def cookie_name(services: Services) -> str:
+    """Return the session cookie's name; the `__Host-` prefix pins it to this host where it can."""
+    return "__Host-vedette" if is_https(services) else "vedette"
+
+
+def session_cookie(services: Services, token: str, life_s: int) -> Cookie:
+    """Return the cookie that carries a session; `life_s` 0 takes it away."""
+    return Cookie(
+        key=cookie_name(services),
+        value=token,
+        max_age=life_s,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=is_https(services),
+    )
+
+
+def bearer_token(request: AnyRequest) -> str | None:
+    """Return the token of an `Authorization: Bearer` header, where there is one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token else None
+
+
+def shown_token(request: AnyRequest, services: Services) -> str | None:
+    """Return the session token that a request shows; a bearer header comes before a cookie."""
+    return bearer_token(request) or request.cookies.get(cookie_name(services))
+
+
+async def find(request: AnyRequest, services: Services) -> Session | None:
+    """Return whose request this is, or None; a cookie carries no API token, nor the reverse."""
+    bearer = bearer_token(request)
+    token = bearer or request.cookies.get(cookie_name(services))
+    if not token or len(token) > 200:
+        return None
+    session = await accounts.find_session(services.db, token, services.now_ms())
+    wanted = "api" if bearer else "browser"
+    return session if session and session.kind == wanted else None
+
+
+async def session_of(request: AnyRequest, services: Services) -> Session:
+    """Return whose request this is; changes by a browser must carry the session's CSRF token.
+
+    Raises:
+        SignInNeeded: Nobody's.
+        Forbidden: A change without the right CSRF token.
+    """
+    session = await find(request, services)
+    if session is None:
+        raise SignInNeeded(detail="sign in, or show an API token that still holds")
+    request.scope["vedette_session"] = session  # type: ignore[typeddict-unknown-key]
+    if request.method not in _SAFE and session.kind == "browser":
+        shown = request.headers.get("x-csrf-token") or await _form_csrf(request)
+        if not same_text(shown, session.csrf):
+            raise Forbidden(detail="the page is out of date: load it again and repeat the change")
+    return session
+
+
+def seen_session(request: AnyRequest) -> Session | None:
+    """Return the session that `session_of` found for this request, for pages about failures."""
+    return request.scope.get("vedette_session")
+
+
+async def _form_csrf(request: AnyRequest) -> str:
+    """Return the CSRF token of a form body; empty where the body is not a form."""
+    kind, _ = request.content_type
+    if kind not in {"application/x-www-form-urlencoded", "multipart/form-data"}:
+        return ""
+    form = await request.form()
+    return str(form.get("csrf", ""))
+
+
+def same_text(shown: str, expected: str) -> bool:
+    """True where both are the same and not empty; takes the same time either way."""
+    return bool(expected) and hmac.compare_digest(shown.encode(), expected.encode())
+
+
+def may(session: Session, role: str) -> bool:
+    """True where the asker has this role or a stronger one."""
+    return _RANK.get(session.role, -1) >= _RANK[role]
+
+
+def require(session: Session, role: str) -> None:
+    """Return where the asker has this role or a stronger one.
+
+    Raises:
+        Forbidden: They have not.
+    """
+    if not may(session, role):
+        raise Forbidden(detail=f"this takes the role {role}; yours is {session.role}")
+
+
+def in_scope(session: Session, site: str) -> bool:
+    """True where the asker may know of this site."""
+    return session.sites is None or site in session.sites
+
+
+def require_site(session: Session, site: str) -> None:
+    """Return where the asker may know of this site.
+
+    Raises:
+        NotThere: They may not; that it exists is not said either.
+    """
+    if not in_scope(session, site):
+        raise NotThere(detail="there is no such site")

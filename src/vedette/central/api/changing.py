@@ -1,0 +1,198 @@
+"""What can be changed through the operator API: requests, settings, sites, claims, policies.
+
+The rule: central signs only what `DeviceSettings` can say, every change is one transaction with its
+entry in the audit log, and what the site must sign is only stored here.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+from litestar import post, put
+from litestar.params import Parameter
+
+from vedette.central import desired, enrolment
+from vedette.central.accounts import Session
+from vedette.central.api import access, geometry
+from vedette.central.api.access import HTTPException
+from vedette.central.api.reading import CAMERA, require_camera, settings_for
+from vedette.central.services import Services
+from vedette.wire.signed import CameraSettings, Line, Signed, Zone
+
+
+class Refused(HTTPException):
+    """Understood, but cannot be; `extra` lists why."""
+
+    status_code = 422
+
+
+class OutOfDate(HTTPException):
+    """Somebody else changed it since it was read."""
+
+    status_code = 409
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that a device will see at its next contact."""
+
+    request: str
+
+
+class NewClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For which site a claim token is wanted, and the name of the device, where it is known."""
+
+    site: str
+    device: str | None = None
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim token: shown once, used once, for a day."""
+
+    token: str
+    site: str
+    expires_ms: int
+
+
+class NewSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A site to be had."""
+
+    site: str
+    name: str = ""
+    time_zone: str = "UTC"
+    site_keys: list[str] = []
+    site_threshold: int = 1
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands now."""
+
+    version: int
+
+
+class NewSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a camera should look for; a field that is left out or null leaves it to the device."""
+
+    zones: list[Zone] | None = None
+    lines: list[Line] | None = None
+    threshold: float | None = None
+    labels: list[str] | None = None
+    off_hours: list[tuple[str, str]] | None = None
+
+
+@post(f"{CAMERA}/thumbnail", status_code=202, summary="Ask for a privacy-safe picture (operator)")
+async def ask_thumbnail(
+    services: Services, session: Session, site: str, device: str, camera: str
+) -> Asked:
+    """Ask the device; it answers at its next contact, if the site's pixel policy lets it."""
+    access.require(session, "operator")
+    await require_camera(services, session, (site, device, camera))
+    request = await desired.ask_thumbnail(
+        services.db,
+        services.bulletin,
+        device,
+        camera,
+        actor=session.username,
+        now_ms=services.now_ms(),
+    )
+    return Asked(request=request)
+
+
+@put(f"{CAMERA}/settings", summary="Set zones, lines and threshold (operator)")
+async def put_settings(
+    *,
+    services: Services,
+    session: Session,
+    site: str,
+    device: str,
+    camera: str,
+    data: NewSettings,
+    if_version: Annotated[
+        int | None,
+        Parameter(description="Refuse where the device's settings are not at this version"),
+    ] = None,
+) -> Done:
+    """Sign new settings for the camera's device; it takes them up at its next contact."""
+    access.require(session, "operator")
+    await require_camera(services, session, (site, device, camera))
+    wanted = CameraSettings(
+        camera=camera,
+        zones=data.zones,
+        lines=data.lines,
+        threshold=data.threshold,
+        labels=data.labels,
+        off_hours=data.off_hours,
+    )
+    wrong = geometry.complaints(wanted)
+    if wrong:
+        raise Refused(detail=wrong[0], extra=[{"detail": text} for text in wrong])
+    present = await desired.settings_of(services.db, device)
+    if if_version is not None and if_version != (present.version if present else 0):
+        raise OutOfDate(detail="these settings were changed since you read them: read them again")
+    if wanted == settings_for(present, camera) and present:
+        return Done(version=present.version)
+    others = [row for row in present.cameras if row.camera != camera] if present else []
+    made = await desired.change_settings(
+        services.db,
+        services.bulletin,
+        services.online_key,
+        device,
+        cameras=sorted([*others, wanted], key=lambda row: row.camera),
+        report_period_s=present.report_period_s if present else None,
+        aggregate_period_s=present.aggregate_period_s if present else None,
+        actor=session.username,
+        now_ms=services.now_ms(),
+    )
+    return Done(version=made.version)
+
+
+@post("/sites", status_code=201, summary="Have a site (admin)")
+async def add_site(services: Services, session: Session, data: NewSite) -> NewSite:
+    """Have a site; one that is there already is not changed."""
+    access.require(session, "admin")
+    access.require_site(session, data.site)
+    async with services.db.transaction() as tx:
+        added = await enrolment.add_site(
+            tx,
+            data.site,
+            name=data.name,
+            time_zone=data.time_zone,
+            site_keys=data.site_keys,
+            site_threshold=data.site_threshold,
+            actor=session.username,
+            now_ms=services.now_ms(),
+        )
+    if not added:
+        raise OutOfDate(detail=f"there is a site {data.site} already")
+    services.bulletin.publish("fleet", f"site:{data.site}")
+    return data
+
+
+@put("/sites/{site:str}/policy", summary="Store a policy that the site signed (admin)")
+async def put_policy(services: Services, session: Session, site: str, data: Signed) -> Done:
+    """Store it where the site's keys signed it and it is newer; central cannot write one."""
+    access.require(session, "admin")
+    access.require_site(session, site)
+    policy = await desired.put_policy(
+        services.db,
+        services.bulletin,
+        site,
+        data,
+        actor=session.username,
+        now_ms=services.now_ms(),
+    )
+    return Done(version=policy.version)
+
+
+@post("/claims", status_code=201, summary="A claim token for one new device (admin)")
+async def make_claim(services: Services, session: Session, data: NewClaim) -> Claim:
+    """Make a token; only its hash is kept."""
+    access.require(session, "admin")
+    access.require_site(session, data.site)
+    now_ms = services.now_ms()
+    async with services.db.transaction() as tx:
+        token = await enrolment.make_claim(
+            tx, data.site, device=data.device, actor=session.username, now_ms=now_ms
+        )
+    return Claim(token=token, site=data.site, expires_ms=now_ms + enrolment.CLAIM_S * 1000)
+
+
+ROUTES: Final = [ask_thumbnail, put_settings, add_site, put_policy, make_claim]

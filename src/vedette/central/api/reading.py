@@ -1,0 +1,314 @@
+"""What can be read through the operator API: the views that the pages show, as JSON.
+
+Every number that speaks of time stands beside its coverage and the causes of what is missing; a
+value without coverage is `null`. The rule: nothing here changes anything, except that a look at a
+picture is recorded.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+from litestar import Response, get
+from litestar.params import Parameter
+
+from vedette.central import audit, desired, enrolment, fleet
+from vedette.central.accounts import Session
+from vedette.central.api import access
+from vedette.central.api.access import NotThere
+from vedette.central.services import Services
+from vedette.central.views import CameraView, Coverage, EventRow, FleetView, Segment, SiteRow
+from vedette.wire.signed import CameraSettings, DeviceSettings
+
+DAY_MS: Final = 86_400_000
+LONGEST_MS: Final = 92 * DAY_MS
+CAMERA: Final = "/sites/{site:str}/devices/{device:str}/cameras/{camera:str}"
+
+FromMs = Annotated[int | None, Parameter(description="Start, ms since 1970 UTC")]  # fmt: skip
+ToMs = Annotated[int | None, Parameter(description="End, ms since 1970 UTC; now")]
+
+
+class BadRequest(access.HTTPException):
+    """The question cannot be answered as it stands; `detail` says why."""
+
+    status_code = 400
+
+
+class SiteView(msgspec.Struct, frozen=True, kw_only=True):
+    """A site, without its devices."""
+
+    site: str
+    name: str
+    time_zone: str
+    site_keys: list[str]
+    site_threshold: int
+    policy_version: int
+
+
+class CoverageView(msgspec.Struct, frozen=True, kw_only=True):
+    """The coverage ledger of one camera over a window."""
+
+    from_ms: int
+    to_ms: int
+    coverage: Coverage
+    segments: list[Segment]
+
+
+class EventsView(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of events, newest first; `next_cursor` asks for the next, null on the last."""
+
+    events: list[EventRow]
+    next_cursor: str | None
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the audit log; `hash` covers it and the entry before it."""
+
+    number: int
+    at_ms: int
+    actor: str
+    action: str
+    target: str
+    detail: dict[str, object]
+    hash: str
+
+
+def window(from_ms: int | None, to_ms: int | None, now_ms: int) -> tuple[int, int]:
+    """Return a window that makes sense: the last day where nothing was asked.
+
+    Raises:
+        BadRequest: Backwards, or longer than what is kept.
+    """
+    end = now_ms if to_ms is None else to_ms
+    start = end - DAY_MS if from_ms is None else from_ms
+    if not 0 <= start < end:
+        raise BadRequest(detail="from_ms must be before to_ms")
+    if end - start > LONGEST_MS:
+        raise BadRequest(detail="at most 92 days can be asked for at once")
+    return start, end
+
+
+async def camera_view(
+    services: Services, session: Session, place: tuple[str, str, str], asked: tuple[int, int]
+) -> CameraView:
+    """Return a camera within the asker's scope over the asked window.
+
+    Raises:
+        NotThere: No such camera at that site, or out of scope.
+    """
+    site, device, camera = place
+    access.require_site(session, site)
+    view = await fleet.camera_view(
+        services.db, device, camera, *asked, services.now_ms(), session.sites
+    )
+    if view is None or view.row.site != site:
+        raise NotThere(detail="there is no such camera")
+    return view
+
+
+async def require_camera(services: Services, session: Session, place: tuple[str, str, str]) -> None:
+    """Return where this camera is there and in the asker's scope.
+
+    Raises:
+        NotThere: It is not.
+    """
+    now_ms = services.now_ms()
+    await camera_view(services, session, place, (now_ms - 60_000, now_ms))
+
+
+async def thumbnail_answer(
+    services: Services, session: Session, place: tuple[str, str, str], headers: dict[str, str]
+) -> Response[bytes]:
+    """Return the newest picture of a camera, after the look was recorded.
+
+    Raises:
+        NotThere: No such camera in scope, or no picture was ever taken.
+    """
+    await require_camera(services, session, place)
+    _, device, camera = place
+    found = await desired.newest_thumbnail(services.db, device, camera)
+    if found is None:
+        raise NotThere(detail="nobody asked for a picture of this camera yet")
+    async with services.db.transaction() as tx:
+        await audit.write(
+            tx,
+            at_ms=services.now_ms(),
+            actor=session.username,
+            action="thumbnail.look",
+            target=f"{device}/{camera}",
+            detail={"request": found.request},
+        )
+    return Response(
+        found.answer,
+        media_type="image/jpeg",
+        headers=headers | {"Cache-Control": "private, max-age=3600"},
+    )
+
+
+@get("/fleet", summary="Every site, device and camera, with a day of coverage")
+async def read_fleet(services: Services, session: Session) -> FleetView:
+    """Return what the fleet page shows."""
+    return await fleet.fleet_view(services.db, services.now_ms(), session.sites)
+
+
+@get("/sites", summary="Every site in scope")
+async def read_sites(services: Services, session: Session) -> list[SiteView]:
+    """Return the sites without their devices."""
+    async with services.db.transaction() as tx:
+        rows = await tx.all("sites_all", enrolment.Site)
+    return [
+        SiteView(
+            site=row.site,
+            name=row.name,
+            time_zone=row.time_zone,
+            site_keys=row.site_keys,
+            site_threshold=row.site_threshold,
+            policy_version=row.policy_version,
+        )
+        for row in rows
+        if access.in_scope(session, row.site)
+    ]
+
+
+@get("/sites/{site:str}", summary="One site with its devices and cameras")
+async def read_site(services: Services, session: Session, site: str) -> SiteRow:
+    """Return one site of the fleet."""
+    access.require_site(session, site)
+    view = await fleet.fleet_view(services.db, services.now_ms(), [site])
+    found = next((row for row in view.sites if row.site == site), None)
+    if found is None:
+        raise NotThere(detail="there is no such site")
+    return found
+
+
+@get(CAMERA, summary="One camera: coverage, gaps, latency, counts, events")
+async def read_camera(
+    *,
+    services: Services,
+    session: Session,
+    site: str,
+    device: str,
+    camera: str,
+    from_ms: FromMs = None,
+    to_ms: ToMs = None,
+) -> CameraView:
+    """Return what the camera page shows over a window."""
+    asked = window(from_ms, to_ms, services.now_ms())
+    return await camera_view(services, session, (site, device, camera), asked)
+
+
+@get(f"{CAMERA}/coverage", summary="What was observed, and why the rest was not")
+async def read_coverage(
+    *,
+    services: Services,
+    session: Session,
+    site: str,
+    device: str,
+    camera: str,
+    from_ms: FromMs = None,
+    to_ms: ToMs = None,
+) -> CoverageView:
+    """Return the coverage ledger of one camera."""
+    start, end = window(from_ms, to_ms, services.now_ms())
+    view = await camera_view(services, session, (site, device, camera), (start, end))
+    return CoverageView(
+        from_ms=start, to_ms=end, coverage=view.row.coverage, segments=view.row.strip
+    )
+
+
+@get(f"{CAMERA}/settings", summary="What central last signed for this camera")
+async def read_settings(
+    services: Services, session: Session, site: str, device: str, camera: str
+) -> CameraSettings:
+    """Return the settings that this camera should have; empty where none were ever set."""
+    await require_camera(services, session, (site, device, camera))
+    return settings_for(await desired.settings_of(services.db, device), camera)
+
+
+def settings_for(settings: DeviceSettings | None, camera: str) -> CameraSettings:
+    """Return one camera's part of a device's settings."""
+    cameras: Sequence[CameraSettings] = settings.cameras if settings else ()
+    return next((row for row in cameras if row.camera == camera), CameraSettings(camera=camera))
+
+
+@get(f"{CAMERA}/thumbnail", summary="The newest privacy-safe picture", media_type="image/jpeg")
+async def read_thumbnail(
+    services: Services, session: Session, site: str, device: str, camera: str
+) -> Response[bytes]:
+    """Return the picture; the look stands in the audit log."""
+    return await thumbnail_answer(services, session, (site, device, camera), {})
+
+
+@get("/events", summary="Events, newest first")
+async def read_events(
+    *,
+    services: Services,
+    session: Session,
+    site: str = "",
+    device: str = "",
+    camera: str = "",
+    kind: str = "",
+    label: str = "",
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    cursor: str = "",
+    limit: Annotated[int, Parameter(ge=1, le=500)] = 100,
+) -> EventsView:
+    """Return one page of events."""
+    filters = fleet.EventFilters(
+        site=site,
+        device=device,
+        camera=camera,
+        kind=kind,
+        label=label,
+        from_ms=from_ms,
+        to_ms=to_ms,
+    )
+    found = await fleet.events_page(services.db, filters, cursor[:200], limit, session.sites)
+    return EventsView(events=found.rows, next_cursor=found.next_cursor or None)
+
+
+@get("/events/{event:str}", summary="One event with its evidence record")
+async def read_event(services: Services, session: Session, event: str) -> EventRow:
+    """Return one event."""
+    row = await fleet.event(services.db, event, session.sites)
+    if row is None:
+        raise NotThere(detail="there is no such event")
+    return row
+
+
+@get("/audit", summary="The audit log, newest first (admin)")
+async def read_audit(
+    services: Services,
+    session: Session,
+    below: int | None = None,
+    limit: Annotated[int, Parameter(ge=1, le=500)] = 100,
+) -> list[AuditEntry]:
+    """Return entries below a number."""
+    access.require(session, "admin")
+    return [
+        AuditEntry(
+            number=entry.number,
+            at_ms=entry.at_ms,
+            actor=entry.actor,
+            action=entry.action,
+            target=entry.target,
+            detail=msgspec.json.decode(entry.detail, type=dict[str, object]),
+            hash=entry.hash.hex(),
+        )
+        for entry in await audit.page(services.db, below, limit)
+    ]
+
+
+ROUTES: Final = [
+    read_fleet,
+    read_sites,
+    read_site,
+    read_camera,
+    read_coverage,
+    read_settings,
+    read_thumbnail,
+    read_events,
+    read_event,
+    read_audit,
+]

@@ -1,0 +1,70 @@
+"""Every route of people and their programs, in two lists: what `app` mounts.
+
+Reached without a session: sign-in, setup and static files. Everything else takes `session`, and so
+cannot be called by nobody. The rule: a new route goes into a room's list, never directly into the
+application.
+"""
+
+from typing import Final
+
+from litestar import Router
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ControllerRouterHandler
+
+from vedette import __version__
+from vedette.central.api import access, changing, problems, reading
+from vedette.central.console import doors, live, pages
+from vedette.central.console.headers import SECURITY_HEADERS
+
+EXCEPTION_HANDLERS: Final = problems.HANDLERS
+"""For the application itself, so that unknown paths fail in the same words."""
+
+
+def operator_routes() -> list[ControllerRouterHandler]:
+    """Return the routers of the console and of the operator API."""
+    services = {"services": Provide(access.services_of, sync_to_thread=False)}
+    behind_the_door = services | {"session": Provide(access.session_of)}
+    return [
+        Router(path="/", route_handlers=[*doors.OPEN, *pages.OPEN], dependencies=services),
+        Router(
+            path="/",
+            route_handlers=[*doors.OWN, *pages.OWN, live.events_stream],
+            dependencies=behind_the_door,
+        ),
+        Router(
+            path="/v1",
+            route_handlers=[*reading.ROUTES, *changing.ROUTES],
+            dependencies=behind_the_door,
+            response_headers=SECURITY_HEADERS,
+            tags=["operator"],
+            security=[{"token": []}, {"session": []}],
+        ),
+    ]
+
+
+def openapi_config() -> OpenAPIConfig:
+    """Return the description of the operator API, as JSON at `/schema/openapi.json`.
+
+    No rendered documentation pages: the ready-made ones load script from other hosts.
+    """
+    return OpenAPIConfig(
+        title="Vedette operator API",
+        version=__version__,
+        path="/schema",
+        description=(
+            "Every number that speaks of time stands beside its coverage and the causes of what "
+            "is missing; a value without coverage is null. Failures are RFC 9457 problems."
+        ),
+        render_plugins=[JsonRenderPlugin()],
+        components=Components(
+            security_schemes={
+                "token": SecurityScheme(type="http", scheme="bearer"),
+                "session": SecurityScheme(
+                    type="apiKey", security_scheme_in="cookie", name="vedette"
+                ),
+            }
+        ),
+    )

@@ -1,0 +1,398 @@
+"""Coming in and going out: sign-in, first-run setup, account, sign-out.
+
+The rule: a failure says the same and takes the same time whether or not the name exists; a form
+that is posted without a session carries a token that this browser's cookie must repeat.
+"""
+
+import secrets
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.datastructures import Cookie, State
+from litestar.enums import RequestEncodingType
+from litestar.params import Body, Parameter
+
+from vedette.central import accounts, audit
+from vedette.central.accounts import Session
+from vedette.central.api import access
+from vedette.central.api.access import Forbidden
+from vedette.central.boundary import TooManyRequests
+from vedette.central.console.headers import PAGE_HEADERS
+from vedette.central.console.render import Looker, render
+from vedette.central.rate import RateLimit
+from vedette.central.services import Services
+from vedette.errors import NotAllowed
+
+AnyRequest = Request[Any, Any, State]
+Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
+
+_DOOR: Final = "vedette-door"
+_DAY_MS: Final = 86_400_000
+_WRONG: Final = "The name or the password is wrong."
+_OFTEN: Final = "Too many tries. Wait a minute."
+
+
+def page(html: str, status: int = 200, cookies: list[Cookie] | None = None) -> Response[str]:
+    """Return HTML with the headers of a page."""
+    return Response(
+        html,
+        status_code=status,
+        media_type="text/html; charset=utf-8",
+        headers=PAGE_HEADERS,
+        cookies=cookies,
+    )
+
+
+def see_other(there: str, cookies: list[Cookie] | None = None) -> Response[str]:
+    """Return a redirect after a form was posted."""
+    headers = PAGE_HEADERS | {"Location": there}
+    return Response("", status_code=303, headers=headers, cookies=cookies)
+
+
+def looker_of(session: Session) -> Looker:
+    """Return what a page needs to know of whoever looks at it."""
+    return Looker(username=session.username, role=session.role, csrf=session.csrf)
+
+
+def own_path(there: str) -> str:
+    """Return `there` where it is a path on this host, else the fleet: nobody is sent away."""
+    parts = urlsplit(there)
+    plain = there.startswith("/") and not there.startswith(("//", "/\\"))
+    good = plain and not parts.netloc and not parts.scheme and there.isprintable()
+    return there if good and "\\" not in there else "/"
+
+
+def client_address(request: AnyRequest, services: Services) -> str:
+    """Return whom the rate limit counts: behind a proxy, the address that the proxy saw."""
+    if services.config.behind_proxy:
+        seen = request.headers.get("x-forwarded-for", "").split(",")[-1].strip()
+        if seen:
+            return seen[:64]
+    return request.client.host if request.client else "unknown"
+
+
+class _Tries(msgspec.Struct, frozen=True):
+    """How often one may try: per address and name, and per address."""
+
+    names: RateLimit
+    addresses: RateLimit
+
+
+def _spend(request: AnyRequest, state: State, services: Services, name: str) -> None:
+    """Count one try, before the slow check, so that many at once cannot slip through together.
+
+    Raises:
+        TooManyRequests: Too many.
+    """
+    if "tries" not in state:
+        state.tries = _Tries(
+            RateLimit(services.clock, per_minute=1, burst=10),
+            RateLimit(services.clock, per_minute=10, burst=40),
+        )
+    address = client_address(request, services)
+    tries: _Tries = state.tries
+    tries.addresses.spend(address)
+    tries.names.spend(f"{address} {name.lower()}")
+
+
+def _door(services: Services) -> tuple[str, Cookie]:
+    """Return a fresh door token and the cookie that repeats it."""
+    token = secrets.token_urlsafe(24)
+    cookie = Cookie(
+        key=_DOOR,
+        value=token,
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=access.is_https(services),
+    )
+    return token, cookie
+
+
+def _check_door(request: AnyRequest, form: dict[str, str]) -> None:
+    """Return where the form came from a page that we gave to this browser.
+
+    Raises:
+        Forbidden: It did not.
+    """
+    if not access.same_text(form.get("csrf", ""), request.cookies.get(_DOOR, "")):
+        raise Forbidden(detail="this form is out of date: go back, load the page again and repeat")
+
+
+class _SignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sign-in page shows again after a failure."""
+
+    username: str = ""
+    next_url: str = "/"
+    problem: str = ""
+    hint: str = ""
+
+
+def _sign_in_page(services: Services, shown: _SignIn, status: int = 200) -> Response[str]:
+    token, cookie = _door(services)
+    html = render(
+        "signin.html",
+        looker=None,
+        now_ms=services.now_ms(),
+        heading="Sign in",
+        door_csrf=token,
+        username=shown.username,
+        next_url=shown.next_url,
+        problem=shown.problem,
+        hint=shown.hint,
+    )
+    return page(html, status, [cookie])
+
+
+@get("/sign-in", include_in_schema=False)
+async def sign_in_page(
+    services: Services, next_url: Annotated[str, Parameter(query="next")] = "/"
+) -> Response[str]:
+    """Show the sign-in form, or the setup form where nobody can sign in yet."""
+    if not await accounts.has_users(services.db):
+        return see_other("/setup")
+    return _sign_in_page(services, _SignIn(next_url=own_path(next_url)))
+
+
+@post("/sign-in", include_in_schema=False, status_code=200)
+async def sign_in(
+    request: AnyRequest, state: State, services: Services, data: Form
+) -> Response[str]:
+    """Open a session and go where the person wanted to go; count and record failures."""
+    _check_door(request, data)
+    username, next_url = data.get("username", "")[:128], own_path(data.get("next", "/"))
+    address = client_address(request, services)
+    try:
+        _spend(request, state, services, username)
+    except TooManyRequests:
+        shown = _SignIn(username=username, next_url=next_url, problem=_OFTEN)
+        return _sign_in_page(services, shown, 429)
+    user = await accounts.check_password(services.db, username, data.get("password", ""))
+    if user is None:
+        async with services.db.transaction() as tx:
+            await audit.write(
+                tx,
+                at_ms=services.now_ms(),
+                actor="nobody",
+                action="sign_in_failed",
+                target=username,
+                detail={"address": address},
+            )
+        shown = _SignIn(username=username, next_url=next_url, problem=_WRONG)
+        return _sign_in_page(services, shown, 401)
+    return await _enter(services, user.username, next_url, address)
+
+
+async def _enter(services: Services, username: str, next_url: str, address: str) -> Response[str]:
+    """Open a session for a user who has proven who they are."""
+    life_s = services.config.session_h * 3600
+    async with services.db.transaction() as tx:
+        token, _ = await accounts.open_session(tx, username, services.now_ms(), life_s=life_s)
+        await audit.write(
+            tx,
+            at_ms=services.now_ms(),
+            actor=username,
+            action="sign_in",
+            detail={"address": address},
+        )
+    return see_other(next_url, [access.session_cookie(services, token, life_s)])
+
+
+class _Setup(msgspec.Struct, frozen=True, kw_only=True):
+    """What the setup page shows."""
+
+    token: str = ""
+    username: str = ""
+    problem: str = ""
+    hint: str = ""
+
+
+def _setup_page(services: Services, shown: _Setup, status: int = 200) -> Response[str]:
+    token, cookie = _door(services)
+    html = render(
+        "setup.html",
+        looker=None,
+        now_ms=services.now_ms(),
+        heading="Set your password" if shown.username else "Set up Vedette",
+        door_csrf=token,
+        token=shown.token,
+        username=shown.username,
+        problem=shown.problem,
+        hint=shown.hint,
+        min_chars=accounts.MIN_PASSWORD_CHARS,
+    )
+    return page(html, status, [cookie])
+
+
+async def _setup_for(services: Services, token: str) -> Response[str]:
+    """Show the form that fits a token: whose password it sets, or that it does not hold."""
+    if not token:
+        return _setup_page(services, _Setup())
+    async with services.db.transaction() as tx:
+        username = await accounts.setup_user(tx, token[:200], services.now_ms())
+    if username is None:
+        shown = _Setup(
+            problem="This token does not hold.",
+            hint="It was used already, is older than a day, or was not copied whole.",
+        )
+        return _setup_page(services, shown, 403)
+    return _setup_page(services, _Setup(token=token, username=username))
+
+
+@get(["/setup", "/setup/{token:str}"], include_in_schema=False)
+async def setup_page(services: Services, token: str = "") -> Response[str]:
+    """Show the form that sets a password with a one-time token."""
+    return await _setup_for(services, token)
+
+
+@post("/setup", include_in_schema=False, status_code=200)
+async def setup(request: AnyRequest, state: State, services: Services, data: Form) -> Response[str]:
+    """Set the password and sign in; without a password yet, ask for it."""
+    _check_door(request, data)
+    token, password = data.get("token", "").strip()[:200], data.get("password")
+    address = client_address(request, services)
+    try:
+        _spend(request, state, services, "setup token")
+    except TooManyRequests:
+        return _setup_page(services, _Setup(problem=_OFTEN), 429)
+    if password is None:
+        return await _setup_for(services, token)
+    async with services.db.transaction() as tx:
+        username = await accounts.setup_user(tx, token, services.now_ms())
+    if username and password != data.get("again"):
+        shown = _Setup(token=token, username=username, problem="The two are not the same.")
+        return _setup_page(services, shown, 422)
+    try:
+        async with services.db.transaction() as tx:
+            done = await accounts.use_setup_token(tx, token, password, services.now_ms())
+            if done:
+                await audit.write(
+                    tx,
+                    at_ms=services.now_ms(),
+                    actor=done,
+                    action="password_set",
+                    target=done,
+                    detail={"address": address, "by": "setup token"},
+                )
+    except NotAllowed as error:
+        shown = _Setup(token=token, username=username or "", problem=_sentence(error))
+        return _setup_page(services, shown, 422)
+    if done is None:
+        return await _setup_for(services, token or "?")
+    return await _enter(services, done, "/", address)
+
+
+def _sentence(error: NotAllowed) -> str:
+    """Return an error of ours as a sentence on a page."""
+    text = f"{error}. {error.operator_hint or ''}".strip()
+    return text[:1].upper() + text[1:]
+
+
+@post("/sign-out", include_in_schema=False, status_code=200)
+async def sign_out(request: AnyRequest, services: Services, session: Session) -> Response[str]:
+    """End this session and its cookie."""
+    token = access.shown_token(request, services)
+    async with services.db.transaction() as tx:
+        if token:
+            await accounts.end_session(tx, token)
+        await audit.write(tx, at_ms=services.now_ms(), actor=session.username, action="sign_out")
+    return see_other("/sign-in", [access.session_cookie(services, "", 0)])
+
+
+class _Account(msgspec.Struct, frozen=True, kw_only=True):
+    """What the account page says about what was just done."""
+
+    done: str = ""
+    problem: str = ""
+    fresh_token: str = ""
+
+
+async def _account_page(
+    services: Services, session: Session, shown: _Account, status: int = 200
+) -> Response[str]:
+    entries = await audit.page(services.db) if access.may(session, "admin") else None
+    html = render(
+        "account.html",
+        looker=looker_of(session),
+        now_ms=services.now_ms(),
+        sites=session.sites,
+        done=shown.done,
+        problem=shown.problem,
+        hint="",
+        fresh_token=shown.fresh_token,
+        min_chars=accounts.MIN_PASSWORD_CHARS,
+        session_ends_ms=session.expires_ms,
+        audit=entries,
+    )
+    return page(html, status)
+
+
+@get("/account", include_in_schema=False)
+async def account_page(services: Services, session: Session) -> Response[str]:
+    """Show one's own account; to administrators also the audit log."""
+    return await _account_page(services, session, _Account())
+
+
+@post("/account/password", include_in_schema=False, status_code=200)
+async def change_password(
+    request: AnyRequest, state: State, services: Services, session: Session, data: Form
+) -> Response[str]:
+    """Change one's own password; every browser session of that user ends, this one too."""
+    address = client_address(request, services)
+    try:
+        _spend(request, state, services, session.username)
+    except TooManyRequests:
+        return await _account_page(services, session, _Account(problem=_OFTEN), 429)
+    user = await accounts.check_password(services.db, session.username, data.get("present", ""))
+    if user is None:
+        shown = _Account(problem="The present password is wrong.")
+        return await _account_page(services, session, shown, 401)
+    try:
+        async with services.db.transaction() as tx:
+            await accounts.set_password(tx, user.username, data.get("password", ""))
+            await audit.write(
+                tx,
+                at_ms=services.now_ms(),
+                actor=user.username,
+                action="password_set",
+                target=user.username,
+                detail={"address": address},
+            )
+    except NotAllowed as error:
+        return await _account_page(services, session, _Account(problem=_sentence(error)), 422)
+    return see_other("/sign-in", [access.session_cookie(services, "", 0)])
+
+
+@post("/account/tokens", include_in_schema=False, status_code=200)
+async def make_token(services: Services, session: Session, data: Form) -> Response[str]:
+    """Make an API token with one's own rights and show it once."""
+    label, days = data.get("label", "").strip()[:60], data.get("days", "")
+    if not label or not days.isdecimal() or not 1 <= int(days) <= 366:
+        shown = _Account(problem="A token needs a purpose and 1 to 366 days.")
+        return await _account_page(services, session, shown, 422)
+    async with services.db.transaction() as tx:
+        token, _ = await accounts.open_session(
+            tx,
+            session.username,
+            services.now_ms(),
+            life_s=int(days) * _DAY_MS // 1000,
+            kind="api",
+            label=label,
+        )
+        await audit.write(
+            tx,
+            at_ms=services.now_ms(),
+            actor=session.username,
+            action="api_token_made",
+            target=label,
+            detail={"days": int(days)},
+        )
+    return await _account_page(services, session, _Account(fresh_token=token))
+
+
+OPEN: Final = [sign_in_page, sign_in, setup_page, setup]
+"""Reached without a session."""
+
+OWN: Final = [sign_out, account_page, change_password, make_token]
