@@ -1,0 +1,40 @@
+"""`vedette demo`: a whole site on this machine, with things going wrong.
+
+Thin: reads what was asked, calls `vedette.sim.demo`, returns its status.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from vedette.clock import SystemClock
+from vedette.sim.demo.run import play
+
+
+@click.command("demo")
+@click.option("--check", is_flag=True, help="Wait until everything was visible; exit 0 or 1.")
+@click.option("--keep", is_flag=True, help="Keep databases, spool and logs afterwards.")
+@click.option("--port", default=0, help="Port of the console; any free one by default.")
+@click.option(
+    "--folder",
+    default=".demo",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Everything that the demo writes.",
+)
+def command(*, check: bool, keep: bool, port: int, folder: Path) -> None:
+    """Run one site with three cameras against a central of its own, until Ctrl-C."""
+    console = Console()
+    folder = folder.resolve()
+    status = 1
+    try:
+        status = play(folder, SystemClock(), console, port=port, check=check)
+    finally:
+        if keep or status:
+            console.print(f"kept: {folder}", highlight=False)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(status)

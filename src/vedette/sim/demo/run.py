@@ -1,0 +1,97 @@
+"""The demo from start to end: build the stage, play the script, look, tell.
+
+With `check` it ends by itself: 0 where everything became visible in time and the checker finds the
+device's and central's books equal, 1 otherwise. Without, it goes on at a slower pace until Ctrl-C.
+"""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from vedette.clock import Clock
+from vedette.errors import ConfigError
+from vedette.sim.demo import site
+from vedette.sim.demo.script import Script, acts
+from vedette.sim.demo.stage import Stage, fresh_folder
+from vedette.sim.demo.watch import Sight, Watcher
+
+CHECK_S: Final = 300.0
+OFFLINE_S: Final = 125.0
+"""Longer than the 105 s after which a silent device is called dark."""
+
+_LOOK_EVERY_S: Final = 1.0
+
+
+def play(folder: Path, clock: Clock, console: Console, *, port: int, check: bool) -> int:
+    """Run the demo; return the exit status.
+
+    Raises:
+        ConfigError: It could not be started.
+    """
+    fresh_folder(folder)
+    start_ns = clock.mono_ns()
+
+    def say(text: str) -> None:
+        seconds = (clock.mono_ns() - start_ns) / 1e9
+        console.print(f"[dim]{seconds:6.1f} s[/dim]  {text}", highlight=False)
+
+    with Stage(folder, clock, say, port=port) as stage:
+        stage.build()
+        say(f"reports every {site.PERIOD_S:.0f} s here (30 and 60 s outside a demo)")
+        console.print(f"\n  console   [bold]{stage.url}[/bold]", highlight=False)
+        console.print(f"  sign in   admin / {stage.operator.password}\n", highlight=False)
+        west, east = stage.mounts[site.CUT], stage.mounts[site.COVERED]
+        script = Script(acts(west, east, stage.network, offline_s=OFFLINE_S), clock, say)
+        watcher = Watcher(stage.operator, script, clock)
+        try:
+            return _watch(stage, script, watcher, clock, console, check=check)
+        finally:
+            script.stop()
+
+
+def _watch(
+    stage: Stage,
+    script: Script,
+    watcher: Watcher,
+    clock: Clock,
+    console: Console,
+    *,
+    check: bool,
+) -> int:
+    pause = threading.Event()
+    start_ns = clock.mono_ns()
+    is_playing = False
+    told = False
+    while True:
+        for sight in watcher.look():
+            console.print(f"          [green]seen[/green]  {sight.what}: {sight.detail}")
+        if not is_playing and watcher.sights[0].after_s is not None:
+            script.start()
+            is_playing = True
+        for child in stage.children:
+            if not child.is_running:
+                raise ConfigError(
+                    f"{child.name} ended with status {child.exit_status}:\n{child.tail()}",
+                    operator_hint=f"its whole output is in {child.log_path}",
+                )
+        elapsed_s = (clock.mono_ns() - start_ns) / 1e9
+        if (watcher.saw_everything or (check and elapsed_s > CHECK_S)) and not told:
+            told = True
+            console.print(summary(watcher.sights))
+            if check:
+                return 0 if watcher.saw_everything else 1
+            console.print("It goes on, more slowly, until Ctrl-C.")
+        clock.wait(pause, _LOOK_EVERY_S)
+
+
+def summary(sights: Sequence[Sight]) -> Table:
+    """Return the table of what was seen, and when."""
+    table = Table("through central's API", "after", "what", title="What the demo saw")
+    for sight in sights:
+        when = "[red]not seen[/red]" if sight.after_s is None else f"{sight.after_s:.0f} s"
+        table.add_row(sight.what, when, sight.detail)
+    return table

@@ -1,0 +1,213 @@
+"""Everything that the demo starts, in order, and stops again: the whole site on one machine.
+
+    central (embedded PostgreSQL)  <-- proxy that can be cut <-- agent + pipeline <-- RTSP cameras
+
+Real programs as real processes through their own command lines; only the cameras and the network
+are played by us. The rule: whatever was started here is stopped here, whatever happens.
+"""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from vedette.clock import Clock, wall_ms
+from vedette.errors import ConfigError, ModelLoadFailed
+from vedette.inference.library import Library
+from vedette.sim import footage, ledger
+from vedette.sim.clip import load_clip
+from vedette.sim.demo import site
+from vedette.sim.demo.operator import Operator, run_arguments
+from vedette.sim.faults import Child, wait_until
+from vedette.sim.footage import Footage
+from vedette.sim.mount import Mount
+from vedette.sim.netcut import NetCut
+from vedette.sim.rtsp import RtspServer
+from vedette.trust.keys import SigningKey
+
+Say = Callable[[str], None]
+
+PROGRAM: Final = (sys.executable, "-m", "vedette.cli.main")
+MODEL: Final = "centernet"
+PULL_TIMEOUT_S: Final = 300
+READY_TIMEOUT_S: Final = 90.0
+RENDERED_THRESHOLD: Final = 0.1
+"""Drawn people are not photographs: the detector is unsure of them, so all it has is taken."""
+
+
+class Stage:
+    """The running demo. Thread: one; the children and servers run by themselves."""
+
+    def __init__(self, folder: Path, clock: Clock, say: Say, *, port: int = 0) -> None:
+        self.folder = folder
+        self.central_port = port or _free_port()
+        self.mounts: dict[str, Mount] = {}
+        self.children: list[Child] = []
+        self.network = NetCut(self.central_port)
+        self.operator = Operator(f"http://127.0.0.1:{self.central_port}")
+        self._clock = clock
+        self._say = say
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> "Stage":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._say("stopping ...")
+        for child in reversed(self.children):
+            child.stop()
+        self._open.close()
+
+    @property
+    def url(self) -> str:
+        """Where the console is."""
+        return f"http://127.0.0.1:{self.central_port}"
+
+    @property
+    def spool_db(self) -> Path:
+        """The device's spool."""
+        return self.folder / "device" / "state" / "spool" / "spool.db"
+
+    def build(self) -> Footage:
+        """Have everything running and the first camera looked at.
+
+        Raises:
+            ConfigError: Something could not be prepared or did not start; the text says what.
+        """
+        for name in ("logs", "central", "device", "site"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        made = footage.prepare(say=self._say)
+        self._say(f"footage: {made.origin}")
+        models_dir = self._model()
+        self._start_central()
+        self._start_cameras(made)
+        self._open.enter_context(self.network)
+        self._start_device(made, models_dir)
+        return made
+
+    def _model(self) -> Path:
+        """Return the folder of models with the detector in it, fetched where it is not there."""
+        models_dir = footage.cache_folder().parent / "models"
+        try:
+            Library(models_dir).find(MODEL)
+        except (ModelLoadFailed, ConfigError):
+            self._say(f"fetching the detector {MODEL} (once) ...")
+            self._run("model pull", "model", "pull", MODEL, "--models-dir", str(models_dir))
+        return models_dir
+
+    def _start_central(self) -> None:
+        self._say("starting central with its own PostgreSQL ...")
+        arguments = run_arguments(self.folder / "central", self.central_port)
+        central = self._child("central", *arguments)
+        wait_until(
+            "central answers",
+            self.operator.is_up,
+            self._clock,
+            timeout_s=READY_TIMEOUT_S,
+            alive=self.children,
+        )
+        wait_until(
+            "central prints its setup link",
+            lambda: "/setup" in central.tail(),
+            self._clock,
+            timeout_s=10.0,
+        )
+        self.operator.set_up(central.tail())
+
+    def _start_cameras(self, made: Footage) -> None:
+        server = self._open.enter_context(RtspServer(self._clock, users={"vedette": "demo"}))
+        self.addresses: dict[str, str] = {}
+        for plan in site.CAMERAS:
+            if plan.rtsp:
+                clips = {
+                    "normal": load_clip(made.clips[plan.view]),
+                    "covered": load_clip(made.covered[plan.view]),
+                }
+                self.mounts[plan.camera] = server.add(plan.camera, clips)
+                self.addresses[plan.camera] = server.url(plan.camera)
+            else:
+                self.addresses[plan.camera] = f"file:{made.clips[plan.view]}"
+
+    def _start_device(self, made: Footage, models_dir: Path) -> None:
+        self._say("the operator makes the site's key, signs its policy and a claim token ...")
+        key = SigningKey.load_or_make(self.folder / "site" / "site.key")
+        self.operator.add_site(site.SITE, site.SITE_NAME, key.public.text)
+        policy = site.sign_policy(
+            key, self.addresses, version=1, now_ms=wall_ms(self._clock.now_at())
+        )
+        self.operator.put_policy(site.SITE, policy)
+        token = self.operator.claim_token(site.SITE, site.DEVICE)
+        config = self.folder / "device" / "edge.yaml"
+        site.write_config(
+            config,
+            central_url=f"http://127.0.0.1:{self.network.port}",
+            state_dir=self.folder / "device" / "state",
+            models_dir=models_dir,
+            threshold=None if made.real else RENDERED_THRESHOLD,
+        )
+        self._say("enrolling the device ...")
+        self._run("edge enrol", "edge", "enrol", "--config", str(config), "--token", token)
+        self._say("starting the device: agent and pipeline ...")
+        self._child("device", "edge", "run", "--config", str(config))
+        wait_until(
+            "the spool is there",
+            self.spool_db.is_file,
+            self._clock,
+            timeout_s=READY_TIMEOUT_S,
+            alive=self.children,
+            poll_s=0.01,
+        )
+        ledger.attach(self.spool_db)
+
+    def _child(self, name: str, *arguments: str) -> Child:
+        child = Child(name, [*PROGRAM, *arguments], self.folder / "logs" / f"{name}.log")
+        self.children.append(child)
+        child.start()
+        return child
+
+    def _run(self, what: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [*PROGRAM, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PULL_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode:
+            raise ConfigError(
+                f"`vedette {what}` failed with status {done.returncode}:\n"
+                f"{done.stdout}{done.stderr}".rstrip()
+            )
+
+
+def fresh_folder(folder: Path) -> None:
+    """Have an empty folder for a demo; only one that a demo made is emptied.
+
+    Raises:
+        ConfigError: The folder holds something else.
+    """
+    mark = folder / ".vedette-demo"
+    if folder.exists() and any(folder.iterdir()) and not mark.exists():
+        raise ConfigError(
+            f"{folder} is not a demo's folder", operator_hint="choose another with --folder"
+        )
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    mark.touch()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
