@@ -249,7 +249,8 @@ def translate(problem: BaseException, *, live: bool) -> SourceLost:
     if reason is None:
         number = getattr(problem, "errno", None)
         reason = Loss.UNREACHABLE if live and number in _UNREACHABLE else Loss.FAILED
-    if reason is Loss.CLOSED and not live:
-        return SourceLost(Loss.GARBAGE, "the file breaks off")
+    if not live and isinstance(problem, EOFError | av.error.ArgumentError):
+        # "Invalid argument" is what FFmpeg says to a format that is not on the list.
+        return SourceLost(Loss.GARBAGE, "no file of a format that is read here, or cut off")
     detail = words if reason in (Loss.FAILED, Loss.UNREACHABLE, Loss.GARBAGE) else ""
     return SourceLost(reason, detail, operator_hint=_HINTS.get(reason) if live else None)

@@ -1,0 +1,89 @@
+"""Evidence where it hurts: a process killed in the middle of writing, a disk that is full."""
+
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vedette.clock import ManualClock
+from vedette.edge.evidence import EvidenceStore, verify
+from vedette.edge.evidence.shelf import Shelf
+from vedette.edge.settings import EvidenceSettings
+from vedette.errors import EvidenceError
+
+WRITER = """
+import hashlib, sys
+from pathlib import Path
+import msgspec
+from vedette.clock import ManualClock
+from vedette.edge.evidence.shelf import Facts, Shelf
+from vedette.errors import EvidenceError
+from vedette.wire.messages import EventKind, EventReport, EvidenceRecord
+
+shelf = Shelf(Path(sys.argv[1]), ManualClock(), daily_bytes=1 << 40, keep_bytes=6_000_000,
+              min_free_bytes=0)
+event = EventReport(event="ev-1", camera="door", kind=EventKind.TAMPER, at_ms=0)
+for n in range(int(sys.argv[2])):
+    clip = bytes([n % 256]) * 400_000
+    record = EvidenceRecord(evidence=f"evd-{n}", event="ev-1", camera="door", wanted_ms=(0, 1),
+                            sha256=hashlib.sha256(clip).hexdigest(), bytes=len(clip))
+    facts = Facts(record=record, event=event, frames=[])
+    try:
+        shelf.write(f"evd-{n}", {"clip.mp4": clip, "evidence.json": msgspec.json.encode(facts),
+                                 "poster.jpg": b"poster"})
+    except EvidenceError as problem:
+        print("refused", problem, problem.operator_hint, flush=True)
+    else:
+        print("wrote", n, flush=True)
+"""
+
+
+@pytest.mark.parametrize("after", [1, 7, 18, 29])
+def test_kill_9_leaves_whole_packages_or_nothing(tmp_path: Path, after: int) -> None:
+    """Killed while it writes and deletes: every package that is found is whole."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path), "100000"], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    with writer.stdout:
+        for _ in range(after):
+            assert writer.stdout.readline().startswith("wrote")
+        writer.send_signal(signal.SIGKILL)
+        writer.wait(10)
+    store = EvidenceStore(tmp_path, EvidenceSettings(), ManualClock())
+    packages = store.list_packages()
+    assert len(packages) >= min(after, 13)
+    for package in packages:
+        verify(package.path)
+        assert (package.path / "poster.jpg").read_bytes() == b"poster"
+    assert list((tmp_path / ".partial").iterdir()) == []
+
+
+def test_a_disk_that_takes_no_more_gives_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    """The system refuses the write half-way: told in words, no half package."""
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = subprocess.run(
+        [sys.executable, "-c", WRITER, str(tmp_path), "2"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=30,
+        preexec_fn=small_files,
+    )
+    assert done.stdout.count("the disk is full free space on the device") == 2
+    assert list((tmp_path / ".partial").iterdir()) == []
+    shelf = Shelf(tmp_path, ManualClock(), daily_bytes=1, keep_bytes=1)
+    assert shelf.packages() == []
+
+
+def test_a_place_that_cannot_hold_evidence_is_said_at_start(tmp_path: Path) -> None:
+    """The operator hears of it before the first event."""
+    (tmp_path / "evidence").write_text("a file where the folder should be")
+    with pytest.raises(EvidenceError, match="cannot be used"):
+        EvidenceStore(tmp_path / "evidence", EvidenceSettings(), ManualClock())
