@@ -99,7 +99,12 @@ def current_settings(facts: Facts) -> DeviceSettings | None:
 async def settings_of(db: Database, device: str) -> DeviceSettings | None:
     """Return the settings that a device should have; None where there are none yet."""
     async with db.transaction() as tx:
-        return current_settings(await _facts(tx, "desired_facts", device))
+        return await read_settings(tx, device)
+
+
+async def read_settings(tx: Tx, device: str) -> DeviceSettings | None:
+    """As `settings_of`, in a transaction that is open already."""
+    return current_settings(await _facts(tx, "desired_facts", device))
 
 
 async def change_settings(

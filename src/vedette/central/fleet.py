@@ -1,7 +1,6 @@
-"""What people look at: query functions that return the structs of `central.views`.
+"""What people look at: the fleet, and the way to the other views.
 
     fleet_view(db, now_ms, scope) -> FleetView
-    device_row(db, device, now_ms, scope) -> DeviceRow | None
     camera_view(db, device, camera, from_ms, to_ms, now_ms, scope) -> CameraView | None
     events_page(db, filters: EventFilters, cursor, limit, scope) -> EventsPage(rows, next_cursor)
     event(db, event_id, scope) -> EventRow | None
@@ -10,29 +9,86 @@
 so that no page can forget it.
 """
 
-from collections.abc import Sequence
+from collections import Counter
 
-import msgspec
+from vedette.central import ledger, rows
+from vedette.central.cameras import camera_view
+from vedette.central.enrolment import Site
+from vedette.central.events import EventFilters, EventsPage, Scope, event, events_page
+from vedette.central.rollups import DAY_MS
+from vedette.central.store.db import Database, Tx
+from vedette.central.views import DeviceRow, FleetView, SiteRow
 
-from vedette.central.views import EventRow
-
-Scope = Sequence[str] | None
-
-
-class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events; empty fields ask for all."""
-
-    site: str = ""
-    device: str = ""
-    camera: str = ""
-    kind: str = ""
-    label: str = ""
-    from_ms: int | None = None
-    to_ms: int | None = None
+__all__ = [
+    "EventFilters",
+    "EventsPage",
+    "Scope",
+    "camera_view",
+    "event",
+    "events_page",
+    "fleet_view",
+]
 
 
-class EventsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """One page, newest first; `next_cursor` is empty on the last."""
+async def fleet_view(db: Database, now_ms: int, scope: Scope) -> FleetView:
+    """Return every site, device and camera in scope with its last day, worst first."""
+    listed = None if scope is None else list(scope)
+    from_ms = now_ms - DAY_MS
+    async with db.transaction() as tx:
+        sites = await tx.all("look_sites", Site, scope=listed)
+        devices = await tx.all("look_devices", rows.DeviceFacts, scope=listed, device=None)
+        found = await _device_rows(tx, sites, devices, from_ms, now_ms)
+    site_rows = [_site_row(site, [row for row in found if row.site == site.site]) for site in sites]
+    cameras = Counter(camera.state for row in found for camera in row.cameras)
+    return FleetView(
+        at_ms=now_ms,
+        from_ms=from_ms,
+        to_ms=now_ms,
+        counts=dict(cameras),
+        sites=sorted(site_rows, key=lambda row: (rows.badness(row.state), row.site)),
+    )
 
-    rows: list[EventRow]
-    next_cursor: str = ""
+
+async def _device_rows(
+    tx: Tx, sites: list[Site], devices: list[rows.DeviceFacts], from_ms: int, now_ms: int
+) -> list[DeviceRow]:
+    ids = [device.device for device in devices]
+    names = {site.site: rows.camera_names(site) for site in sites}
+    cameras = await tx.all("look_cameras", rows.CameraFacts, devices=ids, camera=None)
+    book = await ledger.read(tx, ids, from_ms=from_ms, to_ms=now_ms, now_ms=now_ms)
+    counted = await tx.tuples("look_event_counts", devices=ids, from_ms=from_ms, to_ms=now_ms + 1)
+    events_24h = {(device, camera): count for device, camera, count in counted}
+    made: list[DeviceRow] = []
+    for device in devices:
+        report = device.report()
+        of = [camera for camera in cameras if camera.device == device.device]
+        made.append(
+            rows.device_row(
+                device,
+                report,
+                [
+                    rows.camera_row(
+                        camera,
+                        device,
+                        report,
+                        book,
+                        name=names[device.site].get(camera.camera, ""),
+                        events_24h=events_24h.get((camera.device, camera.camera), 0),
+                    )
+                    for camera in of
+                ],
+            )
+        )
+    return made
+
+
+def _site_row(site: Site, devices: list[DeviceRow]) -> SiteRow:
+    states = [device.state for device in devices]
+    states += [camera.state for device in devices for camera in device.cameras]
+    return SiteRow(
+        site=site.site,
+        name=site.name,
+        time_zone=site.time_zone,
+        state=min(states, key=rows.badness, default="unknown"),
+        devices=sorted(devices, key=lambda row: (rows.badness(row.state), row.device)),
+    )

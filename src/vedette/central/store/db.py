@@ -35,30 +35,30 @@ class Tx:
     def __init__(self, connection: AsyncConnection[TupleRow]) -> None:
         self.connection = connection
 
-    async def all(self, query: str, kind: type[T], **params: object) -> list[T]:
+    async def all(self, query: str, kind: type[T], /, **params: object) -> list[T]:
         """Return every row of a named query as `kind`, by column names."""
         async with self.connection.cursor(row_factory=class_row(kind)) as cursor:
             await cursor.execute(queries.sql(query), params)
             return await cursor.fetchall()
 
-    async def one(self, query: str, kind: type[T], **params: object) -> T | None:
+    async def one(self, query: str, kind: type[T], /, **params: object) -> T | None:
         """Return the first row as `kind`, or None."""
         async with self.connection.cursor(row_factory=class_row(kind)) as cursor:
             await cursor.execute(queries.sql(query), params)
             return await cursor.fetchone()
 
-    async def value(self, query: str, **params: object) -> object:
+    async def value(self, query: str, /, **params: object) -> object:
         """Return the first column of the first row, or None."""
         cursor = await self.connection.execute(queries.sql(query), params)
         row = await cursor.fetchone() if cursor.description else None
         return row[0] if row else None
 
-    async def tuples(self, query: str, **params: object) -> list[TupleRow]:
+    async def tuples(self, query: str, /, **params: object) -> list[TupleRow]:
         """Return every row as a plain tuple: for wide reads where structs would cost."""
         cursor = await self.connection.execute(queries.sql(query), params)
         return await cursor.fetchall()
 
-    async def run(self, query: str, **params: object) -> int:
+    async def run(self, query: str, /, **params: object) -> int:
         """Run a named query; return how many rows it touched."""
         cursor = await self.connection.execute(queries.sql(query), params)
         return cursor.rowcount

@@ -1,0 +1,125 @@
+-- What people look at. Every query takes the sites that the asker may see (NULL: all).
+
+-- name: look_sites
+-- Sites in scope.
+SELECT site, name, time_zone, site_keys, site_threshold, policy, policy_version FROM sites
+WHERE %(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]) ORDER BY site
+
+-- name: look_devices
+-- Devices in scope, or one of them.
+SELECT device, site, state, since_ms, last_contact_ms, version, hardware, clock_state, health,
+       drained_to_ms, settings, settings_version, enrolled_ms
+FROM devices
+WHERE (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]))
+  AND (%(device)s::text IS NULL OR device = %(device)s) AND revoked_ms IS NULL
+ORDER BY site, device
+
+-- name: look_cameras
+-- Cameras of devices.
+SELECT device, camera, name, known_from_ms, state, since_ms, signs, detail FROM cameras
+WHERE device = ANY(%(devices)s) AND (%(camera)s::text IS NULL OR camera = %(camera)s)
+ORDER BY device, camera
+
+-- name: look_claims_joined
+-- Coverage claims in a window, joined where they touch: for strips, where rates do not matter.
+SELECT device, camera, cause, weak, lower(span), upper(span) FROM (
+    SELECT device, camera, cause, weak, unnest(range_agg(int8range(start_ms, end_ms))) AS span
+    FROM coverage_claims
+    WHERE device = ANY(%(devices)s) AND end_ms > %(from_ms)s AND start_ms < %(to_ms)s
+    GROUP BY device, camera, cause, weak) joined
+
+-- name: look_claims
+-- Coverage claims of one camera in a window.
+SELECT cause, weak, start_ms, end_ms, rate_fps, detail FROM coverage_claims
+WHERE device = %(device)s AND camera = %(camera)s
+  AND end_ms > %(from_ms)s AND start_ms < %(to_ms)s
+
+-- name: look_states
+-- State changes in a window, and the one that held when it began; in the device's order.
+SELECT device, camera, at_ms, state, cause, detail FROM (
+    SELECT device, camera, epoch, seq, at_ms, state, cause, detail FROM camera_states
+    WHERE device = ANY(%(devices)s) AND at_ms >= %(from_ms)s
+    UNION
+    SELECT s.device, s.camera, s.epoch, s.seq, s.at_ms, s.state, s.cause, s.detail
+    FROM cameras c CROSS JOIN LATERAL (
+        SELECT * FROM camera_states s
+        WHERE s.device = c.device AND s.camera = c.camera AND s.at_ms < %(from_ms)s
+        ORDER BY s.at_ms DESC LIMIT 1) s
+    WHERE c.device = ANY(%(devices)s)) found
+ORDER BY device, camera, epoch, seq
+
+-- name: look_transitions
+-- When devices fell silent and spoke again, in a window, and the last change before it.
+SELECT device, at_ms, state FROM (
+    SELECT device, at_ms, state FROM device_transitions
+    WHERE device = ANY(%(devices)s) AND at_ms >= %(from_ms)s
+    UNION
+    SELECT t.device, t.at_ms, t.state
+    FROM unnest(%(devices)s::text[]) AS d (device) CROSS JOIN LATERAL (
+        SELECT * FROM device_transitions t WHERE t.device = d.device AND t.at_ms < %(from_ms)s
+        ORDER BY t.at_ms DESC LIMIT 1) t) found
+ORDER BY device, at_ms
+
+-- name: look_central_downs
+-- When central was away, in a window.
+SELECT start_ms, end_ms FROM central_downs
+WHERE end_ms > %(from_ms)s AND start_ms < %(to_ms)s ORDER BY start_ms
+
+-- name: look_event_counts
+-- How many events each camera had in a window.
+SELECT device, camera, count(*) FROM events
+WHERE device = ANY(%(devices)s) AND at_ms >= %(from_ms)s AND at_ms < %(to_ms)s
+GROUP BY device, camera
+
+-- name: look_hours
+-- Merged hours wholly inside a window that no later minute changed.
+SELECT start_ms, body FROM rollup_hour h
+WHERE device = %(device)s AND camera = %(camera)s
+  AND start_ms >= %(from_ms)s AND start_ms + 3600000 <= %(to_ms)s
+  AND NOT EXISTS (SELECT FROM rollup_dirty d WHERE d.device = h.device AND d.camera = h.camera
+                  AND d.hour_ms = h.start_ms)
+ORDER BY start_ms
+
+-- name: look_minutes
+-- Merged minutes in a window.
+SELECT start_ms, body FROM rollup_minute
+WHERE device = %(device)s AND camera = %(camera)s
+  AND start_ms >= %(from_ms)s AND start_ms < %(to_ms)s
+ORDER BY start_ms
+
+-- name: look_pending_request
+-- Who waits for a picture of a camera.
+SELECT asked_by FROM requests
+WHERE device = %(device)s AND camera = %(camera)s AND kind = 'thumbnail'
+  AND answered_ms IS NULL AND expires_ms > %(now_ms)s LIMIT 1
+
+-- name: look_thumbnail_time
+-- When the newest picture of a camera was taken, without the picture.
+SELECT answered_ms FROM requests
+WHERE device = %(device)s AND camera = %(camera)s AND kind = 'thumbnail' AND answered_ms IS NOT NULL
+ORDER BY asked_ms DESC LIMIT 1
+
+-- name: look_events
+-- A page of events, newest first, after a cursor.
+SELECT e.device, e.event, e.site, e.camera, e.at_ms, e.received_ms, e.late, e.body,
+       v.status AS evidence_status, v.stays AS evidence_stays, v.body AS evidence_body
+FROM events e LEFT JOIN evidence v ON v.device = e.device AND v.evidence = e.evidence
+                                  AND e.evidence <> ''
+WHERE (%(scope)s::text[] IS NULL OR e.site = ANY(%(scope)s::text[]))
+  AND (%(site)s = '' OR e.site = %(site)s)
+  AND (%(device)s = '' OR e.device = %(device)s)
+  AND (%(camera)s = '' OR e.camera = %(camera)s)
+  AND (%(kind)s = '' OR e.kind = %(kind)s)
+  AND (%(label)s = '' OR e.label = %(label)s)
+  AND e.at_ms >= %(from_ms)s AND e.at_ms < %(to_ms)s
+  AND (e.at_ms, e.event) < (%(cursor_ms)s, %(cursor_event)s)
+ORDER BY e.at_ms DESC, e.event DESC LIMIT %(limit)s
+
+-- name: look_event
+-- One event.
+SELECT e.device, e.event, e.site, e.camera, e.at_ms, e.received_ms, e.late, e.body,
+       v.status AS evidence_status, v.stays AS evidence_stays, v.body AS evidence_body
+FROM events e LEFT JOIN evidence v ON v.device = e.device AND v.evidence = e.evidence
+                                  AND e.evidence <> ''
+WHERE e.event = %(event)s AND (%(scope)s::text[] IS NULL OR e.site = ANY(%(scope)s::text[]))
+LIMIT 1
