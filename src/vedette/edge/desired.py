@@ -9,7 +9,7 @@ values that make no sense. What was accepted before goes on running.
 Accepted documents are kept as they were signed, and verified again each time they are read.
 
     policy/settings.json   policy/site_policy.json   the signed documents
-    effective.json         configuration with both laid over it, for the pipeline
+    effective.yaml         the configuration with both laid over it, for the pipeline
 """
 
 import logging
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
+import yaml
 
 from vedette.edge.enrolment import Identity
 from vedette.edge.settings import Camera, EdgeConfig, Telemetry, check
@@ -47,11 +48,16 @@ log = logging.getLogger(__name__)
 D = TypeVar("D", DeviceSettings, SitePolicy)
 
 FOLDER: Final = "policy"
-EFFECTIVE: Final = "effective.json"
+EFFECTIVE: Final = "effective.yaml"
+
+
+_HEAD: Final = (
+    "# Written by the agent from its own configuration and the signed documents. Do not edit.\n"
+)
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pipeline runs by: the local file with the accepted documents laid over it."""
+    """What this device runs by: the local file with the accepted documents laid over it."""
 
     config: EdgeConfig
     pixels: PixelPolicy = PixelPolicy()
@@ -201,8 +207,8 @@ class DesiredStore:
             OSError: The disk refuses.
         """
         self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        data = msgspec.json.encode(self.effective, enc_hook=str)
-        write_private(self._state_dir / EFFECTIVE, data)
+        text = _HEAD + yaml.safe_dump(_plain(self.effective.config), sort_keys=False)
+        write_private(self._state_dir / EFFECTIVE, text.encode())
 
     def apply(self, desired: Desired) -> bool:
         """Accept what may be accepted of `desired`; return whether the pipeline must change.
@@ -278,22 +284,6 @@ class DesiredStore:
         folder = self._state_dir / FOLDER
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(folder / f"{name}.json", msgspec.json.encode(signed))
-
-
-def read_effective(state_dir: Path) -> Effective:
-    """Return what the pipeline should run by, as the agent wrote it.
-
-    Raises:
-        ConfigError: The agent has not written it, or it is damaged.
-    """
-    path = state_dir / EFFECTIVE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Effective, dec_hook=_from_text)
-    except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError(
-            f"cannot read {path}: {error}",
-            operator_hint="the agent writes this file: start `vedette edge run`, not the pipeline",
-        ) from error
 
 
 def _plain(config: EdgeConfig) -> Any:

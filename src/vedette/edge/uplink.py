@@ -23,7 +23,6 @@ from vedette.errors import (
     CentralUnreachable,
     NotAllowed,
     ReportRejected,
-    SpoolUnwritable,
     VedetteError,
 )
 from vedette.wire.envelope import Batch, Envelope, UpAnswer
@@ -134,8 +133,8 @@ class Uplink:
             draining = self._drain_ns is not None and now_ns >= self._drain_ns
             if self._may_send(now_ns, alert=alert) and (self._due or alert or draining):
                 self._send()
-        except SpoolUnwritable as error:
-            self._fail(error, "uplink.spool")
+        except VedetteError as error:
+            self._fail(error, "uplink.failed")
         return POLL_S
 
     # ------------------------------------------------------------------------------ internals

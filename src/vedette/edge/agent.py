@@ -1,0 +1,350 @@
+"""The agent: the process that never touches video and outlives everything that does.
+
+    main loop   supervise the pipeline, state gaps nobody else can, pet the watchdog
+    uplink      reports and alerts to central, trusted time (`edge.uplink`, `edge.timekeeper`)
+    attendant   what should run here, and what an operator asks (`edge.attendant`)
+
+The spool on disk is the only hand-over that must survive. The rule for coverage: the time before
+this agent started is `DEVICE_DARK`, time without a pipeline is `PIPELINE_STOPPED`; both are stated
+from each camera's watermark in the spool, so nothing is stated twice and nothing is left out.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from vedette import __version__
+from vedette.clock import NS_PER_S, Clock, wall_ms
+from vedette.edge import service
+from vedette.edge.attendant import Attendant
+from vedette.edge.central_client import CentralClient
+from vedette.edge.desired import DesiredStore, Effective
+from vedette.edge.enrolment import Identity, device_key, load_identity
+from vedette.edge.settings import CentralLink, EdgeConfig
+from vedette.edge.spool import Spool
+from vedette.edge.supervisor import AgentLock, Supervisor, end_orphan
+from vedette.edge.timekeeper import Timekeeper
+from vedette.edge.uplink import Uplink
+from vedette.errors import SpoolUnwritable, TooLarge, TrustError
+from vedette.wire.envelope import Batch, ClockState, UpAnswer
+from vedette.wire.messages import (
+    CameraHealth,
+    Cause,
+    Frames,
+    HealthReport,
+    ModelHealth,
+    NetworkHealth,
+    PipelineHealth,
+    SystemHealth,
+)
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 0.5
+STATE_GAP_EVERY_S: Final = 20.0
+HUNG_AFTER_S: Final = 120.0
+"""An uplink silent for longer than its longest request hangs: the watchdog is not petted."""
+
+
+class Probe(Protocol):
+    """What reads the machine: `edge.health`."""
+
+    def collect(self, *, boot_id: str = "", pipeline_pid: int | None = None) -> SystemHealth:
+        """Return the machine's state since the last call."""
+        ...
+
+
+class Agent:
+    """Everything that the agent process does.
+
+    Thread: `run` on the main thread; it starts and joins the others.
+    """
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        clock: Clock,
+        *,
+        boot_id: str,
+        pipeline: Callable[[Path], Sequence[str]],
+        probe: Probe,
+    ) -> None:
+        """Take the state directory and open what is in it; nothing runs yet.
+
+        Args:
+            config: The local configuration.
+            clock: The machine's.
+            boot_id: Of this boot.
+            pipeline: The command that runs the effective configuration at a path.
+            probe: Reads the machine.
+
+        Raises:
+            ConfigError: Another agent works here, or an old pipeline cannot be ended.
+            SpoolError: The disk refuses.
+            TrustError: The identity is damaged.
+        """
+        self._clock: Final = clock
+        self._config: Final = config
+        self._boot_id: Final = boot_id
+        self._probe: Final = probe
+        self._lock: Final = AgentLock(config.state_dir)
+        end_orphan(config.state_dir, clock)
+        self._time: Final = Timekeeper(clock, config.state_dir / "time.json", boot_id)
+        quota_bytes = round(config.spool.quota_mb * 1024 * 1024)
+        self.spool: Final = Spool.open(config.state_dir / "spool", quota_bytes, clock, boot_id)
+        self._stop: Final = threading.Event()
+        self._clock_noted = False
+        self._window = 0
+        self._gap_ns = 0
+        self._identity: Identity | None = None
+        self._desired = DesiredStore(config.state_dir, config, None)
+        self._client: CentralClient | None = None
+        self._uplink: Uplink | None = None
+        self._attendant: Attendant | None = None
+        self._threads: list[threading.Thread] = []
+        self._supervisor: Final = Supervisor(
+            pipeline(config.state_dir / "effective.yaml"),
+            config.state_dir,
+            clock,
+        )
+
+    def stop(self) -> None:
+        """Have `run` return soon. Safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until `stop`; then end the pipeline cleanly and close the spool."""
+        try:
+            self._begin()
+            service.notify("READY=1")
+            while not self._clock.wait(self._stop, TICK_S):
+                self.tick()
+        finally:
+            service.notify("STOPPING=1")
+            self._stop.set()
+            if self._attendant is not None:
+                self._attendant.wake()
+            self._supervisor.stop()
+            self._last_words()
+            for thread in self._threads:
+                thread.join(30)
+            if self._client is not None:
+                self._client.close()
+            self.spool.close()
+            self._lock.release()
+
+    def tick(self) -> None:
+        """Do what the main loop does twice a second."""
+        if self._identity is None and self._config.central is not None:
+            self._join_central(self._config.central)
+        change = self._attendant.take_change() if self._attendant else ""
+        if change:
+            self._supervisor.restart(change)
+        self._supervisor.tick()
+        now_ns = self._clock.mono_ns()
+        if not self._supervisor.running and now_ns >= self._gap_ns:
+            self._gap_ns = now_ns + round(STATE_GAP_EVERY_S * NS_PER_S)
+            self._state_gap(Cause.PIPELINE_STOPPED, self._supervisor.last_exit)
+        if self._uplink is None:
+            self._check_clock()
+        if not self._is_hung():
+            service.notify("WATCHDOG=1")
+
+    # --------------------------------------------------------------------------------- starting
+
+    def _begin(self) -> None:
+        self._check_clock()
+        if self._config.central is not None:
+            self._join_central(self._config.central)
+        self._desired.write_effective()
+        self._state_gap(Cause.DEVICE_DARK, "the agent was not running")
+        self._supervisor.tick()
+
+    def _join_central(self, link: CentralLink) -> None:
+        """Begin to speak to central once this device is enrolled."""
+        identity = load_identity(self._config.state_dir)
+        if identity is None:
+            return
+        client = CentralClient(
+            link, self._clock, identity=identity, key=device_key(self._config.state_dir)
+        )
+        before = self._desired.effective.config
+        self._desired = DesiredStore(self._config.state_dir, self._config, identity)
+        self._desired.write_effective()
+        if self._desired.effective.config != before and self._supervisor.running:
+            self._supervisor.restart("the device was enrolled")
+        self._identity, self._client = identity, client
+        self._attendant = Attendant(self._config.state_dir, self._desired, client, self._clock)
+        self._uplink = Uplink(
+            self.spool,
+            _Timed(client, self._learn_time),
+            self._clock,
+            device=identity.device,
+            boot_id=self._boot_id,
+            report=self._put_report,
+            answered=self._take_answer,
+            etag=lambda: self._desired.etag,
+            period_s=lambda: self._effective.config.telemetry.report_period_s,
+        )
+        for name, work in (("uplink", self._uplink.run), ("attendant", self._attendant.run)):
+            thread = threading.Thread(target=work, args=(self._stop,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        log.info(
+            "reports go to central",
+            extra={"event": "agent.joined", "device": identity.device, "site": identity.site},
+        )
+
+    @property
+    def _effective(self) -> Effective:
+        return self._desired.effective
+
+    # --------------------------------------------------------------------------------- coverage
+
+    def _state_gap(self, cause: Cause, detail: str) -> None:
+        """Say why no camera was watched until now. Only while no pipeline runs."""
+        cameras = [camera.id for camera in self._effective.config.cameras]
+        try:
+            self.spool.state_gap(cameras, cause, detail)
+        except SpoolUnwritable as error:
+            # The watermarks stay: the same time is stated at the next attempt.
+            log.warning("gap not stated", extra={"event": "agent.gap", "reason": str(error)})
+
+    # ------------------------------------------------------------------------------------- time
+
+    def _check_clock(self) -> None:
+        before = self._time.note
+        self._time.check()
+        note = self._time.note
+        drifted = abs(note.offset_ms - before.offset_ms) > 0
+        if note.state is not before.state or drifted or not self._clock_noted:
+            try:
+                self.spool.note_clock(note)
+                self._clock_noted = True
+            except SpoolUnwritable as error:
+                log.warning("clock not noted", extra={"event": "agent.clock", "reason": str(error)})
+
+    def _learn_time(self, client: CentralClient) -> None:
+        """Before each request: judge the clock, and ask central where that is wanted.
+
+        Raises:
+            UplinkError: No answer.
+        """
+        identity = self._identity
+        if identity is not None and self._time.wants_time:
+            try:
+                self._time.learn(client.time(self._time.ask()), identity.central)
+            except TrustError as error:
+                log.warning(
+                    "central's time was not believed",
+                    extra={"event": "agent.time_refused", "reason": str(error)},
+                )
+        self._check_clock()
+
+    # ----------------------------------------------------------------------------------- health
+
+    def _put_report(self) -> None:
+        """Put the health report. Thread: the uplink's."""
+        self._check_clock()
+        report = self.report()
+        try:
+            self.spool.put("health.v1", report)
+        except TooLarge as error:
+            lean = msgspec.structs.replace(report, models=[], problems=[str(error)])
+            self.spool.put("health.v1", lean)
+        self.spool.flush()
+
+    def report(self) -> HealthReport:
+        """Return how everything is since the last report."""
+        beat = self._supervisor.beat()
+        cameras: list[CameraHealth] = []
+        models: list[ModelHealth] = []
+        if beat is not None:
+            fresh = beat.window > self._window
+            self._window = beat.window
+            cameras = beat.cameras if fresh else [_without_counts(c) for c in beat.cameras]
+            models = beat.models if fresh else []
+        supervisor = self._supervisor
+        return HealthReport(
+            at_ms=wall_ms(self._clock.now_at()),
+            period_s=self._effective.config.telemetry.report_period_s,
+            version=__version__,
+            system=self._probe.collect(boot_id=self._boot_id, pipeline_pid=supervisor.pid),
+            pipeline=PipelineHealth(
+                running=supervisor.running,
+                since_ms=supervisor.started_ms,
+                restarts=supervisor.restarts,
+                last_exit=supervisor.last_exit,
+                cameras=cameras,
+            ),
+            models=models,
+            network=self._client.meter.take() if self._client else NetworkHealth(),
+            spool=self.spool.health(),
+            config_version=str(self._effective.settings_version or ""),
+            site_policy_version=self._effective.policy_version,
+            problems=self._problem_texts(),
+        )
+
+    def _problem_texts(self) -> list[str]:
+        problems = list(self._desired.problems)
+        status = self.spool.status()
+        if status.problem:
+            problems.append(f"{status.problem} ({status.held} messages wait in memory)")
+        if status.dropped:
+            problems.append(f"{status.dropped} messages were lost because the disk refused")
+        if self._time.state is ClockState.UNTRUSTED:
+            problems.append("the wall clock is wrong; set it, or let NTP do so")
+        if not self._supervisor.running and self._supervisor.last_exit:
+            problems.append(f"the pipeline is down: {self._supervisor.last_exit}")
+        return [text[:500] for text in problems[:20]]
+
+    # ---------------------------------------------------------------------------------- desired
+
+    def _take_answer(self, answer: UpAnswer) -> None:
+        """Look at an answer of central. Thread: the uplink's."""
+        if self._client is not None and answer.server_time_ms:
+            offset_ms = wall_ms(self._clock.now_at()) - answer.server_time_ms
+            self._client.meter.note_offset(float(offset_ms))
+        if self._attendant is not None:
+            self._attendant.look(answer)
+
+    # ---------------------------------------------------------------------------------- stopping
+
+    def _is_hung(self) -> bool:
+        if self._uplink is None:
+            return False
+        silent_ns = self._clock.mono_ns() - self._uplink.beat_mono_ns
+        return silent_ns > HUNG_AFTER_S * NS_PER_S
+
+    def _last_words(self) -> None:
+        """Send what the pipeline flushed at its end, once, before this process ends."""
+        if self._uplink is None:
+            return
+        for thread in self._threads:
+            thread.join(5)
+            if thread.name == "uplink" and thread.is_alive():
+                return  # it is in a request that takes long; what waits is in the spool
+        self._uplink.wake()
+        self._uplink.step()
+
+
+class _Timed:
+    """Central with the clock judged, and asked for where wanted, before every batch."""
+
+    def __init__(self, client: CentralClient, before: Callable[[CentralClient], None]) -> None:
+        self._client = client
+        self._before = before
+
+    def up(self, batch: Batch) -> UpAnswer:
+        """Send a batch."""
+        self._before(self._client)
+        return self._client.up(batch)
+
+
+def _without_counts(camera: CameraHealth) -> CameraHealth:
+    """Return the state alone: these counts were reported before and must not be counted twice."""
+    return msgspec.structs.replace(camera, frames=Frames(), stage_ms={}, reconnects=0)

@@ -1,0 +1,178 @@
+"""Attends to what central wants of this device: new desired state, and requests of an operator.
+
+Asks only when an answer to a report said that something changed; long polls only while an operator
+looks. A picture is asked of the pipeline only where the site's signed policy lets one leave, and at
+the size it says; then it is sent once.
+"""
+
+import logging
+import threading
+from pathlib import Path
+from typing import Final, Protocol
+
+from vedette.clock import Clock
+from vedette.edge import requests
+from vedette.edge.desired import DesiredStore
+from vedette.errors import VedetteError
+from vedette.wire.enrol import Desired, Request
+from vedette.wire.envelope import UpAnswer
+
+log = logging.getLogger(__name__)
+
+LONG_POLL_S: Final = 50.0
+PICTURE_POLL_S: Final = 0.5
+IDLE_S: Final = 60.0
+PAUSE_S: Final = 2.0
+MAX_DONE: Final = 256
+
+
+class Central(Protocol):
+    """The part of `CentralClient` that is used here."""
+
+    def desired(self, etag: str, wait_s: float = 0.0) -> Desired | None:
+        """Return the desired state; None where it still is `etag`."""
+        ...
+
+    def thumbnail(self, request: str, jpeg: bytes) -> None:
+        """Send a picture."""
+        ...
+
+
+class Attendant:
+    """Thread: `run` on its own; `look` and `take_change` any."""
+
+    def __init__(
+        self, state_dir: Path, store: DesiredStore, central: Central, clock: Clock
+    ) -> None:
+        self._state_dir: Final = state_dir
+        self._store: Final = store
+        self._central: Final = central
+        self._clock: Final = clock
+        self._lock: Final = threading.Lock()
+        self._wanted: Final = threading.Event()
+        self._attend = False
+        self._asks = False
+        self._change = ""
+        self._open: dict[str, Request] = {}
+        self._done: dict[str, None] = {}
+
+    def look(self, answer: UpAnswer) -> None:
+        """Take note of central's answer to a report."""
+        self._attend = answer.attend
+        if answer.attend or (answer.desired_etag and answer.desired_etag != self._store.etag):
+            self._asks = True
+            self._wanted.set()
+
+    def take_change(self) -> str:
+        """Return, once, why the pipeline must take over a new configuration; empty where not."""
+        with self._lock:
+            change, self._change = self._change, ""
+            return change
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop`; `wake` ends a wait, a long poll ends by itself."""
+        while not stop.is_set():
+            self._clock.wait(self._wanted, PICTURE_POLL_S if self._open else IDLE_S)
+            self._wanted.clear()
+            if stop.is_set():
+                return
+            answered = self.step()
+            self._clock.wait(stop, PICTURE_POLL_S if answered else PAUSE_S)
+
+    def wake(self) -> None:
+        """End a wait, to stop."""
+        self._wanted.set()
+
+    def step(self) -> bool:
+        """Do what is wanted now; False where central did not answer."""
+        try:
+            self._send_pictures()
+            if self._asks:
+                self._ask()
+        except VedetteError as error:
+            log.info(
+                "desired state or picture waits",
+                extra={"event": "attendant.waits", "reason": str(error)},
+            )
+            self._wanted.set()
+            return False
+        return True
+
+    # ------------------------------------------------------------------------------- internals
+
+    def _ask(self) -> None:
+        """Read the desired state; hold the line while an operator looks and nothing is owed."""
+        wait_s = LONG_POLL_S if self._attend and not self._open else 0.0
+        desired = self._central.desired(self._store.etag, wait_s)
+        self._asks = self._attend
+        if desired is not None:
+            self._take(desired)
+        if self._attend and not self._open:
+            self._wanted.set()
+
+    def _take(self, desired: Desired) -> None:
+        try:
+            if self._store.apply(desired):
+                with self._lock:
+                    self._change = "the configuration changed"
+        except OSError as error:
+            log.warning(
+                "desired state not kept",
+                extra={"event": "attendant.not_kept", "reason": str(error)},
+            )
+        for request in desired.requests[: requests.MAX_OPEN]:
+            name = request.request
+            if request.kind == "thumbnail" and name not in self._open and name not in self._done:
+                self._hand_over(request)
+
+    def _hand_over(self, request: Request) -> None:
+        """Ask the pipeline for a picture where the site's policy allows one."""
+        pixels = self._store.effective.pixels
+        if not pixels.thumbnails:
+            self._finish(request.request)
+            log.info(
+                "thumbnail refused: the site's policy lets none leave",
+                extra={"event": "attendant.thumbnail_refused", "camera": request.camera},
+            )
+            return
+        wanted = requests.ThumbnailRequest(
+            request=request.request,
+            camera=request.camera,
+            width_px=pixels.thumbnail_px,
+            expires_ms=request.expires_ms,
+        )
+        try:
+            requests.ask(self._state_dir, wanted)
+        except (OSError, ValueError) as error:
+            log.warning(
+                "request not taken", extra={"event": "attendant.request", "reason": str(error)}
+            )
+            return
+        self._open[request.request] = request
+
+    def _send_pictures(self) -> None:
+        """Send what the pipeline made; forget what has no picture or waited too long.
+
+        Raises:
+            UplinkError: Central did not answer; the picture is kept until it expires.
+        """
+        now_ms = round(self._clock.now_at().timestamp() * 1000)
+        for name, request in list(self._open.items()):
+            answer = requests.answered(self._state_dir, name)
+            if answer is None and not 0 < request.expires_ms < now_ms:
+                continue
+            if answer is None or answer[0] is None:
+                why = "expired" if answer is None else answer[1]
+                log.info(
+                    "no thumbnail", extra={"event": "attendant.no_thumbnail", "reason": why[:200]}
+                )
+            elif self._store.effective.pixels.thumbnails:  # the policy may have changed meanwhile
+                self._central.thumbnail(name, answer[0])
+            self._finish(name)
+
+    def _finish(self, name: str) -> None:
+        requests.forget(self._state_dir, name)
+        self._open.pop(name, None)
+        self._done[name] = None
+        while len(self._done) > MAX_DONE:
+            self._done.pop(next(iter(self._done)))
