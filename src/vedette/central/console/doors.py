@@ -12,7 +12,7 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie, State
 from litestar.enums import RequestEncodingType
-from litestar.params import Body, Parameter
+from litestar.params import Body, QueryParameter
 
 from vedette.central import accounts, audit
 from vedette.central.accounts import Session
@@ -148,7 +148,7 @@ def _sign_in_page(services: Services, shown: _SignIn, status: int = 200) -> Resp
 
 @get("/sign-in", include_in_schema=False)
 async def sign_in_page(
-    services: Services, next_url: Annotated[str, Parameter(query="next")] = "/"
+    services: Services, next_url: Annotated[str, QueryParameter(name="next")] = "/"
 ) -> Response[str]:
     """Show the sign-in form, or the setup form where nobody can sign in yet."""
     if not await accounts.has_users(services.db):

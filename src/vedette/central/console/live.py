@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from vedette.central import fleet
@@ -34,7 +34,7 @@ PACE_S: Final = 1.0
 async def events_stream(
     services: Services,
     session: Session,
-    topics: Annotated[str, Parameter(query="for", description="with commas between")] = "",
+    topics: Annotated[str, QueryParameter(name="for", description="with commas between")] = "",
 ) -> ServerSentEvent:
     """Stream `news` events, each a JSON list of those topics of the asked ones that changed."""
     wanted = topics.split(",")[:MAX_TOPICS]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from vedette.central import desired, fleet
 from vedette.central.accounts import Session
@@ -48,7 +48,7 @@ async def fleet_page(
     services: Services,
     session: Session,
     q: str = "",
-    state_name: Annotated[str, Parameter(query="state")] = "",
+    state_name: Annotated[str, QueryParameter(name="state")] = "",
 ) -> Response[str]:
     """Show the fleet, worst first."""
     now_ms = services.now_ms()
@@ -66,7 +66,7 @@ async def camera_page(
     site: str,
     device: str,
     camera: str,
-    range_name: Annotated[str, Parameter(query="range")] = present.DEFAULT_RANGE,
+    range_name: Annotated[str, QueryParameter(name="range")] = present.DEFAULT_RANGE,
 ) -> Response[str]:
     """Show one camera; while somebody looks, its device answers faster."""
     name = range_name if range_name in present.RANGES else present.DEFAULT_RANGE
@@ -126,8 +126,8 @@ async def events_page(
     camera: str = "",
     kind: str = "",
     label: str = "",
-    from_text: Annotated[str, Parameter(query="from")] = "",
-    to_text: Annotated[str, Parameter(query="to")] = "",
+    from_text: Annotated[str, QueryParameter(name="from")] = "",
+    to_text: Annotated[str, QueryParameter(name="to")] = "",
     cursor: str = "",
 ) -> Response[str]:
     """Show events, newest first."""

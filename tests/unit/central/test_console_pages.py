@@ -1,0 +1,195 @@
+"""Pages from views: what is shown, in which order, and what can never be shown."""
+
+import re
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from vedette.central.console import drawing, patterns, present, specimens
+from vedette.central.console.present import EventQuery, FleetFilters, Page
+from vedette.central.console.render import Looker
+from vedette.central.views import Stage
+
+LOOKER = Looker(username="ada", role="admin", csrf="token-of-ada")
+PAGE = Page(looker=LOOKER, now_ms=specimens.NOW_MS, self_url="/")
+
+
+class Reader(HTMLParser):
+    """Collects what a browser with our policy would refuse, and ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[str] = []
+        self.ids: list[str] = []
+        self.posts_without_csrf = 0
+        self._post = False
+        self._csrf = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.refused += [f"{tag} {k}" for k in named if k == "style" or k.startswith("on")]
+        if tag in {"style", "script"} and "src" not in named:
+            self.refused.append(f"inline {tag}")
+        for key in ("src", "href", "action"):
+            value = named.get(key) or ""
+            if re.match(r"[a-z]+:|//", value):
+                self.refused.append(f"{key}={value}")
+        if named.get("id"):
+            self.ids.append(named["id"] or "")
+        if tag == "form":
+            self._post, self._csrf = named.get("method") == "post", False
+        if tag == "input" and named.get("name") == "csrf":
+            self._csrf = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form" and self._post and not self._csrf:
+            self.posts_without_csrf += 1
+
+
+@pytest.mark.parametrize("name", ["", *patterns.NAMES])
+def test_no_page_holds_what_the_policy_forbids(name: str) -> None:
+    """No inline script or style, no other host, no form without a CSRF token, no id twice."""
+    html = patterns.pattern_html(name, LOOKER)
+    assert html is not None
+    reader = Reader()
+    reader.feed(html)
+    assert reader.refused == []
+    assert reader.posts_without_csrf == 0
+    if name:
+        assert len(reader.ids) == len(set(reader.ids))
+
+
+def test_names_from_devices_cannot_become_markup() -> None:
+    """A camera that calls itself a script is shown as text, in every attribute and place."""
+    evil = "\"><script>alert(1)</script><b x='"
+    view = specimens.camera("down")
+    row = msgspec.structs.replace(view.row, name=evil, detail=evil, signs=[evil], source=evil)
+    zones: list[dict[str, object]] = [{"name": evil, "polygon": [(0, 0), (1, 0), (1, 1)]}]
+    broken = msgspec.structs.replace(view, row=row, zones=zones)
+    html = present.camera_html(broken, "24h", PAGE, may_request=True)
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_the_worst_site_device_and_camera_come_first() -> None:
+    """Down before dark before degraded before ok, at every level."""
+    sites = present.chosen(specimens.fleet(), FleetFilters())
+    assert [site.site for site in sites] == ["north", "harbour", "mill"]
+    mill = [camera.state for camera in sites[2].devices[0].cameras]
+    assert mill == ["degraded", "unknown", "starting", "off", "ok"]
+
+
+def test_filters_leave_only_what_was_asked_for() -> None:
+    """By state, by anything wrong, and by words that may stand in site, device or camera."""
+    view = specimens.fleet()
+
+    def left(**asked: str) -> set[str]:
+        found = present.chosen(view, FleetFilters(**asked))
+        return {c.camera for s in found for d in s.devices for c in d.cameras}
+
+    assert left(state="dark") == {"till", "gate"}
+    assert "attic" not in left(state="trouble")
+    assert left(q="mill hall") == {"hall"}
+    assert left(q="no such thing") == set()
+
+
+def test_a_device_without_cameras_is_not_hidden() -> None:
+    """One that was enrolled and never spoke is exactly what somebody looks for."""
+    html = present.fleet_html(specimens.fleet(), FleetFilters(), PAGE)
+    assert "mill-2" in html
+    assert "never heard from" in html
+
+
+def test_what_was_not_observed_is_hatched_and_never_zero() -> None:
+    """A camera without any data shows no number where a count would be."""
+    html = present.camera_html(specimens.camera("unknown"), "24h", PAGE, may_request=True)
+    counts = html[html.index('id="h-counts"') : html.index('id="h-device"')]
+    assert "no-data" in counts
+    assert not re.search(r"<td[^>]*>(<b>)?0(</b>)?</td>", counts)
+    assert "0 %" not in html
+
+
+def test_every_count_stands_beside_its_coverage() -> None:
+    """A number of visits without its share of observed time is not printed."""
+    html = present.camera_html(specimens.camera("down"), "24h", PAGE, may_request=True)
+    counts = html[html.index('id="h-counts"') : html.index('id="h-device"')]
+    assert counts.count("75.0 %") == len(specimens.camera("down").counts) + 1
+
+
+def test_gaps_are_listed_with_cause_and_duration() -> None:
+    """The page says which gap, since when, how long and why."""
+    html = present.camera_html(specimens.camera("down"), "24h", PAGE, may_request=True)
+    assert "camera down" in html
+    assert "4 h 48 min" in html
+    assert "connection refused" in html
+    assert "still open" in html
+
+
+def test_the_live_part_is_the_same_panel_as_in_the_page() -> None:
+    """What htmx swaps in has the id and the question of what it replaces, and no page around it."""
+    part = Page(looker=LOOKER, now_ms=specimens.NOW_MS, self_url="/?q=a", part=True)
+    html = present.fleet_html(specimens.fleet(), FleetFilters(q="a"), part)
+    assert html.lstrip().startswith('<div id="fleet"')
+    assert 'hx-get="/?q=a"' in html
+    assert "<html" not in html
+
+
+def test_older_pages_of_events_do_not_refresh_themselves() -> None:
+    """Somebody who reads an old page is not thrown back."""
+    rows = specimens.events()
+    first = present.events_html(rows, EventQuery(), "c2", PAGE)
+    older = present.events_html(rows, EventQuery(cursor="c2"), None, PAGE)
+    assert "data-live" in first
+    assert "data-live" not in older
+    assert "cursor=c2" in first
+
+
+def test_evidence_that_stays_on_site_is_shown_as_such_with_its_windows() -> None:
+    """Hash, wanted and actual window and the shortfall stand there; no picture does."""
+    html = present.event_html(specimens.event(), PAGE)
+    for said in ("kept on site", "9f86d081", "the ring held only", "asked for", "in the clip"):
+        assert said in html
+    assert "<img" not in html
+    assert "<video" not in html
+
+
+def test_an_evidence_record_with_fields_missing_is_still_a_page() -> None:
+    """An older device sends less; the page does not break."""
+    bare = msgspec.structs.replace(specimens.event(), evidence_json={"evidence": "evd-1"})
+    assert "no clip" in present.event_html(bare, PAGE)
+
+
+def test_frames_that_nothing_accounts_for_are_named() -> None:
+    """The invariant is shown broken where it is."""
+    account = drawing.frame_account({"captured": 100, "analysed": 40, "gated": 30})
+    assert account is not None
+    assert account.missing == 30
+
+
+def test_a_stage_over_its_budget_is_marked() -> None:
+    """p95 decides; one without figures is not over and has no bar."""
+    slow = Stage(stage="a", budget_ms=10, p50_ms=1, p95_ms=11, p99_ms=12, count=5)
+    none = Stage(stage="b", budget_ms=10, p50_ms=None, p95_ms=None, p99_ms=None, count=0)
+    first, second = drawing.stage_bars([slow, none])
+    assert first.over
+    assert not second.over
+    assert second.p99 is None
+
+
+def test_zones_that_make_no_sense_are_not_drawn_and_break_nothing() -> None:
+    """Whatever stands in stored settings, the page renders."""
+    broken: list[dict[str, object]] = [
+        {},
+        {"name": "a", "polygon": "x"},
+        {"name": "b", "polygon": [(0, 0)]},
+        {"name": "c", "polygon": [(0, 0), (1, "y"), (1, 1)]},
+    ]
+    assert drawing.zone_shapes(broken, 500) == []
+    assert drawing.line_shapes([{"name": "l", "a": None}], 500) == []
+
+
+def test_a_series_keeps_its_holes() -> None:
+    """Null stays null all the way to the chart."""
+    text = drawing.series_json({"x": specimens.camera("down").rate}, "/s", None, 0, 1)
+    assert "null" in text

@@ -1,0 +1,49 @@
+"""Numbers and times as people read them."""
+
+import pytest
+
+from vedette.central.console import text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"), (0.25, "250 ms"), (48, "48 s"), (60, "1 min"), (95, "1 min 35 s"),
+        (1800, "30 min"), (3599, "60 min"), (3600, "1 h"), (11_100, "3 h 05 min"),
+        (86_400, "1 d"), (187_000, "2 d 4 h"),
+    ],
+)  # fmt: skip
+def test_durations_have_two_parts_at_most(seconds: float, said: str) -> None:
+    """Enough to act on, short enough for a column."""
+    assert text.duration_text(seconds) == said
+
+
+def test_a_share_is_never_rounded_up_to_all_nor_down_to_none() -> None:
+    """100 % and 0 % are promises."""
+    assert text.percent_text(0.9999) == "> 99.9 %"
+    assert text.percent_text(0.0001) == "< 0.1 %"
+    assert text.percent_text(1.0) == "100 %"
+    assert text.percent_text(0.0) == "0 %"
+    assert text.percent_text(0.938) == "93.8 %"
+
+
+def test_what_was_never_heard_says_never() -> None:
+    """A missing moment is not an age of fifty years."""
+    assert text.age_text(None, 1000) == "never"
+    assert text.age_text(1000, 500) == "now"
+
+
+def test_moments_are_utc() -> None:
+    """A server in any zone prints the same."""
+    assert text.moment_text(0) == "01 Jan 00:00:00"
+    assert text.iso_text(1) == "1970-01-01T00:00:00.001Z"
+
+
+def test_bytes_grow_through_their_units() -> None:
+    """From bytes to gigabytes."""
+    assert [text.bytes_text(n) for n in (12, 1500, 1_483_220, 5 * 10**12)] == [
+        "12 B",
+        "1.5 kB",
+        "1.5 MB",
+        "5000.0 GB",
+    ]
