@@ -1,0 +1,133 @@
+"""What one evidence package costs: cutting, remuxing, hashing, writing durably, and the poster.
+
+An eight-second window from a ring of twenty seconds. Beside it, for the ratio: decoding the same
+window, which every way of encoding again would have to pay before it begins.
+
+    python benchmarks/bench_evidence.py [FILE]
+
+Without a file a scene is rendered. Writes benchmarks/results/evidence.json.
+"""
+
+import io
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+
+from vedette.clock import SystemClock
+from vedette.edge.capture import EncodedPacket, StreamInfo
+from vedette.edge.evidence import EvidenceStore, Wanted
+from vedette.edge.evidence.clip import remux
+from vedette.edge.evidence.poster import poster_jpeg
+from vedette.edge.frame import planes
+from vedette.edge.ring import PacketRing
+from vedette.edge.settings import EvidenceSettings
+from vedette.ids import new_id
+from vedette.sim import footage
+from vedette.vision.picture import Picture
+from vedette.wire.messages import EventKind, EventReport
+
+RUNS = 40
+WINDOW = (6.0, 14.0)
+AT_S = 10.0
+
+
+def load(path: Path) -> tuple[PacketRing, Picture]:
+    """Return a ring of the file's first twenty seconds and its first picture."""
+    ring = PacketRing(60.0, 64 * 1024 * 1024)
+    with av.open(str(path), "r") as container:
+        picture = planes(next(container.decode(video=0)))
+    with av.open(str(path), "r") as container:
+        stream = container.streams.video[0]
+        info = StreamInfo(stream.codec_context.name, stream.codec_context.extradata or b"")
+        for raw in container.demux(stream):
+            if not raw.size or raw.pts is None or raw.dts is None:
+                continue
+            shown, decoded = float(raw.pts * raw.time_base), float(raw.dts * raw.time_base)
+            if shown > 20:
+                break
+            ring.put(EncodedPacket(bytes(raw), shown, decoded, raw.is_keyframe, 0, 0, info))
+    ring.close()
+    return ring, picture
+
+
+def decode(data: bytes) -> None:
+    with av.open(io.BytesIO(data), "r") as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        for _ in container.decode(video=0):
+            pass
+
+
+def whole(store: EvidenceStore, ring: PacketRing, picture: Picture) -> None:
+    report = EventReport(
+        event=new_id("ev"),
+        camera="bench",
+        kind=EventKind.PRESENCE,
+        at_ms=0,
+        evidence=new_id("evd"),
+    )
+    store.request(Wanted(event=report, at_t_s=AT_S, picture=picture), ring)
+    (record,) = store.work()
+    if record.status != "complete":
+        raise SystemExit(record.detail)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = Path(sys.argv[1]) if len(sys.argv) > 1 else folder / "scene.mp4"
+        if len(sys.argv) == 1:
+            footage.render(path, seconds=20.0, fps=20, size_px=(1280, 720))
+        ring, picture = load(path)
+        cut = ring.cut(*WINDOW, AT_S)
+        clip = remux(cut.packets)
+        settings = EvidenceSettings(daily_mb=100_000.0, keep_mb=500.0)
+        store = EvidenceStore(folder / "evidence", settings, SystemClock())
+        steps: dict[str, Callable[[], object]] = {
+            "cut from the ring": lambda: ring.cut(*WINDOW, AT_S),
+            "remux to MP4": lambda: remux(cut.packets),
+            "poster": lambda: poster_jpeg(picture),
+            "whole package, fsync included": lambda: whole(store, ring, picture),
+            "decoding the same window": lambda: decode(clip.data),
+        }
+        report(steps, f"{len(cut.packets)} packets, {len(clip.data) / 1e3:.0f} kB", clip.picture_px)
+
+
+def report(steps: dict[str, Callable[[], object]], window: str, size: tuple[int, int]) -> None:
+    cpu: dict[str, list[float]] = {name: [] for name in steps}
+    wall: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(RUNS + 2):
+        for name, step in steps.items():
+            began, began_cpu = time.perf_counter(), time.process_time()
+            step()
+            if turn >= 2:
+                wall[name].append((time.perf_counter() - began) * 1e3)
+                cpu[name].append((time.process_time() - began_cpu) * 1e3)
+    figures: dict[str, object] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, PyAV {av.__version__}",
+        "window": f"{window}, {size[0]}x{size[1]}",
+        "unit": "ms",
+    }
+    print(figures["machine"], figures["window"], sep="\n")
+    for name in steps:
+        row = {
+            kind: {f"p{q}": round(float(np.percentile(values[name], q)), 2) for q in (50, 95, 99)}
+            for kind, values in (("cpu", cpu), ("wall", wall))
+        }
+        figures[name] = row
+        print(f"{name:30}", row)
+    target = Path(__file__).parent / "results" / "evidence.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
