@@ -1,6 +1,7 @@
 """Evidence packages: whole or not there, within their budgets, and never encoded again."""
 
 import io
+import itertools
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
@@ -340,25 +341,37 @@ def test_more_requests_than_can_wait_are_refused(tmp_path: Path, clock: ManualCl
     assert {answer.status for answer in refused} == {"refused"}
 
 
-@pytest.mark.parametrize("codec", ["h264", "mpeg4", "mjpeg"])
+RAW = {"h264": "h264", "libx265": "hevc", "mpeg4": "m4v", "mjpeg": "mjpeg"}
+
+
+@pytest.mark.parametrize("codec", list(RAW))
 def test_clips_of_raw_streams_play(tmp_path: Path, street: Path, codec: str) -> None:
-    """Annex-B H.264 as cameras send it, and the old codecs; the pictures are the very same."""
+    """Annex-B H.264 and H.265 as cameras send them, and old codecs; pictures are the very same."""
     path = tmp_path / f"raw.{codec}"
     convert(street, path, codec)
-    raw_format = {"h264": "h264", "mpeg4": "m4v", "mjpeg": "mjpeg"}[codec]
-    packets = packets_of(path, fmt=raw_format)
-    clip = remux(packets[:60])
+    packets = packets_of(path, fmt=RAW[codec])
+    clip = remux(packets)
     assert clip.picture_px == footage.picture_size(street)
-    with av.open(str(path), format=raw_format) as original:
-        first = next(original.decode(video=0))
-    assert bytes(decoded(clip.data)[0].planes[0]) == bytes(first.planes[0])
-    assert len(decoded(clip.data)) == 60
+    with av.open(str(path), "r", format=RAW[codec]) as original:
+        pictures = [bytes(frame.planes[0]) for frame in original.decode(video=0)]
+    assert [bytes(frame.planes[0]) for frame in decoded(clip.data)] == pictures
 
 
-def convert(source: Path, target: Path, codec: str) -> None:
-    """Write a raw stream: remuxed for H.264, encoded for the others."""
-    raw_format = {"h264": "h264", "mpeg4": "m4v", "mjpeg": "mjpeg"}[codec]
-    with av.open(str(source)) as read, av.open(str(target), "w", format=raw_format) as write:
+def test_clips_of_hevc_in_mp4_play(tmp_path: Path, street: Path) -> None:
+    """H.265 with its parameter sets in an hvcC record and lengths before its units."""
+    path = tmp_path / "hevc.mp4"
+    convert(street, path, "libx265", container="mp4")
+    clip = remux(packets_of(path))
+    assert clip.codec == "hevc"
+    assert len(decoded(clip.data)) == 40
+
+
+def convert(source: Path, target: Path, codec: str, container: str = "") -> None:
+    """Write a raw stream: remuxed for H.264, forty pictures encoded for the others."""
+    with (
+        av.open(str(source), "r") as read,
+        av.open(str(target), "w", format=container or RAW[codec]) as write,
+    ):
         video = read.streams.video[0]
         if codec == "h264":
             out = write.add_stream_from_template(video, opaque=True)
@@ -367,10 +380,14 @@ def convert(source: Path, target: Path, codec: str) -> None:
                     packet.stream = out
                     write.mux(packet)
             return
-        out = cast("av.VideoStream", write.add_stream(codec, rate=FPS))
+        options = {"x265-params": "log-level=none:pools=1", "preset": "ultrafast"}
+        out = cast(
+            "av.VideoStream",
+            write.add_stream(codec, rate=FPS, options=options if codec == "libx265" else {}),
+        )
         out.width, out.height = video.width, video.height
         out.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for frame in read.decode(video):
+        for frame in itertools.islice(read.decode(video), 40):
             write.mux(out.encode(frame.reformat(format=out.pix_fmt)))
         write.mux(out.encode(None))
 
