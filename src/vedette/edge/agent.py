@@ -10,6 +10,7 @@ from each camera's watermark in the spool, so nothing is stated twice and nothin
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ from vedette.wire.messages import (
 
 log = logging.getLogger(__name__)
 
+STATUS: Final = "agent.json"
 TICK_S: Final = 0.5
 STATE_GAP_EVERY_S: Final = 20.0
 HUNG_AFTER_S: Final = 120.0
@@ -257,6 +259,7 @@ class Agent:
             lean = msgspec.structs.replace(report, models=[], problems=[str(error)])
             self.spool.put("health.v1", lean)
         self.spool.flush()
+        write_status(self._config.state_dir, report)
 
     def report(self) -> HealthReport:
         """Return how everything is since the last report."""
@@ -343,6 +346,24 @@ class _Timed:
         """Send a batch."""
         self._before(self._client)
         return self._client.up(batch)
+
+
+def write_status(state_dir: Path, report: HealthReport) -> None:
+    """Replace the copy of the last report that `vedette edge status` reads; not synced."""
+    temporary = state_dir / f".{STATUS}.{os.getpid()}"
+    try:
+        temporary.write_bytes(msgspec.json.encode(report))
+        temporary.replace(state_dir / STATUS)
+    except OSError as error:
+        log.warning("status not kept", extra={"event": "agent.status", "reason": str(error)})
+
+
+def read_status(state_dir: Path) -> HealthReport | None:
+    """Return the last report that the agent wrote; None where there is none."""
+    try:
+        return msgspec.json.decode((state_dir / STATUS).read_bytes(), type=HealthReport)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def _without_counts(camera: CameraHealth) -> CameraHealth:

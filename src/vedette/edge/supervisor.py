@@ -56,6 +56,18 @@ class AgentLock:
                 operator_hint="stop it first, or give this one another state_dir",
             )
 
+    @staticmethod
+    def is_held(state_dir: Path) -> bool:
+        """True where an agent works on `state_dir` now."""
+        try:
+            fd = os.open(state_dir / "agent.lock", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return not _try_lock(fd)
+        finally:
+            os.close(fd)
+
     def release(self) -> None:
         """Let another agent have it."""
         os.close(self._fd)

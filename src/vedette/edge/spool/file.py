@@ -31,6 +31,7 @@ from vedette.edge.spool import salvage, store
 from vedette.edge.spool.store import Now
 from vedette.errors import SpoolCorrupt, SpoolError, SpoolUnwritable
 from vedette.trust.keys import write_private
+from vedette.wire.messages import SpoolHealth
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -273,6 +274,17 @@ def connect(path: Path, *, journal: str = "WAL") -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA cell_size_check = ON")
     return db
+
+
+def peek(folder: Path, quota_bytes: int) -> SpoolHealth | None:
+    """Return depth and size without touching anything; None where there is no readable spool."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{folder / 'spool.db'}?mode=ro", uri=True, timeout=BUSY_S)
+        ) as db:
+            return store.health(db, quota_bytes)
+    except sqlite3.Error:
+        return None
 
 
 def _check(db: sqlite3.Connection) -> None:

@@ -1,0 +1,271 @@
+"""`vedette edge`: run this device, enrol it, ask how it is, check its configuration.
+
+Thin: parses, calls `vedette.edge`, prints. `--json` prints one JSON document and nothing else on
+standard output.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from vedette import __version__, logs
+from vedette.clock import SystemClock, from_wall_ms
+from vedette.edge import settings
+from vedette.edge.agent import Agent, read_status
+from vedette.edge.central_client import CentralClient, check_link
+from vedette.edge.enrolment import Identity, enrol, load_identity
+from vedette.edge.health import SystemProbe
+from vedette.edge.health.system import boot_id
+from vedette.edge.settings import CentralLink, EdgeConfig
+from vedette.edge.spool import peek
+from vedette.edge.supervisor import AgentLock
+from vedette.errors import ConfigError
+from vedette.wire.messages import HealthReport, SpoolHealth
+
+_config = click.option(
+    "--config",
+    "path",
+    default="edge.yaml",
+    show_default=True,
+    envvar="VEDETTE_EDGE_CONFIG",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The device's configuration. Environment: VEDETTE_EDGE_CONFIG.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+NOT_RUNNING = 1
+"""Exit status of `status` where no agent runs."""
+
+
+@click.group()
+def command() -> None:
+    """Run and look after this device."""
+
+
+@command.command("run")
+@_config
+def run(path: Path) -> None:
+    """Run the agent and its pipeline until stopped.
+
+    \b
+    Ctrl-C or SIGTERM ends both cleanly: what was counted is kept and, where
+    central answers, sent. Without `central` in the configuration the device
+    works alone and keeps what it counted in its spool.
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    config = settings.load(path)
+    if config.central is not None:
+        check_link(config.central)
+    agent = Agent(
+        config,
+        SystemClock(),
+        boot_id=boot_id(),
+        pipeline=_pipeline,
+        probe=_probe(config.state_dir),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop())
+    agent.run()
+
+
+@command.command("enrol")
+@_config
+@click.option(
+    "--token",
+    envvar="VEDETTE_CLAIM_TOKEN",
+    prompt="Claim token",
+    hide_input=True,
+    help="The claim token that central gave for this site. Environment: VEDETTE_CLAIM_TOKEN.",
+)
+@click.option("--central", "url", help="Address of central, if the configuration has none.")
+@_as_json
+def enrol_command(path: Path, token: str, url: str | None, *, as_json: bool) -> None:
+    """Make this device known to central, once.
+
+    \b
+    The device makes its own key; the private half never leaves it. The claim
+    token works once. A running agent notices by itself.
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    config = settings.load(path)
+    link = CentralLink(url=url) if url else config.central
+    if link is None:
+        raise ConfigError(
+            f"{path} has no central",
+            operator_hint="add `central: {url: https://…}` to it, or give --central",
+        )
+    client = CentralClient(link, SystemClock())
+    hardware = config.build_hint or _probe(config.state_dir).collect().hardware
+    identity = enrol(
+        config.state_dir, client, token.strip(), version=__version__, hardware=hardware
+    )
+    client.close()
+    if as_json:
+        _print_json(_public(identity))
+        return
+    click.echo(f"enrolled as {identity.device} at {identity.site}")
+    click.echo(f"central's key  {identity.central.keyid}")
+    for key in identity.site_signers:
+        click.echo(f"site key       {key.keyid}")
+    if not identity.site_keys:
+        click.echo("no site key yet: no policy is accepted until this device is enrolled again")
+
+
+@command.command("status")
+@_config
+@_as_json
+def status(path: Path, *, as_json: bool) -> None:
+    """Say how this device is: agent, pipeline, cameras, spool, central.
+
+    \b
+    Reads the state directory only; exit status 1 where no agent runs.
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    config = settings.load(path)
+    running = AgentLock.is_held(config.state_dir)
+    report = read_status(config.state_dir)
+    spool = peek(config.state_dir / "spool", round(config.spool.quota_mb * 1024 * 1024))
+    identity = load_identity(config.state_dir)
+    if as_json:
+        _print_json(
+            {
+                "running": running,
+                "identity": _public(identity) if identity else None,
+                "spool": msgspec.to_builtins(spool),
+                "report": msgspec.to_builtins(report),
+            }
+        )
+    else:
+        _print_status(config, identity, report, spool, running=running)
+    if not running:
+        sys.exit(NOT_RUNNING)
+
+
+@command.command("check-config")
+@_config
+@_as_json
+def check_config(path: Path, *, as_json: bool) -> None:
+    """Check the configuration without starting anything.
+
+    \b
+    Exit status 2, with file, line and what to write instead, where it is wrong.
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    config = settings.load(path)
+    if config.central is not None:
+        check_link(config.central)
+    warnings = _warnings(config)
+    if as_json:
+        cameras = [{"id": c.id, "source": logs.redact_url(c.source)} for c in config.cameras]
+        _print_json({"ok": True, "cameras": cameras, "warnings": warnings})
+        return
+    console = Console()
+    table = Table("camera", "source", "model", "zones", "lines", box=None, pad_edge=False)
+    for camera in config.cameras:
+        table.add_row(
+            camera.id,
+            logs.redact_url(camera.source) or "from the site policy",
+            camera.model,
+            str(len(camera.zones)),
+            str(len(camera.lines)),
+        )
+    console.print(table)
+    for warning in warnings:
+        console.print(f"[yellow]warning[/] {warning}")
+    console.print(f"{path} is fine")
+
+
+# ------------------------------------------------------------------------------------- internals
+
+
+def _pipeline(effective: Path) -> list[str]:
+    return [sys.executable, "-m", "vedette.edge.pipeline_main", "--config", str(effective)]
+
+
+def _probe(state_dir: Path) -> SystemProbe:
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return SystemProbe(state_dir)
+
+
+def _public(identity: Identity) -> dict[str, Any]:
+    return {
+        "device": identity.device,
+        "site": identity.site,
+        "central_key": identity.central.keyid,
+        "site_keys": [key.keyid for key in identity.site_signers],
+    }
+
+
+def _warnings(config: EdgeConfig) -> list[str]:
+    """Return what is allowed but probably not meant."""
+    found = []
+    if not config.cameras:
+        found.append("there are no cameras; they can also come with the signed site policy")
+    if config.central is None:
+        found.append("there is no central: this device works alone")
+    elif config.central.url.startswith("http://"):
+        found.append("central is spoken to without TLS")
+    for camera in config.cameras:
+        if camera.source and "://" not in camera.source and not Path(camera.source).exists():
+            found.append(f"camera {camera.id}: there is no file {camera.source}")
+        model = config.models_dir / camera.model
+        if not model.exists() and not model.with_suffix(".vbundle").exists():
+            found.append(
+                f"camera {camera.id}: no model {camera.model!r} in {config.models_dir};"
+                f" try: vedette model pull {camera.model}"
+            )
+    if not os.access(config.state_dir.parent, os.W_OK):
+        found.append(f"{config.state_dir.parent} is not writable for this user")
+    return found
+
+
+def _print_json(document: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def _print_status(
+    config: EdgeConfig,
+    identity: Identity | None,
+    report: HealthReport | None,
+    spool: SpoolHealth | None,
+    *,
+    running: bool,
+) -> None:
+    console = Console()
+    facts = Table.grid(padding=(0, 2))
+    who = f"{identity.device} at {identity.site}" if identity else "not enrolled"
+    facts.add_row("device", who)
+    facts.add_row("agent", "[green]running[/]" if running else "[red]not running[/]")
+    facts.add_row("central", config.central.url if config.central else "none: works alone")
+    if report is not None:
+        facts.add_row("last report", _ago(report.at_ms))
+        facts.add_row("last contact", _ago(report.network.last_contact_ms))
+        pipeline = report.pipeline
+        if pipeline is not None:
+            state = "[green]running[/]" if pipeline.running and running else "[red]not running[/]"
+            facts.add_row("pipeline", f"{state}, {pipeline.restarts} restarts {pipeline.last_exit}")
+    if spool is not None:
+        depth = ", ".join(f"{lane} {count}" for lane, count in spool.depth.items())
+        used = f"{spool.bytes / 2**20:.1f} of {spool.quota_bytes / 2**20:.0f} MB"
+        facts.add_row("spool", f"{depth}; {used}; {spool.evicted} evicted; epoch {spool.epoch}")
+    console.print(facts)
+    if report is not None and report.pipeline is not None and report.pipeline.cameras:
+        table = Table("camera", "state", "rate", "last picture", "source", box=None, pad_edge=False)
+        for camera in report.pipeline.cameras:
+            rate = f"{camera.rate_fps:.1f}/s" if camera.rate_fps is not None else "–"
+            table.add_row(
+                camera.camera, camera.state.value, rate, _ago(camera.last_frame_ms), camera.source
+            )
+        console.print(table)
+    for problem in report.problems if report else []:
+        console.print(f"[yellow]problem[/] {problem}", highlight=False)
+
+
+def _ago(at_ms: int | None) -> str:
+    if at_ms is None:
+        return "never"
+    seconds = (SystemClock().now_at() - from_wall_ms(at_ms)).total_seconds()
+    return f"{max(seconds, 0):.0f} s ago" if seconds < 7200 else f"{seconds / 3600:.1f} h ago"
