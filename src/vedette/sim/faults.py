@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -153,6 +154,12 @@ def wait_until(
         if clock.mono_ns() - start_ns > timeout_s * 1e9:
             raise TimeoutError(f"not within {timeout_s:.0f} s: {what}")
         clock.wait(pause, poll_s)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager

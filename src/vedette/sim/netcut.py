@@ -48,7 +48,7 @@ class NetCut:
         self.connections = 0
         self._target = (target_host, target_port)
         self._port = port
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop  # made by `start`
         self._thread = threading.Thread(target=self._run, name="sim-netcut", daemon=True)
         self._ready = threading.Event()
         self._failed: OSError | None = None
@@ -81,6 +81,7 @@ class NetCut:
         Raises:
             ConfigError: The port cannot be had.
         """
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         self._ready.wait()
         if self._failed is not None:

@@ -5,7 +5,10 @@ real one; the spool, its group commit and its watermarks are the product's. Each
 observed without a hole for as long as the process lives.
 """
 
+import contextlib
+import os
 import random
+import signal
 import threading
 from pathlib import Path
 from typing import Final
@@ -13,7 +16,9 @@ from typing import Final
 import click
 
 from vedette.clock import Clock, SystemClock, wall_ms
+from vedette.edge import heartbeat
 from vedette.edge.health.system import boot_id
+from vedette.edge.heartbeat import Heartbeat
 from vedette.edge.spool import Spool
 from vedette.errors import SpoolUnwritable
 from vedette.ids import new_id
@@ -97,17 +102,24 @@ class Producer:
 @click.option("--quota-mb", default=64.0, show_default=True)
 @click.option("--seed", default=1, show_default=True)
 def main(state_dir: Path, every_s: float, quota_mb: float, seed: int) -> None:
-    """Fill the spool of STATE_DIR until killed."""
+    """Fill the spool of STATE_DIR until asked to end, or killed."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     clock = SystemClock()
-    spool = Spool.open(state_dir / "spool", round(quota_mb * 1024 * 1024), clock, boot_id())
+    boot, started_ms = boot_id(), wall_ms(clock.now_at())
+    spool = Spool.open(state_dir / "spool", round(quota_mb * 1024 * 1024), clock, boot)
     producer = Producer(spool, clock, seed)
-    pause = threading.Event()
-    while True:
-        try:
-            producer.turn()
-        except SpoolUnwritable:
-            pause.clear()  # the disk refuses: what was put waits in memory, within its bound
-        clock.wait(pause, every_s)
+    try:
+        while not clock.wait(stop, every_s):
+            with contextlib.suppress(SpoolUnwritable):  # what was put waits, within its bound
+                producer.turn()
+            beat = Heartbeat(
+                pid=os.getpid(), boot_id=boot, mono_ns=clock.mono_ns(), started_ms=started_ms
+            )
+            with contextlib.suppress(OSError):
+                heartbeat.write(state_dir, beat)
+    finally:
+        spool.close()
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class RtspServer:
         self._host = host
         self._port = port
         self._mounts: dict[str, Mount] = {}
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop  # made by `start`
         self._thread = threading.Thread(target=self._run, name="sim-rtsp", daemon=True)
         self._ready = threading.Event()
         self._failed: OSError | None = None
@@ -191,6 +191,7 @@ class RtspServer:
         Raises:
             ConfigError: The port cannot be had.
         """
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
         self._ready.wait()
         if self._failed is not None:

@@ -8,7 +8,6 @@ are played by us. The rule: whatever was started here is stopped here, whatever 
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,11 +21,12 @@ from vedette.inference.library import Library
 from vedette.sim import footage, ledger
 from vedette.sim.clip import load_clip
 from vedette.sim.demo import site
-from vedette.sim.demo.operator import Operator, run_arguments
-from vedette.sim.faults import Child, wait_until
+from vedette.sim.demo.operator import Operator
+from vedette.sim.faults import Child, free_port, wait_until
 from vedette.sim.footage import Footage
 from vedette.sim.mount import Mount
 from vedette.sim.netcut import NetCut
+from vedette.sim.rig import central_child, central_folder, open_central
 from vedette.sim.rtsp import RtspServer
 from vedette.trust.keys import SigningKey
 
@@ -45,7 +45,7 @@ class Stage:
 
     def __init__(self, folder: Path, clock: Clock, say: Say, *, port: int = 0) -> None:
         self.folder = folder
-        self.central_port = port or _free_port()
+        self.central_port = port or free_port()
         self.mounts: dict[str, Mount] = {}
         self.children: list[Child] = []
         self.network = NetCut(self.central_port)
@@ -107,22 +107,10 @@ class Stage:
 
     def _start_central(self) -> None:
         self._say("starting central with its own PostgreSQL ...")
-        arguments = run_arguments(self.folder / "central", self.central_port)
-        central = self._child("central", *arguments)
-        wait_until(
-            "central answers",
-            self.operator.is_up,
-            self._clock,
-            timeout_s=READY_TIMEOUT_S,
-            alive=self.children,
-        )
-        wait_until(
-            "central prints its setup link",
-            lambda: "/setup" in central.tail(),
-            self._clock,
-            timeout_s=10.0,
-        )
-        self.operator.set_up(central.tail())
+        folder = central_folder(self.folder / "central", self._open)
+        central = central_child(folder, self.central_port, self.folder / "logs" / "central.log")
+        self.children.append(central)
+        open_central(central, self.operator, self._clock)
 
     def _start_cameras(self, made: Footage) -> None:
         server = self._open.enter_context(RtspServer(self._clock, users={"vedette": "demo"}))
@@ -206,8 +194,3 @@ def fresh_folder(folder: Path) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     mark.touch()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]

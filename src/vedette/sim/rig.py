@@ -1,0 +1,264 @@
+"""A central, a network that can be cut and one loaded device, for fault campaigns.
+
+Real processes: central with its own PostgreSQL, the agent, and under it a stand-in pipeline that
+fills the spool fast. Every message is noted by `sim.ledger`; `verdict` compares the books with
+`sim.checker`. The rule: a campaign breaks things only through the handles given here.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import msgspec
+import psutil
+import yaml
+
+from vedette import __version__
+from vedette.central.store.postgres import EmbeddedPostgres
+from vedette.clock import Clock
+from vedette.edge.central_client import CentralClient
+from vedette.edge.enrolment import enrol
+from vedette.edge.settings import CentralLink
+from vedette.edge.spool import Spool
+from vedette.errors import StoreError
+from vedette.sim import ledger, receipts
+from vedette.sim.checker import CameraCoverage, Produced, Spell, Verdict, judge
+from vedette.sim.demo.operator import Operator, run_arguments
+from vedette.sim.faults import Child, free_port, wait_until
+from vedette.sim.netcut import NetCut
+from vedette.sim.producer import CAMERAS
+from vedette.trust.keys import SigningKey
+
+SITE: Final = "yard"
+DEVICE: Final = "box"
+READY_S: Final = 60.0
+DRAIN_S: Final = 90.0
+PERIOD_S: Final = 1.0
+
+
+def central_folder(wanted: Path, open_until: contextlib.ExitStack) -> Path:
+    """Return a state directory for central that its database can reach.
+
+    PostgreSQL never runs as root; where root runs us, it runs as another user, which may not enter
+    private folders. Then a folder of the system's temporary one is used until the end.
+    """
+    if os.geteuid() != 0 or all(one.stat().st_mode & 0o001 for one in wanted.resolve().parents):
+        return wanted
+    made = Path(tempfile.mkdtemp(prefix="vedette-central-"))
+    open_until.callback(shutil.rmtree, made, ignore_errors=True)
+    made.chmod(0o755)
+    return made / "central"
+
+
+def central_child(folder: Path, port: int, log_path: Path) -> Child:
+    """Return central, not yet started, with its state in `folder`."""
+    program = [sys.executable, "-m", "vedette.cli.main"]
+    return Child("central", [*program, *run_arguments(folder, port)], log_path)
+
+
+def open_central(central: Child, operator: Operator, clock: Clock) -> None:
+    """Start central and set up its first administrator."""
+    central.start()
+    wait_until("central answers", operator.is_up, clock, timeout_s=READY_S, alive=[central])
+    wait_until(
+        "central prints its setup link",
+        lambda: "/setup" in central.tail(),
+        clock,
+        timeout_s=10.0,
+    )
+    operator.set_up(central.tail())
+
+
+class Rig:
+    """The campaign's machine. Thread: one."""
+
+    def __init__(self, folder: Path, clock: Clock, *, every_s: float = 0.05) -> None:
+        self.clock = clock
+        self._open = contextlib.ExitStack()
+        self.port = free_port()
+        self.network = NetCut(self.port)
+        self.operator = Operator(f"http://127.0.0.1:{self.port}")
+        self.state_dir = folder / "device"
+        self.spool_db = self.state_dir / "spool" / "spool.db"
+        self._central_dir = central_folder(folder / "central", self._open)
+        self._config = folder / "edge.yaml"
+        self.central = central_child(self._central_dir, self.port, folder / "central.log")
+        agent = [sys.executable, "-m", "vedette.sim.loaded_agent", str(self._config)]
+        self.agent = Child("agent", [*agent, "--every-s", str(every_s)], folder / "agent.log")
+
+    def __enter__(self) -> "Rig":
+        try:
+            self._build()
+        except BaseException:
+            self._tear_down()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._tear_down()
+
+    def _build(self) -> None:
+        open_central(self.central, self.operator, self.clock)
+        self._open.enter_context(self.network)
+        key = SigningKey.load_or_make(self.state_dir.parent / "site.key")
+        self.operator.add_site(SITE, "Yard", key.public.text)
+        token = self.operator.claim_token(SITE, DEVICE)
+        url = f"http://127.0.0.1:{self.network.port}"
+        client = CentralClient(CentralLink(url=url), self.clock)
+        enrol(self.state_dir, client, token, version=__version__)
+        client.close()
+        self._config.write_text(
+            yaml.safe_dump(
+                {
+                    "state_dir": str(self.state_dir),
+                    "models_dir": str(self.state_dir / "models"),
+                    "central": {"url": url},
+                    "cameras": [{"id": camera, "source": "none.mp4"} for camera in CAMERAS],
+                    "telemetry": {"report_period_s": PERIOD_S, "aggregate_period_s": PERIOD_S},
+                    "spool": {"quota_mb": 64.0},
+                }
+            )
+        )
+        Spool.open(self.state_dir / "spool", 64 << 20, self.clock, "rig", writer=False).close()
+        ledger.attach(self.spool_db)
+        self.agent.start()
+
+    def _tear_down(self) -> None:
+        self.agent.stop()
+        self.central.stop()
+        self._open.close()
+
+    # ------------------------------------------------------------------------------------ handles
+
+    def pipeline(self) -> psutil.Process | None:
+        """Return the stand-in pipeline, where it runs."""
+        return next(
+            (one for one in self.agent.descendants() if _runs(one, "vedette.sim.producer")), None
+        )
+
+    def kill_pipeline(self) -> None:
+        """Kill -9 the pipeline; the agent is left to notice."""
+        if (process := self.pipeline()) is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def kill_agent(self) -> None:
+        """Kill -9 the agent, its pipeline left alive, and start another."""
+        self.agent.kill()
+        self.agent.start()
+
+    def kill_central(self) -> None:
+        """Kill -9 central, its PostgreSQL left alive, and start another."""
+        self.central.kill()
+        self.central.start()
+
+    def kill_postgres(self) -> None:
+        """Kill -9 the database's first process."""
+        for one in self.central.descendants():
+            if _runs(one, "-D") and "postgres" in one.name():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+                return
+
+    def kill_postgres_backend(self) -> None:
+        """Kill -9 one connection of the database, as an out-of-memory killer does."""
+        for one in self.central.descendants():
+            if "client backend" in _title(one) or "vedette vedette" in _title(one):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.send_signal(signal.SIGKILL)
+                return
+
+    # ------------------------------------------------------------------------------------ reading
+
+    def produced(self) -> int:
+        """Return how many messages were committed to the spool so far."""
+        return len(ledger.read_produced(DEVICE, self.spool_db).messages)
+
+    def wait_for(self, what: str, is_true: Callable[[], bool], timeout_s: float = READY_S) -> None:
+        """Wait until something is true of the rig.
+
+        Raises:
+            TimeoutError: It did not become true in time.
+        """
+        wait_until(what, is_true, self.clock, timeout_s=timeout_s)
+
+    def load(self, messages: int) -> None:
+        """Wait until that many more messages were produced."""
+        wanted = self.produced() + messages
+        self.wait_for(f"{messages} more messages", lambda: self.produced() >= wanted)
+
+    def drain(self) -> None:
+        """Stop the device cleanly, then let a last agent without load send what is left."""
+        self.wait_for("central is there", self.operator.is_up)
+        self.agent.stop()
+        self.agent.arguments[-1] = "3600"  # no turn of the producer any more
+        self.agent.start()
+        self.wait_for("the spool is sent", self._is_drained, DRAIN_S)
+        self.agent.stop()
+
+    def _is_drained(self) -> bool:
+        made = ledger.read_produced(DEVICE, self.spool_db)
+        return not any(made.messages[key][0] != "health.v1" for key in made.pending)
+
+    def database_url(self) -> str:
+        """Return how to connect to central's PostgreSQL.
+
+        Raises:
+            StoreError: It does not run.
+        """
+        url = EmbeddedPostgres(self._central_dir / "pg").attach()
+        if url is None:
+            raise StoreError("central's database does not run")
+        return url
+
+    def verdict(self) -> Verdict:
+        """Return what the checker says over everything so far, the device being stopped."""
+        url = self.database_url()
+        produced = ledger.read_produced(DEVICE, self.spool_db)
+        committed = receipts.read_committed(url, DEVICE)
+        observed = receipts.read_observed(url, DEVICE)
+        coverage = [self._coverage(camera, spans) for camera, spans in observed.items()]
+        site = ledger.check_spool(self.spool_db)
+        site += ledger.check_evidence(self.state_dir / "evidence")
+        return judge(_without_last_reports(produced), committed, coverage, site)
+
+    def _coverage(self, camera: str, observed: list[tuple[int, int]]) -> CameraCoverage:
+        first, last = min(start for start, _ in observed), max(end for _, end in observed)
+        segments = self.operator.coverage((SITE, DEVICE, camera), first, last)
+        shown = [Spell(one["start_ms"], one["end_ms"], one["cause"]) for one in segments]
+        return CameraCoverage(
+            camera=camera, from_ms=first, to_ms=last, shown=shown, observed=observed
+        )
+
+
+def _without_last_reports(produced: Produced) -> Produced:
+    """Return the books without the health reports that a stopping agent could not send."""
+    waiting = {key for key in produced.pending if produced.messages[key][0] == "health.v1"}
+    return msgspec.structs.replace(
+        produced,
+        messages={key: said for key, said in produced.messages.items() if key not in waiting},
+        pending=produced.pending - waiting,
+    )
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def _runs(process: psutil.Process, word: str) -> bool:
+    return word in _title(process)
