@@ -81,6 +81,12 @@ class Analysis:
         self._sums = Aggregator(camera.id, self._labels)
         self._stage_ms: dict[str, ExpHistogram] = {}
         self._last_t_s = 0.0
+        self._present = False
+
+    @property
+    def is_tracking(self) -> bool:
+        """True while a confirmed track is in view. Thread: any; a moment's truth."""
+        return self._present
 
     @property
     def ask_threshold(self) -> float:
@@ -125,6 +131,7 @@ class Analysis:
         if self._zones:
             self._zones.interrupt(self._last_t_s if t_s is None else t_s)
         self._sums.interrupt()
+        self._present = False
 
     def cut(self, start_ms: int, end_ms: int, spans: list[Span], frames: Frames) -> Aggregate:
         """Return the sums since the last cut and begin anew."""
@@ -154,6 +161,7 @@ class Analysis:
         self._sums.add_occupancy(self._zones.occupancy(), frame.t_s)
         self._sums.add_happenings(happenings)
         self._last_t_s = frame.t_s
+        self._present = bool(tracks.confirmed.any())
 
     def _time(self, stage: str, ms: float) -> None:
         self._stage_ms.setdefault(stage, ExpHistogram()).add(max(0.0, ms))

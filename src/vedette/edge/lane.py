@@ -90,8 +90,9 @@ class CameraLane:
         self._spans = SpanBuilder(start_ms)
         self._spans.open_gap(Cause.CAMERA_DOWN, start_ms, "no picture yet")
         self._state = State.STARTING
+        self._cause: Cause | None = Cause.CAMERA_DOWN
         self._since_ms = start_ms
-        self._down, self._off = True, False
+        self._down, self._off, self._settled = True, False, False
         self._down_detail = "no picture yet"
         self._signs: tuple[str, ...] = ()
         self._last_frame_ms: int | None = None
@@ -111,7 +112,8 @@ class CameraLane:
             self._change(at_ms, off=True)
             self.finish(ticket, frame, "gated")
             return None
-        look = self._lookout.look(frame)
+        look = self._lookout.look(frame, tracked=self._analysis.is_tracking)
+        self._settled = self._settled or look.settled
         self._change(at_ms, off=False, signs=look.signs, since_ms=look.since_ms or at_ms)
         if look.analyse:
             return ticket
@@ -216,28 +218,24 @@ class CameraLane:
             return State.OFF, Cause.SCHEDULED_OFF
         if TAMPERING.intersection(self._signs):
             return State.TAMPERED, Cause.TAMPERED
-        return (State.DEGRADED if self._signs else State.OK), None
+        if self._signs:
+            return State.DEGRADED, None
+        return (State.OK if self._settled else State.STARTING), None
 
     def _enter(
         self, state: State, cause: Cause | None, at_ms: int, noticed_ms: int
     ) -> CameraState | None:
         """Book the gap that begins or ends; return the message where the state is another."""
-        if state is self._state:
+        if state is self._state and cause is self._cause:
             return None
-        ended = {
-            State.STARTING: Cause.CAMERA_DOWN,
-            State.DOWN: Cause.CAMERA_DOWN,
-            State.TAMPERED: Cause.TAMPERED,
-            State.OFF: Cause.SCHEDULED_OFF,
-        }.get(self._state)
         detail = self._down_detail if state is State.DOWN else ", ".join(self._signs)
-        if ended is not cause:
-            if ended:
-                self._spans.close_gap(ended, at_ms)
+        if cause is not self._cause:
+            if self._cause:
+                self._spans.close_gap(self._cause, at_ms)
             if cause:
                 self._spans.open_gap(cause, at_ms, detail)
                 self._analysis.interrupt(None)
-        self._state, self._since_ms = state, at_ms
+        self._state, self._cause, self._since_ms = state, cause, at_ms
         return CameraState(
             camera=self.name,
             at_ms=at_ms,
@@ -284,14 +282,8 @@ class CameraLane:
             if to_ms > before_ms:
                 self._spans.open_gap(Cause.CLOCK_UNTRUSTED, before_ms, "the clock was set")
                 self._spans.close_gap(Cause.CLOCK_UNTRUSTED, to_ms)
-            cause = {
-                State.DOWN: Cause.CAMERA_DOWN,
-                State.STARTING: Cause.CAMERA_DOWN,
-                State.TAMPERED: Cause.TAMPERED,
-                State.OFF: Cause.SCHEDULED_OFF,
-            }.get(self._state)
-            if cause:
-                self._spans.open_gap(cause, to_ms, self._down_detail)
+            if self._cause:
+                self._spans.open_gap(self._cause, to_ms, self._down_detail)
             self._analysis.interrupt(None)
 
     def health(self, now_ms: int, queue_depth: int) -> CameraHealth:

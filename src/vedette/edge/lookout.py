@@ -29,11 +29,13 @@ class Look:
 
     Attributes:
         since_ms: Wall time since when the oldest sign holds, where there is one.
+        settled: False while there is not enough evidence to call the camera fine.
     """
 
     analyse: bool
     signs: tuple[str, ...] = ()
     since_ms: int | None = None
+    settled: bool = True
 
 
 class Lookout:
@@ -48,8 +50,13 @@ class Lookout:
         self._verdict: QualityVerdict | None = None
         self._judged_s = float("-inf")
 
-    def look(self, frame: Frame) -> Look:
-        """Judge one picture; one whose pixels cannot be read is analysed and fails there."""
+    def look(self, frame: Frame, *, tracked: bool = False) -> Look:
+        """Judge one picture; one whose pixels cannot be read is analysed and fails there.
+
+        Args:
+            frame: The picture.
+            tracked: True while somebody is known to be in view: who stands still is looked at.
+        """
         try:
             picture = frame.picture
         except DecodeFailed:
@@ -66,8 +73,10 @@ class Lookout:
         if verdict.since_t_s:
             began_s = min(verdict.since_t_s.values())
             since_ms = wall_ms(frame.captured_at) - round((frame.t_s - began_s) * 1000)
-        analyse = self._gate is None or self._gate.look(small, frame.t_s).analyse
-        return Look(analyse=analyse, signs=verdict.signs, since_ms=since_ms)
+        analyse = self._gate is None or self._gate.look(small, frame.t_s, tracked=tracked).analyse
+        return Look(
+            analyse=analyse, signs=verdict.signs, since_ms=since_ms, settled=verdict.settled
+        )
 
     def interrupt(self) -> None:
         """Forget what was running, as after a gap."""

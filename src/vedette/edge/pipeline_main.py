@@ -32,7 +32,7 @@ from vedette.errors import SpoolError, VedetteError, WireError
 from vedette.inference.library import Library
 from vedette.wire.streams import STREAMS
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("vedette.edge.pipeline_main")
 
 _SCHEMA: Final = {row.body: row.schema for row in STREAMS}
 _EVIDENCE_EVERY_S: Final = 0.5
