@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -138,7 +138,8 @@ def _run(watch: Watch, options: dict[str, Any], console: Console, source: str) -
                     duration_s=options["duration_s"],
                     show=lambda now: live.update(picture(now, source)),
                 )
-            console.print(picture(seen, source))
+            if seen.frames.captured:
+                console.print(picture(seen, source))
     finally:
         stop.set()
     if options["annotate"] and seen.frames.analysed:
@@ -197,7 +198,14 @@ def picture(seen: Seen, source: str) -> Group:
     rate = f"{frames.analysed / seen.elapsed_s:.1f}" if seen.elapsed_s else "–"
     line = f"frames {frames.captured}: analysed {frames.analysed} ({rate}/s)"
     line += f", gated {frames.gated}, dropped {dropped}"
-    return Group(head, Text(line), _latency(seen), numbers, _events(list(seen.events)[-8:]))
+    rows: list[RenderableType] = [head, Text(line)]
+    if seen.stage_ms:
+        rows.append(_latency(seen))
+    if seen.tracks:
+        rows.append(numbers)
+    if seen.events:
+        rows.append(_events(list(seen.events)[-8:]))
+    return Group(*rows)
 
 
 def _latency(seen: Seen) -> Table:

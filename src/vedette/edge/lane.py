@@ -133,7 +133,9 @@ class CameraLane:
             self._reconnects += 1
             self._change(at_ms, down=False)
         elif isinstance(state, CameraDown):
-            detail = f"{state.reason}: {state.detail}" if state.detail else str(state.reason)
+            detail, reason = state.detail, str(state.reason)
+            if not detail.startswith(reason):
+                detail = f"{reason}: {detail}" if detail else reason
             noticed_ms = wall_ms(state.noticed_at)
             self._change(at_ms, down=True, detail=detail[:500], noticed_ms=noticed_ms)
         elif isinstance(state, SourceEnded):
