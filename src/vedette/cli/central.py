@@ -135,7 +135,7 @@ def site_policy(config: CentralConfig, site: str, file: Path) -> None:
     """Store a policy that the site signed; central only checks the signature."""
     try:
         signed = msgspec.json.decode(file.read_bytes(), type=Signed)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is not a signed document: {error}") from error
     policy = _with_database(
         config,

@@ -275,7 +275,13 @@ class DesiredStore:
             return accept(msgspec.json.decode(path.read_bytes(), type=Signed))
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError, TrustError, MalformedReport) as error:
+        except (
+            OSError,
+            msgspec.DecodeError,
+            UnicodeDecodeError,
+            TrustError,
+            MalformedReport,
+        ) as error:
             reason = error if isinstance(error, VedetteError) else TrustError(str(error))
             self._refuse(f"kept {name}", reason)
             return None

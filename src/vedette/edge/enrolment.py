@@ -75,7 +75,7 @@ def load_identity(state_dir: Path) -> Identity | None:
         _check(identity)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError, TrustError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, TrustError) as error:
         raise TrustError(
             f"cannot read the identity in {path}: {error}",
             operator_hint="restore it from a backup, or remove it and enrol again",

@@ -54,7 +54,7 @@ def read(state_dir: Path) -> Heartbeat | None:
     """Return the last heartbeat, or None where there is none that can be read."""
     try:
         return msgspec.json.decode((state_dir / FILE).read_bytes(), type=Heartbeat)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -46,7 +46,7 @@ def waiting(state_dir: Path) -> list[ThumbnailRequest]:
     for path in sorted((state_dir / FOLDER).glob("*.json"))[:MAX_OPEN]:
         if path.with_suffix(".jpg").exists() or path.with_suffix(".no").exists():
             continue
-        with contextlib.suppress(OSError, msgspec.DecodeError):
+        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
             found.append(msgspec.json.decode(path.read_bytes(), type=ThumbnailRequest))
     return found
 

@@ -189,5 +189,5 @@ class Timekeeper:
 def _read(path: Path) -> int:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Kept).trusted_ms
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return 0

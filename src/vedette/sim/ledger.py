@@ -117,7 +117,7 @@ def check_evidence(folder: Path) -> list[Difference]:
         try:
             record = msgspec.json.decode((path / "evidence.json").read_bytes(), type=_Facts).record
             clip = (path / "clip.mp4").read_bytes()
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             found.append(Difference("evidence", f"{path.name}: {error}"))
             continue
         if record.evidence != path.name:

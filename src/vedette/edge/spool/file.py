@@ -253,7 +253,7 @@ class SpoolFile:
     def _read_epoch_note(self) -> _EpochNote | None:
         try:
             return msgspec.json.decode(self._epoch_path.read_bytes(), type=_EpochNote)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def _write_epoch_note(self, db: sqlite3.Connection) -> None:
