@@ -20,7 +20,7 @@ from vedette.edge.capture import (
     SourceLost,
     StreamInfo,
 )
-from vedette.edge.capture.feed import DOWN_AFTER_S
+from vedette.edge.capture.feed import DOWN_AFTER_S, CameraFeed, Phase
 from vedette.edge.capture.source import OpenStream
 from vedette.edge.capture.thread import BACKOFF_CAP_S, backoff_s
 from vedette.edge.frame import Frame
@@ -262,6 +262,27 @@ def test_a_thread_that_was_given_up_says_nothing_any_more() -> None:
     assert (len(book.frames), book.packets, len(book.said)) == taken
     rest.set()
     supervisor.stop()
+
+
+def test_the_feed_takes_nothing_from_an_older_generation() -> None:
+    """Whatever a given-up thread calls, and however late: no word reaches the sink."""
+    book = Notebook()
+    feed = CameraFeed(DOOR, "rtsp://camera/one", book, ManualClock())
+    old = feed.new_generation()
+    new = feed.new_generation()
+    assert not feed.beat(old, Phase.READING)
+    assert feed.number_next(old) is None
+    info = StreamInfo("h264", b"")
+    feed.packet(old, EncodedPacket(b"x", 1.0, 1.0, True, 0, 0, info))
+    feed.lost(old, SourceLost(Loss.CLOSED))
+    feed.ended(old, complete=True)
+    feed.undecodable(old, 3)
+    feed.opened(old)
+    status = feed.status()
+    assert (book.said, book.packets) == ([], 0)
+    assert (status.packets, status.undecodable, status.opened) == (0, 0, 0)
+    assert feed.beat(new, Phase.READING)
+    assert feed.number_next(new) == 0
 
 
 def test_too_many_hanging_threads_ask_for_a_new_process() -> None:
