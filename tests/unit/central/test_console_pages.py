@@ -75,7 +75,7 @@ def test_names_from_devices_cannot_become_markup() -> None:
 def test_the_worst_site_device_and_camera_come_first() -> None:
     """Down before dark before degraded before ok, at every level."""
     sites = present.chosen(specimens.fleet(), FleetFilters())
-    assert [site.site for site in sites] == ["north", "harbour", "mill"]
+    assert [site.site for site in sites] == ["harbour", "north", "mill"]
     mill = [camera.state for camera in sites[2].devices[0].cameras]
     assert mill == ["degraded", "unknown", "starting", "off", "ok"]
 

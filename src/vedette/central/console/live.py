@@ -14,7 +14,7 @@ from litestar import get
 from litestar.params import QueryParameter
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from vedette.central import fleet
+from vedette.central import desired
 from vedette.central.accounts import Session
 from vedette.central.api import access
 from vedette.central.bulletin import Bulletin
@@ -54,8 +54,9 @@ async def _may_hear(services: Services, session: Session, topic: str) -> bool:
         return access.in_scope(session, name)
     if kind != "device" or session.sites is None:
         return kind == "device"
-    now_ms = services.now_ms()
-    return await fleet.device_row(services.db, name, now_ms, session.sites) is not None
+    async with services.db.transaction() as tx:
+        facts = await tx.one("desired_facts", desired.Facts, device=name)
+    return facts is not None and access.in_scope(session, facts.site)
 
 
 async def news(

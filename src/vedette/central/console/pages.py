@@ -75,9 +75,10 @@ async def camera_page(
     view = await camera_view(services, session, (site, device, camera), (from_ms, now_ms))
     await desired.attend(services.db, device, now_ms)
     shown = view.thumbnail
-    if shown.taken_ms is not None:
-        url = f"{camera_url(site, device, camera)}/thumbnail?taken={shown.taken_ms}"
-        view = msgspec.structs.replace(view, thumbnail=msgspec.structs.replace(shown, url=url))
+    # The moment in the URL lets a browser keep the picture: one look is one entry in the log.
+    url = f"{camera_url(site, device, camera)}/thumbnail?taken={shown.taken_ms}"
+    shown = msgspec.structs.replace(shown, url=url if shown.taken_ms is not None else "")
+    view = msgspec.structs.replace(view, thumbnail=shown)
     may_request = access.may(session, "operator")
     made = present.camera_html(
         view, name, _page_of(request, services, session), may_request=may_request

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from vedette.central.console.render import Looker, render
-from vedette.central.console.words import CAUSES, UNKNOWN, badness
+from vedette.central.console.words import AWAITING, CAUSES, UNKNOWN, badness
 from vedette.central.views import (
     CameraRow,
     CameraView,
@@ -176,12 +176,14 @@ def camera_html(view: CameraView, range_name: str, page: Page, *, may_request: b
     total = next((s.budget_ms for s in view.stages if s.stage == "total"), None)
     picture = next((event.picture_px for event in view.events if event.picture_px), None)
     seen_ms = sum(s.end_ms - s.start_ms for s in row.strip)
+    gaps = [gap for gap in view.gaps if gap.cause not in {None, AWAITING, UNKNOWN}]
+    gaps.sort(key=lambda gap: gap.start_ms, reverse=True)
     return render(
         "parts/camera_body.html" if page.part else "camera.html",
         looker=page.looker,
         now_ms=page.now_ms,
         self_url=page.self_url,
-        view=view,
+        view=msgspec.structs.replace(view, gaps=gaps),
         picture_px=picture,
         base_url=base,
         ranges=[(name, text) for name, (text, _) in RANGES.items()],

@@ -34,19 +34,19 @@ class CauseWord(msgspec.Struct, frozen=True):
 
 
 STATES: Final[dict[str, StateWord]] = {
+    "dark": StateWord("dark", "moon", "its device has not been heard from"),
     "down": StateWord("down", "cross", "the camera gives no pictures"),
     "tampered": StateWord("tampered", "diamond", "covered, turned, blinded or frozen"),
-    "dark": StateWord("dark", "moon", "its device has not been heard from"),
     "degraded": StateWord("degraded", "triangle", "it works, but worse than it should"),
     "unknown": StateWord("unknown", "question", "nothing was ever reported"),
-    "never": StateWord("never seen", "question", "enrolled, but has not reported yet"),
     "starting": StateWord("starting", "half", "the first pictures are awaited"),
+    "never": StateWord("never seen", "question", "enrolled, but has not reported yet"),
     "off": StateWord("off", "pause", "switched off by its schedule"),
     "ok": StateWord("ok", "disc", "pictures arrive and are looked at"),
 }
 """Worst first."""
 
-CAMERA_STATES: Final = ("down", "tampered", "dark", "degraded", "unknown", "starting", "off", "ok")
+CAMERA_STATES: Final = ("dark", "down", "tampered", "degraded", "unknown", "starting", "off", "ok")
 
 CAUSES: Final[dict[str, CauseWord]] = {
     Cause.CENTRAL_DOWN: CauseWord(
