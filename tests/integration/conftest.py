@@ -4,14 +4,26 @@ import asyncio
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import httpx
+import msgspec
 import psycopg
 import pytest
 
+from vedette.central import enrolment
+from vedette.central.app import Central, build_services
+from vedette.central.settings import CentralConfig
 from vedette.central.store.migrate import migrate
 from vedette.central.store.postgres import EmbeddedPostgres
+from vedette.clock import ManualClock, wall_ms
+from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, make_assertion
+from vedette.trust.keys import PublicKey, SigningKey, prove_possession
+from vedette.wire import codec
+from vedette.wire.enrol import EnrolRequest
+from vedette.wire.envelope import Batch, ClockState, Envelope, UpAnswer
+from vedette.wire.streams import Lane, stream
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +59,157 @@ def conninfo(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     yield postgres_server.conninfo_for(name)
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+class FakeDevice:
+    """A device that speaks the real protocol to the application, without a network."""
+
+    def __init__(self, http: httpx.AsyncClient, clock: ManualClock, central_key: str) -> None:
+        self.http = http
+        self.clock = clock
+        self.key = SigningKey.generate()
+        self.central = PublicKey.from_text(central_key)
+        self.device = ""
+        self.token = ""
+        self.boot = "boot-1"
+        self.epoch = 1
+        self.next_seq: dict[Lane, int] = dict.fromkeys(Lane, 1)
+
+    @property
+    def now_ms(self) -> int:
+        return wall_ms(self.clock.now_at())
+
+    @property
+    def mono_ms(self) -> int:
+        return self.clock.mono_ns() // 1_000_000
+
+    async def enrol(self, claim_token: str) -> httpx.Response:
+        """Present a claim token."""
+        request = EnrolRequest(
+            claim_token=claim_token,
+            public_key=self.key.public.text,
+            proof=prove_possession(self.key, claim_token),
+        )
+        answer = await self.http.post("/v1/enrol", content=msgspec.json.encode(request))
+        if answer.status_code == 200:
+            self.device = answer.json()["device"]
+        return answer
+
+    async def sign_in(self, nonce: str | None = None) -> httpx.Response:
+        """Ask for an access token."""
+        if nonce is None:
+            nonce = (await self.http.post("/v1/nonce")).json()["nonce"]
+        assertion = make_assertion(
+            self.key, device=self.device, audience=self.central.keyid, nonce=nonce, now_s=0
+        )
+        form = {
+            "grant_type": GRANT_TYPE,
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": assertion,
+        }
+        answer = await self.http.post("/v1/token", data=form)
+        if answer.status_code == 200:
+            self.token = answer.json()["access_token"]
+        return answer
+
+    def envelope(self, schema: str, body: msgspec.Struct, /, **changes: object) -> Envelope:
+        """Wrap a body in the next sequence number of its lane."""
+        lane = stream(schema).lane
+        seq = self.next_seq[lane]
+        self.next_seq[lane] += 1
+        made = Envelope(
+            epoch=self.epoch,
+            boot_id=self.boot,
+            lane=lane,
+            seq=seq,
+            t_wall_ms=self.now_ms,
+            t_mono_ms=self.mono_ms,
+            clock_state=ClockState.TRUSTED,
+            schema=schema,
+            body=msgspec.Raw(codec.encode(body)),
+        )
+        return msgspec.structs.replace(made, **changes)
+
+    def batch(self, *envelopes: Envelope, **changes: object) -> Batch:
+        """Put envelopes into one batch."""
+        made = Batch(
+            device=self.device,
+            boot_id=self.boot,
+            sent_mono_ms=self.mono_ms,
+            sent_wall_ms=self.now_ms,
+            envelopes=list(envelopes),
+        )
+        return msgspec.structs.replace(made, **changes)
+
+    async def post(self, body: bytes, **headers: str) -> httpx.Response:
+        """Send raw bytes to /v1/up."""
+        return await self.http.post(
+            "/v1/up", content=body, headers={"Authorization": f"Bearer {self.token}", **headers}
+        )
+
+    async def up(self, *envelopes: Envelope, **changes: object) -> UpAnswer:
+        """Send one batch and return the answer."""
+        answer = await self.post(codec.encode_batch(self.batch(*envelopes, **changes)))
+        assert answer.status_code == 200, answer.text
+        return codec.decode_answer(answer.content)
+
+
+class Fleet:
+    """A running central over a fresh database, with its clock in the test's hand."""
+
+    def __init__(self, central: Central, http: httpx.AsyncClient, clock: ManualClock) -> None:
+        self.central = central
+        self.services = central.services
+        self.db = central.services.db
+        self.http = http
+        self.clock = clock
+
+    @property
+    def now_ms(self) -> int:
+        return self.services.now_ms()
+
+    async def claim(self, site: str = "shop", **more: object) -> str:
+        """Make the site where needed, and a claim token for it."""
+        async with self.db.transaction() as tx:
+            await enrolment.add_site(tx, site, actor="test", now_ms=self.now_ms)
+            return await enrolment.make_claim(tx, site, actor="test", now_ms=self.now_ms, **more)
+
+    def stranger(self) -> FakeDevice:
+        """A device that has not enrolled."""
+        return FakeDevice(self.http, self.clock, self.services.online_key.public.text)
+
+    async def device(self, site: str = "shop", name: str | None = None) -> FakeDevice:
+        """A device that is enrolled and has a token."""
+        device = self.stranger()
+        answer = await device.enrol(await self.claim(site, device=name))
+        assert answer.status_code == 200, answer.text
+        answer = await device.sign_in()
+        assert answer.status_code == 200, answer.text
+        return device
+
+    async def rows(self, sql: str, *params: object) -> list[tuple]:
+        """Look into the database."""
+        async with self.db.transaction() as tx:
+            cursor = await tx.connection.execute(sql.encode(), params or None)
+            return await cursor.fetchall()
+
+
+async def _no_web(
+    _scope: object, _receive: object, send: Callable[[dict], Awaitable[None]]
+) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+async def fleet(conninfo: str, anyio_backend: str) -> AsyncIterator[Fleet]:
+    """A running central without its pages."""
+    clock = ManualClock()
+    services = build_services(CentralConfig(), conninfo, SigningKey.generate(), clock)
+    central = Central(services, _no_web)
+    transport = httpx.ASGITransport(app=central)
+    async with (
+        central.running(),
+        httpx.AsyncClient(transport=transport, base_url="http://central") as http,
+    ):
+        yield Fleet(central, http, clock)

@@ -106,21 +106,21 @@ def _map_problem(values: dict[object, object], name: str) -> str | None:
     return None
 
 
-def meaning(body: msgspec.Struct, latest_ms: int, shift_ms: int) -> str | None:
+def meaning(body: msgspec.Struct, made_ms: int) -> str | None:
     """Return what `body` claims that cannot be, None where all of it can.
 
-    `latest_ms` is when it was made at the latest; its own times are moved by `shift_ms`.
+    `made_ms` is when it was made by the clock that its own times are in: the device's.
     """
     rule = _RULES.get(type(body))
-    return rule(body, latest_ms - shift_ms) if rule else None
+    return rule(body, made_ms) if rule else None
 
 
-def _time_problem(start_ms: int, end_ms: int, latest_ms: int) -> str | None:
+def _time_problem(start_ms: int, end_ms: int, made_ms: int) -> str | None:
     if end_ms <= start_ms:
         return "ends before it starts"
-    if end_ms > latest_ms + _FUTURE_MS:
+    if end_ms > made_ms + _FUTURE_MS:
         return "speaks of time to come"
-    if start_ms < latest_ms - 2 * _AGE_MS:
+    if start_ms < made_ms - 2 * _AGE_MS:
         return "speaks of time longer ago than any spool holds"
     return None
 
@@ -129,7 +129,7 @@ def _camera_problem(camera: str) -> str | None:
     return None if is_slug(camera) else "camera is not a valid name"
 
 
-def _aggregate(body: messages.Aggregate, latest_ms: int) -> str | None:
+def _aggregate(body: messages.Aggregate, made_ms: int) -> str | None:
     if body.end_ms - body.start_ms > _MAX_LENGTH_MS:
         return "an aggregate of more than a minute"
     heatmap = body.heatmap
@@ -138,18 +138,18 @@ def _aggregate(body: messages.Aggregate, latest_ms: int) -> str | None:
     for span in body.spans:
         if span.end_ms <= span.start_ms:
             return "a span ends before it starts"
-    return _camera_problem(body.camera) or _time_problem(body.start_ms, body.end_ms, latest_ms)
+    return _camera_problem(body.camera) or _time_problem(body.start_ms, body.end_ms, made_ms)
 
 
-def _coverage(body: messages.CoverageReport, latest_ms: int) -> str | None:
+def _coverage(body: messages.CoverageReport, made_ms: int) -> str | None:
     for span in body.spans:
-        found = _time_problem(span.start_ms, span.end_ms, latest_ms)
+        found = _time_problem(span.start_ms, span.end_ms, made_ms)
         if found:
             return found
     return _camera_problem(body.camera)
 
 
-def _tombstone(body: messages.Tombstone, _latest_ms: int) -> str | None:
+def _tombstone(body: messages.Tombstone, _made_ms: int) -> str | None:
     for low, high in body.ranges:
         if not 1 <= low <= high:
             return "a range of sequence numbers is not one"
@@ -159,29 +159,29 @@ def _tombstone(body: messages.Tombstone, _latest_ms: int) -> str | None:
     return None
 
 
-def _state(body: messages.CameraState, latest_ms: int) -> str | None:
-    if body.at_ms > latest_ms + _FUTURE_MS:
+def _state(body: messages.CameraState, made_ms: int) -> str | None:
+    if body.at_ms > made_ms + _FUTURE_MS:
         return "speaks of time to come"
     return _camera_problem(body.camera)
 
 
-def _event(body: messages.EventReport, latest_ms: int) -> str | None:
+def _event(body: messages.EventReport, made_ms: int) -> str | None:
     if not is_slug(body.event):
         return "event is not a valid id"
-    if body.at_ms > latest_ms + _FUTURE_MS:
+    if body.at_ms > made_ms + _FUTURE_MS:
         return "speaks of time to come"
     if body.confidence is not None and not 0.0 <= body.confidence <= 1.0:
         return "confidence is not within 0 to 1"
     return _camera_problem(body.camera)
 
 
-def _evidence(body: messages.EvidenceRecord, _latest_ms: int) -> str | None:
+def _evidence(body: messages.EvidenceRecord, _made_ms: int) -> str | None:
     if not is_slug(body.evidence):
         return "evidence is not a valid id"
     return _camera_problem(body.camera)
 
 
-def _health(body: messages.HealthReport, _latest_ms: int) -> str | None:
+def _health(body: messages.HealthReport, _made_ms: int) -> str | None:
     cameras = body.pipeline.cameras if body.pipeline else []
     if len(cameras) > limits.MAX_CAMERAS:
         return f"more than {limits.MAX_CAMERAS} cameras"
@@ -193,8 +193,8 @@ _Rule = Callable[[msgspec.Struct, int], str | None]
 
 
 def _rule(kind: type[_Body], check: Callable[[_Body, int], str | None]) -> tuple[type, _Rule]:
-    def run(body: msgspec.Struct, latest_ms: int) -> str | None:
-        return check(body, latest_ms) if isinstance(body, kind) else "another type"
+    def run(body: msgspec.Struct, made_ms: int) -> str | None:
+        return check(body, made_ms) if isinstance(body, kind) else "another type"
 
     return kind, run
 

@@ -63,11 +63,7 @@ def _item(envelope: Envelope, batch: Batch, received_ms: int, *, json: bool) -> 
         if envelope.lane is not row.lane:
             raise MalformedReport(f"{row.schema} does not travel on lane {envelope.lane}")
         body = codec.decode_body(raw, row, json=json)
-        found = (
-            dating.refusal
-            or checks.problem(body)
-            or checks.meaning(body, dating.latest_ms, dating.shift_ms)
-        )
+        found = dating.refusal or checks.problem(body) or checks.meaning(body, envelope.t_wall_ms)
         if found:
             raise MalformedReport(found)
     except (WireError, UnknownSchema) as error:

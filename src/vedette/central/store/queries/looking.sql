@@ -51,14 +51,14 @@ ORDER BY device, camera, epoch, seq
 -- name: look_transitions
 -- When devices fell silent and spoke again, in a window, and the last change before it.
 SELECT device, at_ms, state FROM (
-    SELECT device, at_ms, state FROM device_transitions
+    SELECT device, at_ms, noticed_ms, state FROM device_transitions
     WHERE device = ANY(%(devices)s) AND at_ms >= %(from_ms)s
     UNION
-    SELECT t.device, t.at_ms, t.state
+    SELECT t.device, t.at_ms, t.noticed_ms, t.state
     FROM unnest(%(devices)s::text[]) AS d (device) CROSS JOIN LATERAL (
         SELECT * FROM device_transitions t WHERE t.device = d.device AND t.at_ms < %(from_ms)s
-        ORDER BY t.at_ms DESC LIMIT 1) t) found
-ORDER BY device, at_ms
+        ORDER BY t.at_ms DESC, t.noticed_ms DESC LIMIT 1) t) found
+ORDER BY device, at_ms, noticed_ms
 
 -- name: look_central_downs
 -- When central was away, in a window.
