@@ -337,9 +337,11 @@ def test_a_sink_that_breaks_kills_one_thread_which_is_started_again() -> None:
     camera = Camera(lambda: Pictures(encoded(3), then=rest))
     book = Notebook()
     broken = threading.Event()
+    threads: list[threading.Thread] = []
 
     def explode(frame: Frame) -> None:
         del frame
+        threads.append(threading.current_thread())
         broken.set()
         raise ZeroDivisionError
 
@@ -347,9 +349,8 @@ def test_a_sink_that_breaks_kills_one_thread_which_is_started_again() -> None:
     supervisor = CaptureSupervisor(book, clock, make=lambda *_: camera)
     supervisor.add(CaptureSettings(camera=DOOR, source="rtsp://camera/one"))
     supervisor.start()
-    thread = next(t for t in threading.enumerate() if t.name == "capture-door-1")
     assert broken.wait(10)
-    thread.join(10)
+    threads[0].join(10)
     del book.on_frame
     supervisor.check()
     book.wait(lambda b: bool(b.frames))
