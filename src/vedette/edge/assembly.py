@@ -20,9 +20,9 @@ from vedette.edge.evidence import EvidenceStore, Wanted
 from vedette.edge.frame import Frame
 from vedette.edge.lane import CameraLane, Observer
 from vedette.edge.lookout import Lookout
-from vedette.edge.pipeline import CameraPlan
 from vedette.edge.ring import PacketRing
 from vedette.edge.settings import Camera, EdgeConfig, minute_of_day
+from vedette.edge.stages import CameraPlan
 from vedette.errors import ConfigError
 from vedette.ids import CameraId, new_id
 from vedette.inference.library import Library

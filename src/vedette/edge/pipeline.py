@@ -13,41 +13,19 @@ picture shows, and nothing but a worker's model call is slow.
 import threading
 from collections.abc import Mapping
 
-import msgspec
-
 from vedette.clock import Clock
 from vedette.edge.capture import (
     CameraSays,
-    CaptureSettings,
     CaptureSupervisor,
     EncodedPacket,
 )
 from vedette.edge.frame import Frame
 from vedette.edge.intake import Intake
-from vedette.edge.lane import CameraLane
-from vedette.edge.ring import PacketRing
-from vedette.edge.stages import Work, work
+from vedette.edge.stages import CameraPlan, Work, work
 from vedette.ids import CameraId
-from vedette.inference.model import Model
 from vedette.wire.messages import Drop
 
 _JOIN_S = 5.0
-
-
-class CameraPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One camera as the pipeline runs it.
-
-    Attributes:
-        live: False for a file that must not drop a frame.
-        threshold: Lowest confidence that the model is asked for.
-    """
-
-    capture: CaptureSettings
-    lane: CameraLane
-    model: Model
-    ring: PacketRing
-    live: bool
-    threshold: float
 
 
 class Pipeline:

@@ -7,19 +7,37 @@ counted, the camera goes on, and the fault is logged once per kind.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import msgspec
 
 from vedette.edge.accounting import Outcome, Ticket
+from vedette.edge.capture import CaptureSettings
 from vedette.edge.frame import Frame
 from vedette.edge.intake import Intake
+from vedette.edge.lane import CameraLane
+from vedette.edge.ring import PacketRing
 from vedette.errors import BadModelOutput, DecodeFailed, VedetteError
 from vedette.ids import CameraId
+from vedette.inference.model import Model
 from vedette.wire.messages import Drop
 
-if TYPE_CHECKING:
-    from vedette.edge.pipeline import CameraPlan
-
 _LOG = logging.getLogger(__name__)
+
+
+class CameraPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera as the pipeline runs it.
+
+    Attributes:
+        live: False for a file that must not drop a frame.
+        threshold: Lowest confidence that the model is asked for.
+    """
+
+    capture: CaptureSettings
+    lane: CameraLane
+    model: Model
+    ring: PacketRing
+    live: bool
+    threshold: float
 
 
 @dataclass(slots=True)
@@ -30,7 +48,7 @@ class Work:
     frame: Frame
 
 
-def work(intake: Intake[Work], plans: "Mapping[CameraId, CameraPlan]") -> None:
+def work(intake: Intake[Work], plans: Mapping[CameraId, CameraPlan]) -> None:
     """Analyse frames until the intake is closed. Thread: a worker's own."""
     told: set[str] = set()
     while (taken := intake.take()) is not None:
