@@ -60,6 +60,11 @@ class Frame:
     _picture: Picture | None = field(default=None, init=False, repr=False)
 
     @property
+    def is_direct(self) -> bool:
+        """True where `picture` only looks at the decoder's memory and cannot fail."""
+        return self.video.format.name in _PLANAR
+
+    @property
     def picture(self) -> Picture:
         """The planes, made when first asked for; views on the decoder's memory where it is I420.
 

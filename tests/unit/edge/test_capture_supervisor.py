@@ -10,11 +10,13 @@ import pytest
 from av.video.codeccontext import VideoCodecContext
 
 from vedette.clock import NS_PER_S, ManualClock
+from vedette.edge import frame as frames
 from vedette.edge.capture import (
     CameraDown,
     CameraSays,
     CaptureSettings,
     CaptureSupervisor,
+    Decode,
     EncodedPacket,
     Loss,
     SourceLost,
@@ -24,7 +26,7 @@ from vedette.edge.capture.feed import DOWN_AFTER_S, CameraFeed, Phase
 from vedette.edge.capture.source import OpenStream
 from vedette.edge.capture.thread import BACKOFF_CAP_S, backoff_s
 from vedette.edge.frame import Frame
-from vedette.errors import ConfigError
+from vedette.errors import ConfigError, DecodeFailed
 from vedette.ids import CameraId
 from vedette.wire.streams import CAMERA_DOWN_AFTER_S
 
@@ -38,6 +40,7 @@ class Notebook:
         self.said: list[CameraSays] = []
         self.frames: list[Frame] = []
         self.packets = 0
+        self.undecodable = 0
         self._changed = threading.Condition()
 
     def on_packet(self, camera: CameraId, packet: EncodedPacket) -> None:
@@ -54,7 +57,11 @@ class Notebook:
             self._changed.notify_all()
 
     def on_undecodable(self, camera: CameraId, count: int) -> None:
-        """Nobody asks."""
+        """Count them."""
+        del camera
+        with self._changed:
+            self.undecodable += count
+            self._changed.notify_all()
 
     def on_state(self, state: CameraSays) -> None:
         """Keep it."""
@@ -145,6 +152,8 @@ def encoded(count: int) -> list[av.Packet]:
     packets: list[av.Packet] = []
     for number in range(count):
         picture = av.VideoFrame(32, 32, "yuv420p")
+        for plane in picture.planes:
+            plane.update(bytes([128]) * plane.buffer_size)
         picture.pts = number
         packets += encoder.encode(picture)
     return packets + encoder.encode(None)
@@ -283,6 +292,55 @@ def test_the_feed_takes_nothing_from_an_older_generation() -> None:
     assert (status.packets, status.undecodable, status.opened) == (0, 0, 0)
     assert feed.beat(new, Phase.READING)
     assert feed.number_next(new) == 0
+
+
+def test_an_idle_camera_with_rare_keyframes_is_not_called_down() -> None:
+    """Keyframes only, and the next one is far: the packets in between show that it lives."""
+    clock, turns, rest = ManualClock(), threading.Semaphore(0), threading.Event()
+    packets = encoded(8)
+
+    class Slow(Pictures):
+        def packets(self) -> Iterator[av.Packet]:
+            """Give each packet when told."""
+            for packet in packets:
+                turns.acquire()
+                yield packet
+            rest.wait(20)
+
+    camera = Camera(lambda: Slow(packets))
+    book, supervisor = make(camera, clock)
+    supervisor.set_decode(DOOR, Decode.KEYFRAMES)
+    for count in range(1, 7):
+        turns.release()
+        book.wait(lambda b, count=count: b.packets == count)
+        supervisor.check()
+        clock.advance(DOWN_AFTER_S / 2)
+    assert len(book.frames) == 1
+    assert not [state for state in book.said if isinstance(state, CameraDown)]
+    clock.advance(DOWN_AFTER_S)
+    supervisor.check()
+    assert [state for state in book.said if isinstance(state, CameraDown)]
+    turns.release(9)
+    rest.set()
+    supervisor.stop()
+
+
+def test_pictures_in_a_format_that_cannot_be_converted_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No frame of them reaches the pipeline, and the thread lives on."""
+
+    def refuse(video: av.VideoFrame) -> None:
+        raise DecodeFailed(video.format.name)
+
+    monkeypatch.setattr(frames, "_PLANAR", frozenset[str]())
+    monkeypatch.setattr(frames, "planes", refuse)
+    rest = threading.Event()
+    book, supervisor = make(Camera(lambda: Pictures(encoded(5), then=rest)), ManualClock())
+    book.wait(lambda b: b.undecodable >= 3)
+    assert book.frames == []
+    rest.set()
+    supervisor.stop()
 
 
 def test_too_many_hanging_threads_ask_for_a_new_process() -> None:

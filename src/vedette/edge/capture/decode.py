@@ -49,11 +49,15 @@ class Decoder:
         self._mode = mode
         self._apply()
 
+    def wants(self, keyframe: bool) -> bool:
+        """True where the mode does not leave such a packet out."""
+        return keyframe or self._mode is not Decode.KEYFRAMES
+
     def decode(self, raw: av.Packet, packet: EncodedPacket) -> Iterator[Decoded]:
         """Yield the pictures that come out after putting in this packet."""
         if packet.keyframe:
             self._waits_for_keyframe = False
-        elif self._waits_for_keyframe or self._mode is Decode.KEYFRAMES:
+        elif self._waits_for_keyframe or not self.wants(packet.keyframe):
             return
         self.keyframes_since_picture += packet.keyframe
         if raw.pts is not None:

@@ -123,6 +123,7 @@ class CameraFeed:
         self._last = _Last(clock.now_at(), now_ns / NS_PER_S, now_ns)
         self._since_at = self._last.at
         self._beat = _Beat(Phase.WAITING, now_ns)
+        self._alive_mono_ns = now_ns
 
     # ------------------------------------------------------------------ said by the capture thread
 
@@ -147,13 +148,15 @@ class CameraFeed:
             if generation == self._generation:
                 self._counts.opened += 1
 
-    def packet(self, generation: int, packet: EncodedPacket) -> None:
-        """Pass a packet on."""
+    def packet(self, generation: int, packet: EncodedPacket, *, is_skipped: bool = False) -> None:
+        """Pass a packet on; one that is not decoded by choice shows that the camera lives."""
         with self._lock:
             if generation != self._generation:
                 return
             self._counts.packets += 1
             self._counts.packet_bytes += len(packet.data)
+            if is_skipped:
+                self._alive_mono_ns = packet.received_mono_ns
         self._sink.on_packet(self.camera, packet)
 
     def undecodable(self, generation: int, count: int) -> None:
@@ -225,7 +228,7 @@ class CameraFeed:
         now_ns = self._clock.mono_ns()
         with self._lock:
             held = self._beat.phase in (Phase.DELIVERING, Phase.FINISHED)
-            silent_s = (now_ns - self._last.mono_ns) / NS_PER_S
+            silent_s = (now_ns - max(self._last.mono_ns, self._alive_mono_ns)) / NS_PER_S
             if self._state not in (_State.UP, _State.STARTING) or held or silent_s < DOWN_AFTER_S:
                 return False
             down = self._go_down(Loss.SILENT, f"{Loss.SILENT}: {self._beat.phase.value}")

@@ -24,6 +24,7 @@ from vedette.edge.capture.settings import CaptureSettings, Decode, Pace
 from vedette.edge.capture.source import OpenStream, Source
 from vedette.edge.capture.timeline import FileTimeline, LiveTimeline, RateLimit
 from vedette.edge.frame import Frame
+from vedette.errors import DecodeFailed
 from vedette.wire.streams import CAMERA_DOWN_AFTER_S
 
 _LOG = logging.getLogger(__name__)
@@ -38,6 +39,16 @@ def backoff_s(failures: int, rng: random.Random) -> float:
     """Return how long to wait after the n-th failure in a row: doubling, capped, half random."""
     whole = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2 ** min(failures - 1, 10))
     return whole * (0.5 + rng.random() / 2)
+
+
+def _can_be_seen(frame: Frame) -> bool:
+    """Convert a picture that is not I420 already, here where its failure can be counted."""
+    if frame.is_direct:
+        return True
+    try:
+        return frame.picture.width > 0
+    except DecodeFailed:
+        return False
 
 
 class _GivenUp(Exception):
@@ -200,8 +211,10 @@ class CaptureThread:
             if started:
                 self._pace(packet)
                 self._beat(Phase.DELIVERING)
-                self._feed.packet(self._generation, packet)
                 decoder.set_mode(self._decode())
+                self._feed.packet(
+                    self._generation, packet, is_skipped=not decoder.wants(packet.keyframe)
+                )
                 self._beat(Phase.DECODING)
                 pictures += self._deliver(decoder, decoder.decode(raw, packet))
                 self._give_up_undecodable(decoder)
@@ -218,13 +231,13 @@ class CaptureThread:
         pictures = 0
         for one in decoded:
             pictures += 1
-            self._hand_over(one)
+            decoder.undecodable += not self._hand_over(one)
         self._feed.undecodable(self._generation, decoder.undecodable)
         decoder.undecodable = 0
         return pictures
 
-    def _hand_over(self, one: Decoded) -> None:
-        """Note the picture, and hand it over where it is due."""
+    def _hand_over(self, one: Decoded) -> bool:
+        """Note the picture, and hand it over where it is due; False where it cannot be used."""
         size = (one.video.width, one.video.height)
         if size != self._size:
             self._cut, self._size = True, size
@@ -232,7 +245,9 @@ class CaptureThread:
         self._last_picture_ns = self._clock.mono_ns()
         self._feed.picture(self._generation, frame, one.packet.info.codec)
         if not self._limit.is_due(one.packet.t_s):
-            return
+            return True
+        if not _can_be_seen(frame):
+            return False
         number = self._feed.number_next(self._generation)
         if number is None:
             raise _GivenUp
@@ -242,6 +257,7 @@ class CaptureThread:
         self._beat(Phase.DELIVERING)
         self._feed.frame(self._generation, frame)
         self._beat(Phase.DECODING)
+        return True
 
     def _frame(self, one: Decoded, number: int) -> Frame:
         packet, video = one.packet, one.video
