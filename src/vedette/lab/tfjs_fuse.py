@@ -11,7 +11,7 @@ Source: Howard et al., "Searching for MobileNetV3", 2019, section 5.2.
 
 import dataclasses
 
-from vedette.lab.tfjs import Graph, GraphNode
+from vedette.lab.tfjs_graph import Graph, GraphNode
 
 _TOLERANCE = 1e-3  # the constants went through float16: 1/6 became 0.16663
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vedette.lab.tfjs import Array, Conversion, GraphNode, Shape, unsupported
+from vedette.lab.tfjs_graph import Array, Conversion, GraphNode, Shape, unsupported
 
 Translate = Callable[[Conversion, GraphNode], None]
 
