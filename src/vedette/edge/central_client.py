@@ -5,6 +5,7 @@ it. Redirects are not followed: an address that moves is a change for a person t
 retried here except once after a token ran out; when to try again is `edge.uplink`'s decision.
 """
 
+import contextlib
 import ipaddress
 import threading
 from typing import Final, TypeVar
@@ -53,6 +54,13 @@ class CentralBusy(CentralUnreachable):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message, operator_hint="wait; central is shedding load or restarting")
         self.retry_after_s = retry_after_s
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    """How central says no."""
+
+    error: str
+    hint: str = ""
 
 
 class _TokenRefused(Exception):
@@ -366,14 +374,17 @@ def _read(response: urllib3.BaseHTTPResponse) -> bytes:
 
 def _refusal(status: int, retry_after: str, path: str, data: bytes) -> Exception:
     """Return the error that stands for an answer that is none."""
-    said = data[:200].decode("utf-8", "replace")
-    text = f"central answered {status} to {path.partition('?')[0]}: {said}"
+    said = _Refusal(error=data[:200].decode("utf-8", "replace"))
+    with contextlib.suppress(msgspec.DecodeError):
+        said = msgspec.json.decode(data, type=_Refusal)
+    text = f"central answered {status} to {path.partition('?')[0]}: {said.error[:500]}"
     if status == 401:
         return _TokenRefused(text)
     if status == 403:
-        return NotAllowed(text, operator_hint="this device was revoked; enrol it again")
+        hint = said.hint[:500] or "this device was revoked; enrol it again"
+        return NotAllowed(text, operator_hint=hint)
     if status in _REFUSED:
-        return ReportRejected(text)
+        return ReportRejected(text, operator_hint=said.hint[:500] or None)
     return CentralBusy(text, _seconds(retry_after))
 
 

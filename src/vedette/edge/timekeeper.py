@@ -48,10 +48,6 @@ DRIFT_PER_MS: Final = 200e-6
 STEP_MS: Final = 1_000
 
 
-class _Kept(msgspec.Struct, frozen=True):
-    trusted_ms: int
-
-
 @dataclass(frozen=True, slots=True)
 class _Anchor:
     """Signed time: it was `true_ms`, give or take `error_ms`, when monotonic time was `mono_ms`."""
@@ -59,6 +55,14 @@ class _Anchor:
     true_ms: int
     mono_ms: int
     error_ms: int
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What outlives the process; the anchor is good for the rest of its boot."""
+
+    trusted_ms: int
+    boot_id: str = ""
+    anchor: _Anchor | None = None
 
 
 class Timekeeper:
@@ -71,9 +75,10 @@ class Timekeeper:
         self._clock: Final = clock
         self._path: Final = path
         self._boot_id: Final = boot_id
-        self._floor_ms = max(wall_ms(build_at), _read(path))
+        kept = _read(path)
+        self._floor_ms = max(wall_ms(build_at), kept.trusted_ms)
         self._persisted_ms = self._floor_ms
-        self._anchor: _Anchor | None = None
+        self._anchor = kept.anchor if kept.boot_id == boot_id else None
         self._nonce: tuple[str, int] | None = None
         self._offset_ms = self._wall_ms() - self._mono_ms()
         self._stepped = False
@@ -172,7 +177,7 @@ class Timekeeper:
         self._floor_ms = max(self._floor_ms, now)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_private(self._path, msgspec.json.encode(_Kept(now)))
+            write_private(self._path, msgspec.json.encode(_Kept(now, self._boot_id, self._anchor)))
         except OSError as error:
             log.warning(
                 "trusted time was not kept",
@@ -186,8 +191,8 @@ class Timekeeper:
         return self._clock.mono_ns() // NS_PER_MS
 
 
-def _read(path: Path) -> int:
+def _read(path: Path) -> _Kept:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Kept).trusted_ms
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return 0
+        return msgspec.json.decode(path.read_bytes(), type=_Kept)
+    except (OSError, msgspec.DecodeError):
+        return _Kept(0)

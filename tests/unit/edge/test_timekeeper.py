@@ -52,6 +52,16 @@ def test_a_box_that_wakes_in_1970_learns_the_time(tmp_path: Path) -> None:
     assert again.floor_ms >= wall_ms(TRUE)
 
 
+def test_an_agent_that_restarts_goes_on_trusting_within_one_boot(tmp_path: Path) -> None:
+    """The monotonic clock ran on, so signed time is still known; in another boot it is not."""
+    clock = ManualClock(TRUE)
+    time = keeper(tmp_path, clock)
+    time.learn(state_time(time.ask()), KEY.public)
+    clock.advance(100)
+    assert keeper(tmp_path, clock).state is ClockState.TRUSTED
+    assert keeper(tmp_path, clock, "another boot").state is ClockState.FLOOR
+
+
 @pytest.mark.parametrize("by", [timedelta(days=300), timedelta(days=-100), timedelta(seconds=5)])
 def test_a_step_is_noticed_and_a_step_back_forgiven(tmp_path: Path, by: timedelta) -> None:
     """A stepped clock is not believed, central is asked again; once right, it is believed."""
