@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 ADMIN: Final = "admin"
 _BACKLOG: Final = 1024
+_STOP_S: Final = 5.0
 
 
 @contextlib.contextmanager
@@ -84,9 +86,30 @@ def listen_address(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def check_free(host: str, port: int) -> None:
+    """Return where nobody listens on this address.
+
+    The server itself shares its port with whoever else asks to, so two centrals on one address
+    would each get half of the requests and neither would notice.
+
+    Raises:
+        ConfigError: Somebody does, or the address is not this machine's.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(found[0], socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[4])
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            operator_hint="stop the program that listens there, or choose another --listen",
+        ) from error
+
+
 def run(config: CentralConfig, say: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; `say` prints the few lines that a person waits for."""
-    listen_address(config.listen)
+    check_free(*listen_address(config.listen))
     config.state.mkdir(parents=True, exist_ok=True)
     key = online_key(config.state)
     with database(config) as conninfo:
@@ -130,10 +153,7 @@ async def _serve(
         waiting.cancel()
         if serving.done():
             serving.result()
-            raise ConfigError(
-                f"cannot serve on {config.listen}",
-                operator_hint="is another program listening there?",
-            )
+            raise ConfigError(f"the server on {config.listen} ended by itself")
         _log.info("stopping", extra={"event": "central.stopping"})
         server.stop()
-        await asyncio.wait({serving}, timeout=20.0)
+        await asyncio.wait({serving}, timeout=_STOP_S)
