@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from litestar import Request
 from litestar.datastructures import Cookie, State
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
 from vedette.central import accounts
@@ -17,6 +18,8 @@ from vedette.central.accounts import Session
 from vedette.central.services import Services
 
 AnyRequest = Request[Any, Any, State]
+TheServices = NamedDependency[Services]
+TheSession = NamedDependency[Session]
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _RANK: Final = {role: rank for rank, role in enumerate(accounts.ROLES)}
@@ -91,7 +94,7 @@ async def find(request: AnyRequest, services: Services) -> Session | None:
     return session if session and session.kind == wanted else None
 
 
-async def session_of(request: AnyRequest, services: Services) -> Session:
+async def session_of(request: AnyRequest, services: TheServices) -> Session:
     """Return whose request this is; changes by a browser must carry the session's CSRF token.
 
     Raises:

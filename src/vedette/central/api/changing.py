@@ -8,14 +8,12 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import post, put
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from vedette.central import desired, enrolment
-from vedette.central.accounts import Session
 from vedette.central.api import access, geometry
-from vedette.central.api.access import HTTPException
+from vedette.central.api.access import HTTPException, TheServices, TheSession
 from vedette.central.api.reading import CAMERA, require_camera, settings_for
-from vedette.central.services import Services
 from vedette.wire.signed import CameraSettings, Line, Signed, Zone
 
 
@@ -80,7 +78,11 @@ class NewSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 @post(f"{CAMERA}/thumbnail", status_code=202, summary="Ask for a privacy-safe picture (operator)")
 async def ask_thumbnail(
-    services: Services, session: Session, site: str, device: str, camera: str
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    device: FromPath[str],
+    camera: FromPath[str],
 ) -> Asked:
     """Ask the device; it answers at its next contact, if the site's pixel policy lets it."""
     access.require(session, "operator")
@@ -99,15 +101,15 @@ async def ask_thumbnail(
 @put(f"{CAMERA}/settings", summary="Set zones, lines and threshold (operator)")
 async def put_settings(
     *,
-    services: Services,
-    session: Session,
-    site: str,
-    device: str,
-    camera: str,
-    data: NewSettings,
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    device: FromPath[str],
+    camera: FromPath[str],
+    data: JSONBody[NewSettings],
     if_version: Annotated[
         int | None,
-        Parameter(description="Refuse where the device's settings are not at this version"),
+        QueryParameter(description="Refuse where the device's settings are not at this version"),
     ] = None,
 ) -> Done:
     """Sign new settings for the camera's device; it takes them up at its next contact."""
@@ -145,7 +147,7 @@ async def put_settings(
 
 
 @post("/sites", status_code=201, summary="Have a site (admin)")
-async def add_site(services: Services, session: Session, data: NewSite) -> NewSite:
+async def add_site(services: TheServices, session: TheSession, data: JSONBody[NewSite]) -> NewSite:
     """Have a site; one that is there already is not changed."""
     access.require(session, "admin")
     access.require_site(session, data.site)
@@ -167,7 +169,9 @@ async def add_site(services: Services, session: Session, data: NewSite) -> NewSi
 
 
 @put("/sites/{site:str}/policy", summary="Store a policy that the site signed (admin)")
-async def put_policy(services: Services, session: Session, site: str, data: Signed) -> Done:
+async def put_policy(
+    services: TheServices, session: TheSession, site: FromPath[str], data: JSONBody[Signed]
+) -> Done:
     """Store it where the site's keys signed it and it is newer; central cannot write one."""
     access.require(session, "admin")
     access.require_site(session, site)
@@ -183,7 +187,7 @@ async def put_policy(services: Services, session: Session, site: str, data: Sign
 
 
 @post("/claims", status_code=201, summary="A claim token for one new device (admin)")
-async def make_claim(services: Services, session: Session, data: NewClaim) -> Claim:
+async def make_claim(services: TheServices, session: TheSession, data: JSONBody[NewClaim]) -> Claim:
     """Make a token; only its hash is kept."""
     access.require(session, "admin")
     access.require_site(session, data.site)

@@ -5,7 +5,8 @@ answer carries the id, so that the log line can be found.
 """
 
 import logging
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from litestar import Request, Response
@@ -13,10 +14,12 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from vedette.central.api import access
+from vedette.central.boundary import TooManyRequests
 from vedette.central.console.headers import PAGE_HEADERS, SECURITY_HEADERS
 from vedette.central.console.present import error_html
 from vedette.central.console.render import Looker
-from vedette.errors import StoreError, TrustError, VedetteError
+from vedette.central.store.db import DataRefused
+from vedette.errors import ConflictError, StoreError, TrustError, VedetteError
 from vedette.ids import new_id
 
 _log = logging.getLogger(__name__)
@@ -36,6 +39,17 @@ _TITLES = {
     500: "Something broke here",
     503: "Not ready",
 }
+
+
+_STATUSES: Final[tuple[tuple[type[VedetteError], int], ...]] = (
+    (DataRefused, 400),
+    (StoreError, 503),
+    (TooManyRequests, 429),
+    (TrustError, 403),
+    (ConflictError, 409),
+    (VedetteError, 400),
+)
+"""The first that fits."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -77,7 +91,7 @@ def http_failed(request: Request[Any, Any, State], error: HTTPException) -> Resp
 
 def vedette_failed(request: Request[Any, Any, State], error: VedetteError) -> Response[Any]:
     """Answer one of our own errors: what to do about it is for whoever asked."""
-    status = 503 if isinstance(error, StoreError) else 403 if isinstance(error, TrustError) else 400
+    status = next(status for kind, status in _STATUSES if isinstance(error, kind))
     detail = str(error) if status != 503 else "the database does not answer; try again shortly"
     if error.operator_hint and status != 503:
         detail = f"{detail}: {error.operator_hint}"
@@ -128,8 +142,6 @@ def _answer(
 
 def _to_sign_in(there: str) -> Response[Any]:
     """Return a redirect to the sign-in page that comes back here afterwards."""
-    from urllib.parse import quote
-
     target = "/sign-in" if there == "/" else f"/sign-in?next={quote(there, safe='')}"
     return Response(b"", status_code=303, headers=PAGE_HEADERS | {"Location": target})
 

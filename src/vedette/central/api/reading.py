@@ -10,22 +10,23 @@ from typing import Annotated, Final
 
 import msgspec
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from vedette.central import audit, desired, enrolment, fleet
 from vedette.central.accounts import Session
 from vedette.central.api import access
-from vedette.central.api.access import NotThere
+from vedette.central.api.access import NotThere, TheServices, TheSession
 from vedette.central.services import Services
 from vedette.central.views import CameraView, Coverage, EventRow, FleetView, Segment, SiteRow
+from vedette.ids import is_slug
 from vedette.wire.signed import CameraSettings, DeviceSettings
 
 DAY_MS: Final = 86_400_000
 LONGEST_MS: Final = 92 * DAY_MS
 CAMERA: Final = "/sites/{site:str}/devices/{device:str}/cameras/{camera:str}"
 
-FromMs = Annotated[int | None, Parameter(description="Start, ms since 1970 UTC")]  # fmt: skip
-ToMs = Annotated[int | None, Parameter(description="End, ms since 1970 UTC; now")]
+FromMs = Annotated[int | None, QueryParameter(description="Start, ms since 1970 UTC")]  # fmt: skip
+ToMs = Annotated[int | None, QueryParameter(description="End, ms since 1970 UTC; now")]
 
 
 class BadRequest(access.HTTPException):
@@ -98,6 +99,8 @@ async def camera_view(
     """
     site, device, camera = place
     access.require_site(session, site)
+    if not all(is_slug(name) for name in place):
+        raise NotThere(detail="there is no such camera")
     view = await fleet.camera_view(
         services.db, device, camera, *asked, services.now_ms(), session.sites
     )
@@ -146,13 +149,13 @@ async def thumbnail_answer(
 
 
 @get("/fleet", summary="Every site, device and camera, with a day of coverage")
-async def read_fleet(services: Services, session: Session) -> FleetView:
+async def read_fleet(services: TheServices, session: TheSession) -> FleetView:
     """Return what the fleet page shows."""
     return await fleet.fleet_view(services.db, services.now_ms(), session.sites)
 
 
 @get("/sites", summary="Every site in scope")
-async def read_sites(services: Services, session: Session) -> list[SiteView]:
+async def read_sites(services: TheServices, session: TheSession) -> list[SiteView]:
     """Return the sites without their devices."""
     async with services.db.transaction() as tx:
         rows = await tx.all("sites_all", enrolment.Site)
@@ -171,7 +174,7 @@ async def read_sites(services: Services, session: Session) -> list[SiteView]:
 
 
 @get("/sites/{site:str}", summary="One site with its devices and cameras")
-async def read_site(services: Services, session: Session, site: str) -> SiteRow:
+async def read_site(services: TheServices, session: TheSession, site: FromPath[str]) -> SiteRow:
     """Return one site of the fleet."""
     access.require_site(session, site)
     view = await fleet.fleet_view(services.db, services.now_ms(), [site])
@@ -184,11 +187,11 @@ async def read_site(services: Services, session: Session, site: str) -> SiteRow:
 @get(CAMERA, summary="One camera: coverage, gaps, latency, counts, events")
 async def read_camera(
     *,
-    services: Services,
-    session: Session,
-    site: str,
-    device: str,
-    camera: str,
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    device: FromPath[str],
+    camera: FromPath[str],
     from_ms: FromMs = None,
     to_ms: ToMs = None,
 ) -> CameraView:
@@ -200,11 +203,11 @@ async def read_camera(
 @get(f"{CAMERA}/coverage", summary="What was observed, and why the rest was not")
 async def read_coverage(
     *,
-    services: Services,
-    session: Session,
-    site: str,
-    device: str,
-    camera: str,
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    device: FromPath[str],
+    camera: FromPath[str],
     from_ms: FromMs = None,
     to_ms: ToMs = None,
 ) -> CoverageView:
@@ -218,7 +221,11 @@ async def read_coverage(
 
 @get(f"{CAMERA}/settings", summary="What central last signed for this camera")
 async def read_settings(
-    services: Services, session: Session, site: str, device: str, camera: str
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    device: FromPath[str],
+    camera: FromPath[str],
 ) -> CameraSettings:
     """Return the settings that this camera should have; empty where none were ever set."""
     await require_camera(services, session, (site, device, camera))
@@ -233,7 +240,11 @@ def settings_for(settings: DeviceSettings | None, camera: str) -> CameraSettings
 
 @get(f"{CAMERA}/thumbnail", summary="The newest privacy-safe picture", media_type="image/jpeg")
 async def read_thumbnail(
-    services: Services, session: Session, site: str, device: str, camera: str
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    device: FromPath[str],
+    camera: FromPath[str],
 ) -> Response[bytes]:
     """Return the picture; the look stands in the audit log."""
     return await thumbnail_answer(services, session, (site, device, camera), {})
@@ -242,17 +253,17 @@ async def read_thumbnail(
 @get("/events", summary="Events, newest first")
 async def read_events(
     *,
-    services: Services,
-    session: Session,
-    site: str = "",
-    device: str = "",
-    camera: str = "",
-    kind: str = "",
-    label: str = "",
-    from_ms: int | None = None,
-    to_ms: int | None = None,
-    cursor: str = "",
-    limit: Annotated[int, Parameter(ge=1, le=500)] = 100,
+    services: TheServices,
+    session: TheSession,
+    site: FromQuery[str] = "",
+    device: FromQuery[str] = "",
+    camera: FromQuery[str] = "",
+    kind: FromQuery[str] = "",
+    label: FromQuery[str] = "",
+    from_ms: FromQuery[int | None] = None,
+    to_ms: FromQuery[int | None] = None,
+    cursor: FromQuery[str] = "",
+    limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100,
 ) -> EventsView:
     """Return one page of events."""
     filters = fleet.EventFilters(
@@ -269,7 +280,7 @@ async def read_events(
 
 
 @get("/events/{event:str}", summary="One event with its evidence record")
-async def read_event(services: Services, session: Session, event: str) -> EventRow:
+async def read_event(services: TheServices, session: TheSession, event: FromPath[str]) -> EventRow:
     """Return one event."""
     row = await fleet.event(services.db, event, session.sites)
     if row is None:
@@ -279,10 +290,10 @@ async def read_event(services: Services, session: Session, event: str) -> EventR
 
 @get("/audit", summary="The audit log, newest first (admin)")
 async def read_audit(
-    services: Services,
-    session: Session,
-    below: int | None = None,
-    limit: Annotated[int, Parameter(ge=1, le=500)] = 100,
+    services: TheServices,
+    session: TheSession,
+    below: FromQuery[int | None] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100,
 ) -> list[AuditEntry]:
     """Return entries below a number."""
     access.require(session, "admin")

@@ -5,9 +5,9 @@ cannot be called by nobody. The rule: a new route goes into a room's list, never
 application.
 """
 
-from typing import Final
+from typing import Any, Final
 
-from litestar import Router
+from litestar import Response, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -23,6 +23,13 @@ EXCEPTION_HANDLERS: Final = problems.HANDLERS
 """For the application itself, so that unknown paths fail in the same words."""
 
 
+async def with_headers(response: Response[Any]) -> Response[Any]:
+    """Return the answer with the headers that every answer carries; its own ones stay."""
+    for name, value in {"Cache-Control": "no-store", **SECURITY_HEADERS}.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
 def operator_routes() -> list[ControllerRouterHandler]:
     """Return the routers of the console and of the operator API."""
     services = {"services": Provide(access.services_of, sync_to_thread=False)}
@@ -33,12 +40,13 @@ def operator_routes() -> list[ControllerRouterHandler]:
             path="/",
             route_handlers=[*doors.OWN, *pages.OWN, live.events_stream],
             dependencies=behind_the_door,
+            after_request=with_headers,
         ),
         Router(
             path="/v1",
             route_handlers=[*reading.ROUTES, *changing.ROUTES],
             dependencies=behind_the_door,
-            response_headers=SECURITY_HEADERS,
+            after_request=with_headers,
             tags=["operator"],
             security=[{"token": []}, {"session": []}],
         ),

@@ -12,12 +12,12 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie, State
 from litestar.enums import RequestEncodingType
-from litestar.params import Body, QueryParameter
+from litestar.params import Body, FromPath, QueryParameter
 
 from vedette.central import accounts, audit
 from vedette.central.accounts import Session
 from vedette.central.api import access
-from vedette.central.api.access import Forbidden
+from vedette.central.api.access import Forbidden, TheServices, TheSession
 from vedette.central.boundary import TooManyRequests
 from vedette.central.console.headers import PAGE_HEADERS
 from vedette.central.console.render import Looker, render
@@ -148,7 +148,7 @@ def _sign_in_page(services: Services, shown: _SignIn, status: int = 200) -> Resp
 
 @get("/sign-in", include_in_schema=False)
 async def sign_in_page(
-    services: Services, next_url: Annotated[str, QueryParameter(name="next")] = "/"
+    services: TheServices, next_url: Annotated[str, QueryParameter(name="next")] = "/"
 ) -> Response[str]:
     """Show the sign-in form, or the setup form where nobody can sign in yet."""
     if not await accounts.has_users(services.db):
@@ -158,7 +158,7 @@ async def sign_in_page(
 
 @post("/sign-in", include_in_schema=False, status_code=200)
 async def sign_in(
-    request: AnyRequest, state: State, services: Services, data: Form
+    request: AnyRequest, state: State, services: TheServices, data: Form
 ) -> Response[str]:
     """Open a session and go where the person wanted to go; count and record failures."""
     _check_door(request, data)
@@ -176,7 +176,7 @@ async def sign_in(
                 tx,
                 at_ms=services.now_ms(),
                 actor="nobody",
-                action="sign_in_failed",
+                action="session.refuse",
                 target=username,
                 detail={"address": address},
             )
@@ -194,7 +194,7 @@ async def _enter(services: Services, username: str, next_url: str, address: str)
             tx,
             at_ms=services.now_ms(),
             actor=username,
-            action="sign_in",
+            action="session.open",
             detail={"address": address},
         )
     return see_other(next_url, [access.session_cookie(services, token, life_s)])
@@ -242,13 +242,15 @@ async def _setup_for(services: Services, token: str) -> Response[str]:
 
 
 @get(["/setup", "/setup/{token:str}"], include_in_schema=False)
-async def setup_page(services: Services, token: str = "") -> Response[str]:
+async def setup_page(services: TheServices, token: FromPath[str] = "") -> Response[str]:
     """Show the form that sets a password with a one-time token."""
     return await _setup_for(services, token)
 
 
 @post("/setup", include_in_schema=False, status_code=200)
-async def setup(request: AnyRequest, state: State, services: Services, data: Form) -> Response[str]:
+async def setup(
+    request: AnyRequest, state: State, services: TheServices, data: Form
+) -> Response[str]:
     """Set the password and sign in; without a password yet, ask for it."""
     _check_door(request, data)
     token, password = data.get("token", "").strip()[:200], data.get("password")
@@ -272,7 +274,7 @@ async def setup(request: AnyRequest, state: State, services: Services, data: For
                     tx,
                     at_ms=services.now_ms(),
                     actor=done,
-                    action="password_set",
+                    action="password.set",
                     target=done,
                     detail={"address": address, "by": "setup token"},
                 )
@@ -291,13 +293,17 @@ def _sentence(error: NotAllowed) -> str:
 
 
 @post("/sign-out", include_in_schema=False, status_code=200)
-async def sign_out(request: AnyRequest, services: Services, session: Session) -> Response[str]:
+async def sign_out(
+    request: AnyRequest, services: TheServices, session: TheSession
+) -> Response[str]:
     """End this session and its cookie."""
     token = access.shown_token(request, services)
     async with services.db.transaction() as tx:
         if token:
             await accounts.end_session(tx, token)
-        await audit.write(tx, at_ms=services.now_ms(), actor=session.username, action="sign_out")
+        await audit.write(
+            tx, at_ms=services.now_ms(), actor=session.username, action="session.close"
+        )
     return see_other("/sign-in", [access.session_cookie(services, "", 0)])
 
 
@@ -330,14 +336,14 @@ async def _account_page(
 
 
 @get("/account", include_in_schema=False)
-async def account_page(services: Services, session: Session) -> Response[str]:
+async def account_page(services: TheServices, session: TheSession) -> Response[str]:
     """Show one's own account; to administrators also the audit log."""
     return await _account_page(services, session, _Account())
 
 
 @post("/account/password", include_in_schema=False, status_code=200)
 async def change_password(
-    request: AnyRequest, state: State, services: Services, session: Session, data: Form
+    request: AnyRequest, state: State, services: TheServices, session: TheSession, data: Form
 ) -> Response[str]:
     """Change one's own password; every browser session of that user ends, this one too."""
     address = client_address(request, services)
@@ -356,7 +362,7 @@ async def change_password(
                 tx,
                 at_ms=services.now_ms(),
                 actor=user.username,
-                action="password_set",
+                action="password.set",
                 target=user.username,
                 detail={"address": address},
             )
@@ -366,7 +372,7 @@ async def change_password(
 
 
 @post("/account/tokens", include_in_schema=False, status_code=200)
-async def make_token(services: Services, session: Session, data: Form) -> Response[str]:
+async def make_token(services: TheServices, session: TheSession, data: Form) -> Response[str]:
     """Make an API token with one's own rights and show it once."""
     label, days = data.get("label", "").strip()[:60], data.get("days", "")
     if not label or not days.isdecimal() or not 1 <= int(days) <= 366:
@@ -385,7 +391,7 @@ async def make_token(services: Services, session: Session, data: Form) -> Respon
             tx,
             at_ms=services.now_ms(),
             actor=session.username,
-            action="api_token_made",
+            action="token.make",
             target=label,
             detail={"days": int(days)},
         )

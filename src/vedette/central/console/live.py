@@ -17,10 +17,12 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from vedette.central import desired
 from vedette.central.accounts import Session
 from vedette.central.api import access
+from vedette.central.api.access import TheServices, TheSession
 from vedette.central.bulletin import Bulletin
 from vedette.central.console.headers import SECURITY_HEADERS
 from vedette.central.services import Services
 from vedette.clock import NS_PER_S, Clock
+from vedette.ids import is_slug
 
 MAX_TOPICS: Final = 8
 LIFE_S: Final = 600
@@ -32,8 +34,8 @@ PACE_S: Final = 1.0
 
 @get("/events-stream", include_in_schema=False)
 async def events_stream(
-    services: Services,
-    session: Session,
+    services: TheServices,
+    session: TheSession,
     topics: Annotated[str, QueryParameter(name="for", description="with commas between")] = "",
 ) -> ServerSentEvent:
     """Stream `news` events, each a JSON list of those topics of the asked ones that changed."""
@@ -50,6 +52,8 @@ async def _may_hear(services: Services, session: Session, topic: str) -> bool:
     if topic in {"fleet", "events"}:
         return True
     kind, _, name = topic.partition(":")
+    if not is_slug(name):
+        return False
     if kind == "site":
         return access.in_scope(session, name)
     if kind != "device" or session.sites is None:

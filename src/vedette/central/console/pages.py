@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
-from litestar.params import QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from vedette.central import desired, fleet
 from vedette.central.accounts import Session
 from vedette.central.api import access
-from vedette.central.api.access import NotThere
+from vedette.central.api.access import NotThere, TheServices, TheSession
 from vedette.central.api.reading import camera_view, require_camera, thumbnail_answer
 from vedette.central.console import assets, present
 from vedette.central.console.doors import looker_of, page, see_other
@@ -45,9 +45,9 @@ def _page_of(request: AnyRequest, services: Services, session: Session) -> Page:
 @get("/", include_in_schema=False)
 async def fleet_page(
     request: AnyRequest,
-    services: Services,
-    session: Session,
-    q: str = "",
+    services: TheServices,
+    session: TheSession,
+    q: FromQuery[str] = "",
     state_name: Annotated[str, QueryParameter(name="state")] = "",
 ) -> Response[str]:
     """Show the fleet, worst first."""
@@ -61,11 +61,11 @@ async def fleet_page(
 async def camera_page(
     *,
     request: AnyRequest,
-    services: Services,
-    session: Session,
-    site: str,
-    device: str,
-    camera: str,
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    device: FromPath[str],
+    camera: FromPath[str],
     range_name: Annotated[str, QueryParameter(name="range")] = present.DEFAULT_RANGE,
 ) -> Response[str]:
     """Show one camera; while somebody looks, its device answers faster."""
@@ -88,7 +88,11 @@ async def camera_page(
 
 @post(f"{_CAMERA}/thumbnail", include_in_schema=False, status_code=200)
 async def ask_thumbnail(
-    services: Services, session: Session, site: str, device: str, camera: str
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    device: FromPath[str],
+    camera: FromPath[str],
 ) -> Response[str]:
     """Ask the device for a privacy-safe picture and go back to the camera."""
     access.require(session, "operator")
@@ -102,7 +106,11 @@ async def ask_thumbnail(
 
 @get(f"{_CAMERA}/thumbnail", include_in_schema=False)
 async def thumbnail(
-    services: Services, session: Session, site: str, device: str, camera: str
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    device: FromPath[str],
+    camera: FromPath[str],
 ) -> Response[bytes]:
     """Send the newest privacy-safe picture; the look stands in the audit log."""
     return await thumbnail_answer(services, session, (site, device, camera), SECURITY_HEADERS)
@@ -120,16 +128,16 @@ def _field_ms(text: str) -> int | None:
 async def events_page(
     *,
     request: AnyRequest,
-    services: Services,
-    session: Session,
-    site: str = "",
-    device: str = "",
-    camera: str = "",
-    kind: str = "",
-    label: str = "",
+    services: TheServices,
+    session: TheSession,
+    site: FromQuery[str] = "",
+    device: FromQuery[str] = "",
+    camera: FromQuery[str] = "",
+    kind: FromQuery[str] = "",
+    label: FromQuery[str] = "",
     from_text: Annotated[str, QueryParameter(name="from")] = "",
     to_text: Annotated[str, QueryParameter(name="to")] = "",
-    cursor: str = "",
+    cursor: FromQuery[str] = "",
 ) -> Response[str]:
     """Show events, newest first."""
     asked = EventQuery(
@@ -160,7 +168,7 @@ async def events_page(
 
 @get("/events/{event:str}", include_in_schema=False)
 async def event_page(
-    request: AnyRequest, services: Services, session: Session, event: str
+    request: AnyRequest, services: TheServices, session: TheSession, event: FromPath[str]
 ) -> Response[str]:
     """Show one event, its boxes and its evidence."""
     row = await fleet.event(services.db, event, session.sites)
@@ -178,7 +186,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/places", include_in_schema=False)
-async def places(services: Services, session: Session) -> list[Place]:
+async def places(services: TheServices, session: TheSession) -> list[Place]:
     """Return every site, device and camera in scope, for the palette."""
     view = await fleet.fleet_view(services.db, services.now_ms(), session.sites)
     found: list[Place] = []
@@ -200,7 +208,9 @@ async def places(services: Services, session: Session) -> list[Place]:
 
 
 @get(["/-/patterns", "/-/patterns/{name:str}"], include_in_schema=False)
-async def patterns_page(request: AnyRequest, session: Session, name: str = "") -> Response[str]:
+async def patterns_page(
+    request: AnyRequest, session: TheSession, name: FromPath[str] = ""
+) -> Response[str]:
     """Show every component in every state."""
     part = request.headers.get("hx-request") == "true"
     html = pattern_html(name, looker_of(session), part=part)
@@ -210,7 +220,7 @@ async def patterns_page(request: AnyRequest, session: Session, name: str = "") -
 
 
 @get("/static/{version:str}/{name:path}", include_in_schema=False)
-async def static_file(version: str, name: str) -> Response[bytes]:
+async def static_file(version: FromPath[str], name: FromPath[str]) -> Response[bytes]:
     """Send a file that a page loads; under the present version it may be kept forever."""
     found = assets.asset(str(name).lstrip("/"))
     if found is None:
