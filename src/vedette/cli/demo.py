@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from vedette.clock import SystemClock
-from vedette.sim.demo.run import play
+from vedette.sim.demo.run import play_demo
 
 
 @click.command("demo")
@@ -31,7 +31,7 @@ def command(*, check: bool, keep: bool, port: int, folder: Path) -> None:
     folder = folder.resolve()
     status = 1
     try:
-        status = play(folder, SystemClock(), console, port=port, check=check)
+        status = play_demo(folder, SystemClock(), console, port=port, check=check)
     finally:
         if keep or status:
             console.print(f"kept: {folder}", highlight=False)

@@ -16,20 +16,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-import msgspec
 import psutil
 import yaml
 
 from vedette import __version__
-from vedette.central.store.postgres import EmbeddedPostgres
 from vedette.clock import Clock
 from vedette.edge.central_client import CentralClient
 from vedette.edge.enrolment import enrol
 from vedette.edge.settings import CentralLink
 from vedette.edge.spool import Spool
-from vedette.errors import StoreError
-from vedette.sim import ledger, receipts
-from vedette.sim.checker import CameraCoverage, Produced, Spell, Verdict, judge
+from vedette.sim import ledger
+from vedette.sim.books import compare
+from vedette.sim.checker import Verdict
 from vedette.sim.demo.operator import Operator, run_arguments
 from vedette.sim.faults import Child, free_port, wait_until
 from vedette.sim.netcut import NetCut
@@ -212,45 +210,15 @@ class Rig:
         made = ledger.read_produced(DEVICE, self.spool_db)
         return not any(made.messages[key][0] != "health.v1" for key in made.pending)
 
-    def database_url(self) -> str:
-        """Return how to connect to central's PostgreSQL.
-
-        Raises:
-            StoreError: It does not run.
-        """
-        url = EmbeddedPostgres(self._central_dir / "pg").attach()
-        if url is None:
-            raise StoreError("central's database does not run")
-        return url
-
     def verdict(self) -> Verdict:
         """Return what the checker says over everything so far, the device being stopped."""
-        url = self.database_url()
-        produced = ledger.read_produced(DEVICE, self.spool_db)
-        committed = receipts.read_committed(url, DEVICE)
-        observed = receipts.read_observed(url, DEVICE)
-        coverage = [self._coverage(camera, spans) for camera, spans in observed.items()]
-        site = ledger.check_spool(self.spool_db)
-        site += ledger.check_evidence(self.state_dir / "evidence")
-        return judge(_without_last_reports(produced), committed, coverage, site)
-
-    def _coverage(self, camera: str, observed: list[tuple[int, int]]) -> CameraCoverage:
-        first, last = min(start for start, _ in observed), max(end for _, end in observed)
-        segments = self.operator.coverage((SITE, DEVICE, camera), first, last)
-        shown = [Spell(one["start_ms"], one["end_ms"], one["cause"]) for one in segments]
-        return CameraCoverage(
-            camera=camera, from_ms=first, to_ms=last, shown=shown, observed=observed
+        return compare(
+            SITE,
+            DEVICE,
+            state_dir=self.state_dir,
+            central_dir=self._central_dir,
+            operator=self.operator,
         )
-
-
-def _without_last_reports(produced: Produced) -> Produced:
-    """Return the books without the health reports that a stopping agent could not send."""
-    waiting = {key for key in produced.pending if produced.messages[key][0] == "health.v1"}
-    return msgspec.structs.replace(
-        produced,
-        messages={key: said for key, said in produced.messages.items() if key not in waiting},
-        pending=produced.pending - waiting,
-    )
 
 
 def _title(process: psutil.Process) -> str:

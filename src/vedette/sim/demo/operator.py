@@ -99,6 +99,10 @@ class Operator:
         """Return a page of events, newest first."""
         return list(self.call("GET", f"/v1/events?{urlencode(filters)}")["events"])
 
+    def event(self, event: str) -> dict[str, Any]:
+        """Return one event with its evidence record."""
+        return self.call("GET", f"/v1/events/{event}")
+
     def ask_thumbnail(self, place: Sequence[str]) -> None:
         """Ask for a privacy-safe picture of a camera."""
         self.call("POST", f"{_path(place)}/thumbnail")

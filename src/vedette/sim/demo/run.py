@@ -20,13 +20,15 @@ from vedette.sim.demo.stage import Stage, fresh_folder
 from vedette.sim.demo.watch import Sight, Watcher
 
 CHECK_S: Final = 300.0
-OFFLINE_S: Final = 125.0
+SPELL_S: Final = 40.0
+CHECKED_SPELL_S: Final = 25.0
+OFFLINE_S: Final = 115.0
 """Longer than the 105 s after which a silent device is called dark."""
 
 _LOOK_EVERY_S: Final = 1.0
 
 
-def play(folder: Path, clock: Clock, console: Console, *, port: int, check: bool) -> int:
+def play_demo(folder: Path, clock: Clock, console: Console, *, port: int, check: bool) -> int:
     """Run the demo; return the exit status.
 
     Raises:
@@ -45,7 +47,9 @@ def play(folder: Path, clock: Clock, console: Console, *, port: int, check: bool
         console.print(f"\n  console   [bold]{stage.url}[/bold]", highlight=False)
         console.print(f"  sign in   admin / {stage.operator.password}\n", highlight=False)
         west, east = stage.mounts[site.CUT], stage.mounts[site.COVERED]
-        script = Script(acts(west, east, stage.network, offline_s=OFFLINE_S), clock, say)
+        spell_s = CHECKED_SPELL_S if check else SPELL_S
+        play = acts(west, east, stage.network, spell_s=spell_s, offline_s=OFFLINE_S)
+        script = Script(play, clock, say)
         watcher = Watcher(stage.operator, script, clock)
         try:
             return _watch(stage, script, watcher, clock, console, check=check)
@@ -83,9 +87,17 @@ def _watch(
             told = True
             console.print(summary(watcher.sights))
             if check:
-                return 0 if watcher.saw_everything else 1
+                return _close(stage, script, console) if watcher.saw_everything else 1
             console.print("It goes on, more slowly, until Ctrl-C.")
         clock.wait(pause, _LOOK_EVERY_S)
+
+
+def _close(stage: Stage, script: Script, console: Console) -> int:
+    """Return 0 where the device's and central's books are equal once everything was sent."""
+    script.stop()
+    verdict = stage.close_books()
+    console.print(f"the checker: {verdict}", highlight=False)
+    return 0 if verdict.holds else 1
 
 
 def summary(sights: Sequence[Sight]) -> Table:

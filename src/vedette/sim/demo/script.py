@@ -45,7 +45,9 @@ class Played(msgspec.Struct, frozen=True):
     end_ms: int | None
 
 
-def acts(cut: Mount, cover: Mount, network: NetCut, *, offline_s: float) -> list[Act]:
+def acts(
+    cut: Mount, cover: Mount, network: NetCut, *, spell_s: float, offline_s: float
+) -> list[Act]:
     """Return the three acts over these cameras and this network."""
     return [
         Act(
@@ -54,7 +56,7 @@ def acts(cut: Mount, cover: Mount, network: NetCut, *, offline_s: float) -> list
             relief=f"camera {cut.name!r} is back",
             begin=lambda: cut.set_fault(Fault.GONE),
             end=lambda: cut.set_fault(Fault.NONE),
-            for_s=40.0,
+            for_s=spell_s,
             rest_s=5.0,
         ),
         Act(
@@ -63,7 +65,7 @@ def acts(cut: Mount, cover: Mount, network: NetCut, *, offline_s: float) -> list
             relief=f"camera {cover.name!r} is uncovered",
             begin=lambda: cover.show("covered"),
             end=lambda: cover.show("normal"),
-            for_s=40.0,
+            for_s=spell_s,
             rest_s=5.0,
         ),
         Act(

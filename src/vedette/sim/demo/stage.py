@@ -16,13 +16,16 @@ from types import TracebackType
 from typing import Final
 
 from vedette.clock import Clock, wall_ms
+from vedette.edge.spool import Spool
 from vedette.errors import ConfigError, ModelLoadFailed
 from vedette.inference.library import Library
 from vedette.sim import footage, ledger
+from vedette.sim.books import compare
+from vedette.sim.checker import Verdict
 from vedette.sim.clip import load_clip
 from vedette.sim.demo import site
 from vedette.sim.demo.operator import Operator
-from vedette.sim.faults import Child, free_port, wait_until
+from vedette.sim.faults import Child, free_port
 from vedette.sim.footage import Footage
 from vedette.sim.mount import Mount
 from vedette.sim.netcut import NetCut
@@ -35,7 +38,6 @@ Say = Callable[[str], None]
 PROGRAM: Final = (sys.executable, "-m", "vedette.cli.main")
 MODEL: Final = "centernet"
 PULL_TIMEOUT_S: Final = 300
-READY_TIMEOUT_S: Final = 90.0
 RENDERED_THRESHOLD: Final = 0.1
 """Drawn people are not photographs: the detector is unsure of them, so all it has is taken."""
 
@@ -95,6 +97,17 @@ class Stage:
         self._start_device(made, models_dir)
         return made
 
+    def close_books(self) -> Verdict:
+        """Stop the device cleanly and return what the checker says of both books."""
+        self.device.stop()
+        return compare(
+            site.SITE,
+            site.DEVICE,
+            state_dir=self.folder / "device" / "state",
+            central_dir=self._central_dir,
+            operator=self.operator,
+        )
+
     def _model(self) -> Path:
         """Return the folder of models with the detector in it, fetched where it is not there."""
         models_dir = footage.cache_folder().parent / "models"
@@ -107,8 +120,10 @@ class Stage:
 
     def _start_central(self) -> None:
         self._say("starting central with its own PostgreSQL ...")
-        folder = central_folder(self.folder / "central", self._open)
-        central = central_child(folder, self.central_port, self.folder / "logs" / "central.log")
+        self._central_dir = central_folder(self.folder / "central", self._open)
+        central = central_child(
+            self._central_dir, self.central_port, self.folder / "logs" / "central.log"
+        )
         self.children.append(central)
         open_central(central, self.operator, self._clock)
 
@@ -146,16 +161,9 @@ class Stage:
         self._say("enrolling the device ...")
         self._run("edge enrol", "edge", "enrol", "--config", str(config), "--token", token)
         self._say("starting the device: agent and pipeline ...")
-        self._child("device", "edge", "run", "--config", str(config))
-        wait_until(
-            "the spool is there",
-            self.spool_db.is_file,
-            self._clock,
-            timeout_s=READY_TIMEOUT_S,
-            alive=self.children,
-            poll_s=0.01,
-        )
+        Spool.open(self.spool_db.parent, 1 << 30, self._clock, "demo", writer=False).close()
         ledger.attach(self.spool_db)
+        self.device = self._child("device", "edge", "run", "--config", str(config))
 
     def _child(self, name: str, *arguments: str) -> Child:
         child = Child(name, [*PROGRAM, *arguments], self.folder / "logs" / f"{name}.log")

@@ -16,6 +16,7 @@ from vedette.sim.demo.operator import Operator
 from vedette.sim.demo.script import Script
 
 PLACES: Final = {plan.camera: (site.SITE, site.DEVICE, plan.camera) for plan in site.CAMERAS}
+_MINUTE_MS: Final = 60_000
 MIN_GAP_S: Final = 5.0
 MIN_BACKFILL_S: Final = 10.0
 
@@ -46,13 +47,14 @@ class Watcher:
         self._script = script
         self._clock = clock
         self._start_ms = wall_ms(clock.now_at())
+        self._from_ms = self._start_ms // _MINUTE_MS * _MINUTE_MS  # counts come by whole minutes
         self._pending: dict[str, list[tuple[int, int]]] = {}
         self._asked = False
         self.sights = [
             Sight(what="frames of all three cameras", find=self._frames),
             Sight(what="telemetry of the device", find=_telemetry),
             Sight(what="events with people in them", find=_events),
-            Sight(what="evidence kept on site, its JSON at central", find=_evidence),
+            Sight(what="evidence kept on site, its JSON at central", find=self._evidence),
             Sight(what="a privacy-safe thumbnail", find=self._thumbnail),
             Sight(what=f"gap CAMERA_DOWN on {site.CUT}", find=self._camera_down),
             Sight(what=f"gap TAMPERED on {site.COVERED}", find=self._tampered),
@@ -92,7 +94,7 @@ class Watcher:
         fleet = self._operator.fleet()
         known = {row["camera"] for row in _camera_rows(fleet)}
         cameras = {
-            camera: self._operator.camera(place, self._start_ms, now_ms)
+            camera: self._operator.camera(place, self._from_ms, now_ms)
             for camera, place in PLACES.items()
             if camera in known
         }
@@ -116,6 +118,14 @@ class Watcher:
             self._asked = True
         picture = self._operator.thumbnail(place)
         return f"{len(picture)} bytes of JPEG" if picture else None
+
+    def _evidence(self, facts: Facts) -> str | None:
+        for event in facts.events:
+            if event["evidence_status"] == "on_site":
+                record = self._operator.event(event["event"])["evidence_json"]
+                if record:
+                    return f"{record['evidence']}: {record['bytes']} bytes stay on the device"
+        return None
 
     def _camera_down(self, facts: Facts) -> str | None:
         return self._gap(facts, site.CUT, "CAMERA_DOWN", "cut")
@@ -179,14 +189,6 @@ def _events(facts: Facts) -> str | None:
         if event["label"] == "person":
             kinds[event["kind"]] = kinds.get(event["kind"], 0) + 1
     return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or None
-
-
-def _evidence(facts: Facts) -> str | None:
-    for event in facts.events:
-        record = event["evidence_json"]
-        if event["evidence_status"] == "on_site" and record:
-            return f"{record['evidence']}: {record['bytes']} bytes stay on the device"
-    return None
 
 
 def _dark(facts: Facts) -> str | None:
