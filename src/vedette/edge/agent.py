@@ -301,7 +301,8 @@ class Agent:
             problems.append(f"{status.dropped} messages were lost because the disk refused")
         if self._time.state is ClockState.UNTRUSTED:
             problems.append("the wall clock is wrong; set it, or let NTP do so")
-        if not self._supervisor.running and self._supervisor.last_exit:
+        stopping = self._stop.is_set()
+        if not stopping and not self._supervisor.running and self._supervisor.last_exit:
             problems.append(f"the pipeline is down: {self._supervisor.last_exit}")
         return [text[:500] for text in problems[:20]]
 

@@ -159,7 +159,8 @@ class Supervisor:
         """End the pipeline: cleanly within `STOP_S`, else by force."""
         if self._child is None:
             return
-        self._reason = "the agent stops"
+        self._reason = "the agent stopped it"
+        self._stop_asked_ns = self._clock.mono_ns()
         self._child.terminate()
         try:
             code = self._child.wait(STOP_S)
