@@ -32,6 +32,7 @@ class Subcommand:
 SUBCOMMANDS: dict[str, Subcommand] = {
     "edge": Subcommand("vedette.cli.edge", "Run and look after this device.", "edge"),
     "central": Subcommand("vedette.cli.central", "The service that knows the fleet.", "central"),
+    "site": Subcommand("vedette.cli.site", "A site's key, and what it signs.", "edge"),
     "model": Subcommand("vedette.cli.model", "Pull, import and inspect model bundles.", "edge,lab"),
     "watch": Subcommand("vedette.cli.watch", "Look at one source and print what is seen.", "edge"),
     "demo": Subcommand("vedette.cli.demo", "A whole site on this machine.", "edge,central,lab"),

@@ -82,12 +82,12 @@ def _line(text: str) -> Line:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines and a summary.")
 def command(source: str, models_dir: Path, **options: Any) -> None:
-    r"""Look at SOURCE (an rtsp:// address or a video file) and print what is seen.
+    """Look at SOURCE (an rtsp:// address or a video file) and print what is seen.
 
     \b
     vedette watch clip.mp4 --label person --annotate out.mp4
     vedette watch rtsp://user:password@192.0.2.7/stream --line "door:0.5,0 0.5,1"
-    """
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
     console = Console(stderr=options["as_json"])
     _have_model(options["model"], models_dir, console)
     camera = Camera(

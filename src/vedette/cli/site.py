@@ -1,0 +1,82 @@
+"""`vedette site`: the owner's side of a site: its key, and what that key signs.
+
+Meant for a machine that is not central: whoever has this key decides which pixels leave the site.
+Thin: reads, calls `vedette.trust`, prints.
+"""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from vedette import config
+from vedette.clock import SystemClock, wall_ms
+from vedette.errors import ConfigError, MalformedReport
+from vedette.trust import dsse
+from vedette.trust.keys import PublicKey, SigningKey, write_private
+from vedette.trust.site_policy import PolicyFile, sign_policy
+from vedette.wire.signed import POLICY_TYPE, Signed, SitePolicy
+
+_key_file = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def command() -> None:
+    """Make a site's key, and sign what only the site may say."""
+
+
+@command.command("key")
+@click.argument("file", type=_key_file)
+def key(file: Path) -> None:
+    """Make the site's key in FILE, or read the one there; print its public half.
+
+    Keep FILE away from central and in a backup. The public half goes to central with
+    `vedette central site add --key`, and devices pin it when they are enrolled.
+    """
+    click.echo(SigningKey.load_or_make(file).public.text)
+
+
+@command.command("sign")
+@click.argument("policy", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--key",
+    "key_files",
+    required=True,
+    multiple=True,
+    type=_key_file,
+    help="A file of `vedette site key`; repeatable.",
+)
+@click.option(
+    "--output",
+    default="site-policy.json",
+    show_default=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the signed document goes.",
+)
+def sign(policy: Path, key_files: tuple[Path, ...], output: Path) -> None:
+    """Sign POLICY, a YAML file: which pixels may leave the site, and where its cameras are."""
+    said = config.load(policy, PolicyFile)
+    keys = [SigningKey.load(file) for file in key_files]
+    signed = sign_policy(said, keys, now_ms=wall_ms(SystemClock().now_at()))
+    try:
+        # private: addresses of cameras may hold passwords
+        write_private(output, msgspec.json.format(msgspec.json.encode(signed), indent=2) + b"\n")
+    except OSError as error:
+        raise ConfigError(f"cannot write {output}: {error.strerror}") from error
+    click.echo(f"version {said.version} for {said.site}, signed by {len(keys)}: {output}")
+
+
+@command.command("show")
+@click.argument("signed", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--key", "keys", required=True, multiple=True, help="A site's public key.")
+def show(signed: Path, keys: tuple[str, ...]) -> None:
+    """Print what a SIGNED policy says, if one of the keys signed it. Addresses are shown."""
+    try:
+        document = msgspec.json.decode(signed.read_bytes(), type=Signed)
+    except OSError as error:
+        raise ConfigError(f"cannot read {signed}: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedReport(f"{signed} is not a signed document: {error}") from error
+    pinned = [PublicKey.from_text(text) for text in keys]
+    said = dsse.open_struct(document, SitePolicy, pinned, payload_type=POLICY_TYPE)
+    click.echo(msgspec.json.format(msgspec.json.encode(said), indent=2).decode())
