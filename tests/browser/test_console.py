@@ -116,6 +116,8 @@ def test_a_page_that_is_open_shows_news_by_itself(window: Window, fleet: Fleet) 
     fleet.device.send_event("ev-fresh", camera="door", where="the new event's zone")
     expect(page.get_by_text("the new event's zone")).to_be_visible(timeout=15_000)
     assert page.evaluate("window.same")
+    charts = page.locator("[data-chart]")
+    expect(charts.locator("canvas")).to_have_count(charts.count())
 
 
 def test_keys_and_palette(window: Window) -> None:

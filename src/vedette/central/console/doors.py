@@ -29,6 +29,7 @@ AnyRequest = Request[Any, Any, State]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 
 _DOOR: Final = "vedette-door"
+_DOOR_CHARS: Final = 32
 _DAY_MS: Final = 86_400_000
 _WRONG: Final = "The name or the password is wrong."
 _OFTEN: Final = "Too many tries. Wait a minute."
@@ -97,9 +98,10 @@ def _spend(request: AnyRequest, state: State, services: Services, name: str) -> 
     tries.names.spend(f"{address} {name.lower()}")
 
 
-def _door(services: Services) -> tuple[str, Cookie]:
-    """Return a fresh door token and the cookie that repeats it."""
-    token = secrets.token_urlsafe(24)
+def _door(request: AnyRequest, services: Services) -> tuple[str, Cookie]:
+    """Return this browser's door token and the cookie that repeats it; two tabs share one."""
+    known = request.cookies.get(_DOOR, "")
+    token = known if len(known) == _DOOR_CHARS else secrets.token_urlsafe(24)
     cookie = Cookie(
         key=_DOOR,
         value=token,
@@ -130,8 +132,10 @@ class _SignIn(msgspec.Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
-def _sign_in_page(services: Services, shown: _SignIn, status: int = 200) -> Response[str]:
-    token, cookie = _door(services)
+def _sign_in_page(
+    request: AnyRequest, services: Services, shown: _SignIn, status: int = 200
+) -> Response[str]:
+    token, cookie = _door(request, services)
     html = render(
         "signin.html",
         looker=None,
@@ -148,12 +152,14 @@ def _sign_in_page(services: Services, shown: _SignIn, status: int = 200) -> Resp
 
 @get("/sign-in", include_in_schema=False)
 async def sign_in_page(
-    services: TheServices, next_url: Annotated[str, QueryParameter(name="next")] = "/"
+    request: AnyRequest,
+    services: TheServices,
+    next_url: Annotated[str, QueryParameter(name="next")] = "/",
 ) -> Response[str]:
     """Show the sign-in form, or the setup form where nobody can sign in yet."""
     if not await accounts.has_users(services.db):
         return see_other("/setup")
-    return _sign_in_page(services, _SignIn(next_url=own_path(next_url)))
+    return _sign_in_page(request, services, _SignIn(next_url=own_path(next_url)))
 
 
 @post("/sign-in", include_in_schema=False, status_code=200)
@@ -168,7 +174,7 @@ async def sign_in(
         _spend(request, state, services, username)
     except TooManyRequests:
         shown = _SignIn(username=username, next_url=next_url, problem=_OFTEN)
-        return _sign_in_page(services, shown, 429)
+        return _sign_in_page(request, services, shown, 429)
     user = await accounts.check_password(services.db, username, data.get("password", ""))
     if user is None:
         async with services.db.transaction() as tx:
@@ -181,7 +187,7 @@ async def sign_in(
                 detail={"address": address},
             )
         shown = _SignIn(username=username, next_url=next_url, problem=_WRONG)
-        return _sign_in_page(services, shown, 401)
+        return _sign_in_page(request, services, shown, 401)
     return await _enter(services, user.username, next_url, address)
 
 
@@ -209,8 +215,10 @@ class _Setup(msgspec.Struct, frozen=True, kw_only=True):
     hint: str = ""
 
 
-def _setup_page(services: Services, shown: _Setup, status: int = 200) -> Response[str]:
-    token, cookie = _door(services)
+def _setup_page(
+    request: AnyRequest, services: Services, shown: _Setup, status: int = 200
+) -> Response[str]:
+    token, cookie = _door(request, services)
     html = render(
         "setup.html",
         looker=None,
@@ -226,10 +234,10 @@ def _setup_page(services: Services, shown: _Setup, status: int = 200) -> Respons
     return page(html, status, [cookie])
 
 
-async def _setup_for(services: Services, token: str) -> Response[str]:
+async def _setup_for(request: AnyRequest, services: Services, token: str) -> Response[str]:
     """Show the form that fits a token: whose password it sets, or that it does not hold."""
     if not token:
-        return _setup_page(services, _Setup())
+        return _setup_page(request, services, _Setup())
     async with services.db.transaction() as tx:
         username = await accounts.setup_user(tx, token[:200], services.now_ms())
     if username is None:
@@ -237,14 +245,16 @@ async def _setup_for(services: Services, token: str) -> Response[str]:
             problem="This token does not hold.",
             hint="It was used already, is older than a day, or was not copied whole.",
         )
-        return _setup_page(services, shown, 403)
-    return _setup_page(services, _Setup(token=token, username=username))
+        return _setup_page(request, services, shown, 403)
+    return _setup_page(request, services, _Setup(token=token, username=username))
 
 
 @get(["/setup", "/setup/{token:str}"], include_in_schema=False)
-async def setup_page(services: TheServices, token: FromPath[str] = "") -> Response[str]:
+async def setup_page(
+    request: AnyRequest, services: TheServices, token: FromPath[str] = ""
+) -> Response[str]:
     """Show the form that sets a password with a one-time token."""
-    return await _setup_for(services, token)
+    return await _setup_for(request, services, token)
 
 
 @post("/setup", include_in_schema=False, status_code=200)
@@ -258,14 +268,14 @@ async def setup(
     try:
         _spend(request, state, services, "setup token")
     except TooManyRequests:
-        return _setup_page(services, _Setup(problem=_OFTEN), 429)
+        return _setup_page(request, services, _Setup(problem=_OFTEN), 429)
     if password is None:
-        return await _setup_for(services, token)
+        return await _setup_for(request, services, token)
     async with services.db.transaction() as tx:
         username = await accounts.setup_user(tx, token, services.now_ms())
     if username and password != data.get("again"):
         shown = _Setup(token=token, username=username, problem="The two are not the same.")
-        return _setup_page(services, shown, 422)
+        return _setup_page(request, services, shown, 422)
     try:
         async with services.db.transaction() as tx:
             done = await accounts.use_setup_token(tx, token, password, services.now_ms())
@@ -280,9 +290,9 @@ async def setup(
                 )
     except NotAllowed as error:
         shown = _Setup(token=token, username=username or "", problem=_sentence(error))
-        return _setup_page(services, shown, 422)
+        return _setup_page(request, services, shown, 422)
     if done is None:
-        return await _setup_for(services, token or "?")
+        return await _setup_for(request, services, token or "?")
     return await _enter(services, done, "/", address)
 
 

@@ -22,7 +22,7 @@ export function startTheme() {
   const button = document.getElementById("theme");
   if (!button) return;
   const label = () => {
-    button.textContent = { system: "Auto", light: "Light", dark: "Dark" }[current()];
+    button.textContent = { system: "Theme: auto", light: "Theme: light", dark: "Theme: dark" }[current()];
   };
   button.hidden = false;
   label();
