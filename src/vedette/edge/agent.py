@@ -100,6 +100,7 @@ class Agent:
         self.spool: Final = Spool.open(config.state_dir / "spool", quota_bytes, clock, boot_id)
         self._stop: Final = threading.Event()
         self._clock_noted = False
+        self._identity_problem = ""
         self._window = 0
         self._gap_ns = 0
         self._identity: Identity | None = None
@@ -168,12 +169,20 @@ class Agent:
 
     def _join_central(self, link: CentralLink) -> None:
         """Begin to speak to central once this device is enrolled."""
-        identity = load_identity(self._config.state_dir)
+        try:
+            identity = load_identity(self._config.state_dir)
+            key = device_key(self._config.state_dir) if identity else None
+        except TrustError as error:
+            if not self._identity_problem:
+                log.warning(
+                    "reports wait: this device cannot prove who it is",
+                    extra={"event": "agent.identity", "reason": str(error)},
+                )
+            self._identity_problem = str(error)
+            return
         if identity is None:
             return
-        client = CentralClient(
-            link, self._clock, identity=identity, key=device_key(self._config.state_dir)
-        )
+        client = CentralClient(link, self._clock, identity=identity, key=key)
         before = self._desired.effective.config
         self._desired = DesiredStore(self._config.state_dir, self._config, identity)
         self._desired.write_effective()

@@ -20,7 +20,7 @@ from vedette.edge.attendant import Attendant
 from vedette.edge.desired import DesiredStore
 from vedette.edge.enrolment import Identity
 from vedette.edge.heartbeat import Heartbeat
-from vedette.edge.settings import Camera, EdgeConfig
+from vedette.edge.settings import Camera, CentralLink, EdgeConfig
 from vedette.edge.spool import Spool
 from vedette.edge.supervisor import AgentLock, Supervisor, end_orphan
 from vedette.errors import CentralUnreachable, ConfigError
@@ -221,12 +221,13 @@ class Probe:
         return SystemHealth(boot_id=boot_id)
 
 
-def agent_for(tmp_path: Path, clock: ManualClock) -> Agent:
-    """Return an agent without central over a pipeline that does nothing."""
+def agent_for(tmp_path: Path, clock: ManualClock, central: CentralLink | None = None) -> Agent:
+    """Return an agent over a pipeline that does nothing."""
     config = EdgeConfig(
         state_dir=tmp_path / "state",
         models_dir=tmp_path / "models",
         cameras=[Camera(id="door"), Camera(id="yard")],
+        central=central,
     )
     return Agent(config, clock, boot_id="b", pipeline=lambda _: PAUSE, probe=Probe())
 
@@ -327,6 +328,20 @@ def test_problems_are_in_the_report_in_words(tmp_path: Path) -> None:
     problems = agent.report().problems
     assert any("clock" in text for text in problems)
     assert any("pipeline is down" in text for text in problems)
+    close(agent)
+
+
+def test_a_damaged_identity_does_not_stop_counting(tmp_path: Path) -> None:
+    """Reports wait until somebody repairs it; the pipeline runs."""
+    folder = tmp_path / "state" / "identity"
+    folder.mkdir(parents=True)
+    (folder / "identity.json").write_text("{}")
+    clock = ManualClock()
+    agent = agent_for(tmp_path, clock, CentralLink(url="http://127.0.0.1:1"))
+    agent._begin()
+    agent.tick()
+    assert agent._supervisor.running
+    assert agent._uplink is None
     close(agent)
 
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -607,6 +608,40 @@ def test_memory_is_bounded_while_the_disk_refuses_and_the_loss_is_stated(
     kept = [e.schema for e in waiting]
     assert kept.count("event.v1") > kept.count("health.v1")
     opened.close()
+
+
+def fill_disk(folder: Path) -> None:
+    """Write until not a page is free."""
+    with (folder / "filler").open("wb", buffering=0) as filler:
+        while os.statvfs(folder).f_bavail:
+            filler.write(bytes(4096))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_truly_full_disk_still_takes_alerts_and_settlements(tmp_path: Path) -> None:
+    """No byte is free: alerts stay durable, what central has can be deleted, all is accounted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        opened = Spool.open(disk / "spool", QUOTA, ManualClock(), "b", writer=False)
+        fill(opened, 500)
+        fill_disk(disk)
+        for n in range(3_000):
+            opened.put("health.v1", health(n, ["x" * 1000]))
+            if n % 10 == 0:
+                assert opened.put("event.v1", event(f"ev-{n}")) is Kept.DURABLE
+        opened.flush()
+        waiting = everything(opened)
+        assert len([e for e in waiting if e.schema == "event.v1"]) == 300
+        live = {number for _, lane, number in accounted(waiting) if lane == "live"}
+        assert live == set(range(1, 3_501))
+        assert opened.settle(ack(Lane.LIVE, 3_500)) > 0
+        opened.close()
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 # ------------------------------------------------------------------------------------ processes

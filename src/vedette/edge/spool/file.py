@@ -11,6 +11,8 @@ spool's folder, so that a lost or wiped folder still leads to a new epoch.
     spool.new.db           a replacement that is being prepared
     spool.corrupt-<n>.db   broken ones, set aside (the newest three)
     lock                   flock only
+    reserve                space that is given back when the disk is full: without it neither
+                           an alert nor the deletion of what was acknowledged could be written
     ../spool.epoch         the highest epoch ever used, synced
 """
 
@@ -39,6 +41,10 @@ log = logging.getLogger(__name__)
 VERSION: Final = 1
 BUSY_S: Final = 30.0
 KEEP_CORRUPT: Final = 3
+RESERVE_BYTES: Final = 4 * 1024 * 1024
+CHECKPOINT_PAGES: Final = 500
+"""The write-ahead log is moved into the file at 2 MB, so half of the reserve suffices for it."""
+
 _CORRUPT: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SHORT_READ: Final = sqlite3.SQLITE_IOERR_SHORT_READ
 
@@ -71,6 +77,7 @@ class SpoolFile:
             raise _unwritable(error) from error
         with self._flock(fcntl.LOCK_EX):
             self._open()
+        self.keep_reserve()
 
     @property
     def path(self) -> Path:
@@ -93,6 +100,9 @@ class SpoolFile:
             return self._attempt(work, write=write)
         except SpoolCorrupt as error:
             self._replace(str(error))
+        except SpoolUnwritable:
+            if not self._give_reserve():
+                raise
         try:
             return self._attempt(work, write=write)
         except SpoolCorrupt as error:
@@ -142,6 +152,39 @@ class SpoolFile:
                         db.execute("ROLLBACK")
                     raise
                 return result
+
+    @property
+    def is_tight(self) -> bool:
+        """True where the reserve is given and not back: the file must not grow."""
+        return not (self._folder / "reserve").exists()
+
+    def keep_reserve(self) -> None:
+        """Take the reserve again where it was given and the disk has it; else nothing happens."""
+        path = self._folder / "reserve"
+        if path.exists():
+            return
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, RESERVE_BYTES)
+            finally:
+                os.close(fd)
+        except OSError:
+            path.unlink(missing_ok=True)
+
+    def _give_reserve(self) -> bool:
+        """Free the reserve and use it to empty the write-ahead log; False where there is none.
+
+        From then on the log's own space is used again and again, and eviction makes room within
+        the file, so that a disk that stays full is lived with.
+        """
+        try:
+            (self._folder / "reserve").unlink()
+        except OSError:
+            return False
+        with self._mutex, self._flock(fcntl.LOCK_SH), contextlib.suppress(sqlite3.Error):
+            self._connection().execute("PRAGMA wal_checkpoint(RESTART)")
+        return True
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
@@ -272,6 +315,7 @@ def connect(path: Path, *, journal: str = "WAL") -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     db.execute(f"PRAGMA journal_mode = {journal}")
     db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     db.execute("PRAGMA cell_size_check = ON")
     return db
 

@@ -39,8 +39,7 @@ GROUP_BYTES: Final = 1024 * 1024
 HELD_BYTES: Final = 8 * 1024 * 1024
 """What may wait in memory while the disk refuses."""
 
-ROOM_BYTES: Final = 1024 * 1024
-"""What is evicted to make room when the disk is full before the quota is."""
+RESERVE_EVERY_MS: Final = 60_000
 
 
 class Kept(enum.Enum):
@@ -102,6 +101,7 @@ class Spool:
         self._dropped_n = 0
         self._problem = ""
         self._commits = 0
+        self._reserve_ms = 0
         self._pending_lock: Final = threading.Condition()
         self._commit_lock: Final = threading.Lock()
         self._stop: Final = threading.Event()
@@ -186,6 +186,7 @@ class Spool:
                     )
                 self._problem = str(error)
                 raise
+            self._keep_reserve()
             if self._problem:
                 log.warning("spool writable again", extra={"event": "spool.writable"})
             self._problem = ""
@@ -316,23 +317,29 @@ class Spool:
         self._commits += write
         return result
 
+    def _keep_reserve(self) -> None:
+        """Take the disk reserve again, not more often than a full disk deserves."""
+        now_ms = self._now().mono_ms
+        if now_ms >= self._reserve_ms:
+            self._reserve_ms = now_ms + RESERVE_EVERY_MS
+            self._file.keep_reserve()
+
     def _commit(self, batch: list[Entry]) -> None:
         """Commit; where the disk is full, once more with the least important evicted for room."""
         now = self._now()
 
-        def work(db: sqlite3.Connection) -> None:
+        size = sum(item.size for item in batch)
+
+        def work(db: sqlite3.Connection, *, force: bool = False) -> None:
+            if force or self._file.is_tight:
+                store.make_room(db, now, size, force=force)
             self._state_drops(db, now)
             store.admit(db, batch, now, self._quota_bytes)
-
-        def work_with_room(db: sqlite3.Connection) -> None:
-            epoch = int(store.read_meta(db, "epoch"))
-            store.evict(db, epoch, now, ROOM_BYTES, "disk_full")
-            work(db)
 
         try:
             self._transaction(work)
         except SpoolUnwritable:
-            self._transaction(work_with_room)
+            self._transaction(lambda db: work(db, force=True))
 
     def _state_drops(self, db: sqlite3.Connection, now: Now) -> None:
         """State what memory had to drop: those messages never got a number."""

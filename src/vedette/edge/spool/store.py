@@ -26,6 +26,10 @@ COVERAGE: Final = "coverage.v1"
 EVICT_TO: Final = 0.95
 """Evict down to this part of the quota, so that tombstones stay rare however long it lasts."""
 
+ROOM_BYTES: Final = 1024 * 1024
+"""What is evicted at most at a time to make room when the disk is full before the quota is."""
+
+PAGES_SPARE_BYTES: Final = 64 * 1024
 RANGES_PER_TOMBSTONE: Final = 2_000
 MAX_GAP_MS: Final = 30 * 86_400_000
 _BACKFILL_AFTER_MS: Final = round(BACKFILL_AFTER_S * 1000)
@@ -223,6 +227,21 @@ def keep_quota(db: sqlite3.Connection, epoch: int, now: Now, quota_bytes: int) -
     if volume <= quota_bytes:
         return 0
     return evict(db, epoch, now, volume - int(quota_bytes * EVICT_TO), "quota")
+
+
+def make_room(db: sqlite3.Connection, now: Now, batch_bytes: int, *, force: bool) -> int:
+    """Have free pages within the file for a batch, where the disk gives none; return what went.
+
+    More is evicted than this batch needs, so that tombstones stay rare while the disk stays full.
+    """
+    needed = 2 * batch_bytes + PAGES_SPARE_BYTES
+    (pages,) = db.execute("PRAGMA freelist_count").fetchone()
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    if not force and pages * page_bytes >= needed:
+        return 0
+    (volume,) = db.execute("SELECT bytes FROM volume").fetchone()
+    wanted = max(2 * needed, min(ROOM_BYTES, volume // 4))
+    return evict(db, int(read_meta(db, "epoch")), now, wanted, "disk_full")
 
 
 def evict(db: sqlite3.Connection, epoch: int, now: Now, wanted_bytes: int, reason: str) -> int:
