@@ -159,8 +159,8 @@ CREATE TABLE coverage_claims (
     cause     text,                                 -- NULL: observed
     weak      boolean NOT NULL DEFAULT false,
     rate_fps  double precision,
-    detail    text NOT NULL DEFAULT '',
-    FOREIGN KEY (device, camera) REFERENCES cameras ON DELETE CASCADE
+    detail    text NOT NULL DEFAULT ''
+    -- no foreign key: ingest writes the camera in the same transaction, and a check per row costs
 );
 CREATE INDEX coverage_claims_end ON coverage_claims (device, camera, end_ms);
 
