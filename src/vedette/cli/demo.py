@@ -4,6 +4,7 @@ Thin: reads what was asked, calls `vedette.sim.demo`, returns its status.
 """
 
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from vedette.sim.demo.run import play_demo
 )
 def command(*, check: bool, keep: bool, port: int, folder: Path) -> None:
     """Run one site with three cameras against a central of its own, until Ctrl-C."""
+    # Ended by a service manager or from a script's background, it must stop its children too.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     console = Console()
     folder = folder.resolve()
     status = 1
