@@ -20,7 +20,7 @@ _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 
 def is_slug(text: str) -> bool:
-    """True where `text` may name a site, device, camera, zone or line: 1 to 64 of `a-z 0-9 . _ -`."""
+    """True where `text` may name a site, device, camera, zone or line: 1–64 of `a-z 0-9 . _ -`."""
     return _SLUG.fullmatch(text) is not None
 
 

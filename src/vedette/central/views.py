@@ -108,7 +108,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CountRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One counted thing with its coverage's consequence: `value` is None where nothing was observed."""
+    """One counted thing; `value` is None where nothing was observed."""
 
     what: str  # zone or line name, or "presence"
     kind: str  # entered left occupancy_s forward backward presence_s
