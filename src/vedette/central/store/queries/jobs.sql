@@ -1,9 +1,9 @@
 -- Slow work: merging hours and days, retention, partitions.
 
 -- name: dirty_hours_take
--- Hours whose minutes changed a while ago; taken by one worker.
+-- Hours that are over and whose minutes changed a while ago; taken by one worker.
 DELETE FROM rollup_dirty WHERE (device, camera, hour_ms) IN (
-    SELECT device, camera, hour_ms FROM rollup_dirty WHERE marked_ms <= %(before_ms)s
+    SELECT device, camera, hour_ms FROM rollup_dirty WHERE marked_ms <= %(before_ms)s AND hour_ms <= %(over_ms)s
     ORDER BY marked_ms LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING device, camera, hour_ms
 
