@@ -9,6 +9,7 @@
     │ ├ ModelLoadFailed     the bundle or its ONNX is broken or not supported
     │ ├ BackendUnavailable  the runtime or accelerator is not there (LATER)
     │ └ BadModelOutput      NaN, wrong shape: the frame is counted as dropped(bad_output)
+    │   └ RunFailed         the runtime gave no output at all: dropped(backend)
     ├ EvidenceError         a clip could not be written; the event stands without it
     ├ SpoolError
     │ ├ SpoolCorrupt        a page is torn; the file is set aside and a new epoch begins
@@ -86,6 +87,10 @@ class BackendUnavailable(InferenceError):
 
 class BadModelOutput(InferenceError):
     """The model answered with NaN, infinity or an unexpected shape."""
+
+
+class RunFailed(BadModelOutput):
+    """The runtime did not run the model through; the next picture may work."""
 
 
 class EvidenceError(VedetteError):

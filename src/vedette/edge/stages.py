@@ -16,7 +16,7 @@ from vedette.edge.frame import Frame
 from vedette.edge.intake import Intake
 from vedette.edge.lane import CameraLane
 from vedette.edge.ring import PacketRing
-from vedette.errors import BadModelOutput, DecodeFailed, VedetteError
+from vedette.errors import BadModelOutput, DecodeFailed, RunFailed, VedetteError
 from vedette.ids import CameraId
 from vedette.inference.model import Model
 from vedette.wire.messages import Drop
@@ -84,7 +84,7 @@ def _tell(told: set[str], camera: str, problem: Exception) -> None:
 
 
 def _cause(problem: Exception) -> Drop:
-    if isinstance(problem, BadModelOutput):
+    if isinstance(problem, BadModelOutput) and not isinstance(problem, RunFailed):
         return Drop.BAD_OUTPUT
     if isinstance(problem, DecodeFailed):
         return Drop.UNDECODABLE

@@ -107,7 +107,7 @@ class Model:
             threshold: Instead of all of the bundle's own.
 
         Raises:
-            BadModelOutput: NaN, infinity, a wrong shape, or a run that failed.
+            BadModelOutput: NaN, infinity, a wrong shape; as `RunFailed`, a run that failed.
         """
         started = self._clock.mono_ns()
         tensor, transform = prepare(picture, self.manifest.preprocess)

@@ -43,7 +43,7 @@ class Backend(Protocol):
         """Return every output by name.
 
         Raises:
-            BadModelOutput: This run failed; the next one may work.
+            RunFailed: This run failed; the next one may work.
             BackendUnavailable: The accelerator is gone.
         """
         ...

@@ -9,7 +9,7 @@ import importlib
 import numpy as np
 import onnxruntime as ort
 
-from vedette.errors import BackendUnavailable, BadModelOutput, ModelLoadFailed
+from vedette.errors import BackendUnavailable, BadModelOutput, ModelLoadFailed, RunFailed
 from vedette.inference.backends import Tensor, TensorInfo
 
 CPU = "CPUExecutionProvider"
@@ -117,12 +117,13 @@ class OnnxRuntimeBackend:
         """Return every output by name; holds no lock and releases the interpreter's.
 
         Raises:
-            BadModelOutput: The run failed.
+            RunFailed: The runtime refused or failed.
+            BadModelOutput: An output is no tensor.
         """
         try:
             values = self._session.run(self._names, feeds)
         except _ORT_ERRORS as error:
-            raise BadModelOutput(
+            raise RunFailed(
                 f"{self.name} could not run the model: {_brief(error)}",
                 operator_hint="If this repeats, check the machine's memory and inspect the bundle.",
             ) from error
