@@ -16,7 +16,7 @@ from litestar.types import ControllerRouterHandler
 
 from vedette import __version__
 from vedette.central.api import access, changing, problems, reading
-from vedette.central.console import doors, live, pages
+from vedette.central.console import account, doors, live, pages
 from vedette.central.console.headers import SECURITY_HEADERS
 
 EXCEPTION_HANDLERS: Final = problems.HANDLERS
@@ -38,7 +38,7 @@ def operator_routes() -> list[ControllerRouterHandler]:
         Router(path="/", route_handlers=[*doors.OPEN, *pages.OPEN], dependencies=services),
         Router(
             path="/",
-            route_handlers=[*doors.OWN, *pages.OWN, live.events_stream],
+            route_handlers=[*doors.OWN, *account.OWN, *pages.OWN, live.events_stream],
             dependencies=behind_the_door,
             after_request=with_headers,
         ),

@@ -1,15 +1,15 @@
-"""Coming in and going out: sign-in, first-run setup, account, sign-out.
+"""Coming in and going out: sign-in, first-run setup, sign-out.
 
 The rule: a failure says the same and takes the same time whether or not the name exists; a form
 that is posted without a session carries a token that this browser's cookie must repeat.
 """
 
 import secrets
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.datastructures import Cookie, State
 from litestar.enums import RequestEncodingType
 from litestar.params import Body, FromPath, QueryParameter
@@ -17,7 +17,7 @@ from litestar.params import Body, FromPath, QueryParameter
 from vedette.central import accounts, audit
 from vedette.central.accounts import Session
 from vedette.central.api import access
-from vedette.central.api.access import Forbidden, TheServices, TheSession
+from vedette.central.api.access import AnyRequest, Forbidden, TheServices, TheSession
 from vedette.central.boundary import TooManyRequests
 from vedette.central.console.headers import PAGE_HEADERS
 from vedette.central.console.render import Looker, render
@@ -25,14 +25,12 @@ from vedette.central.rate import RateLimit
 from vedette.central.services import Services
 from vedette.errors import NotAllowed
 
-AnyRequest = Request[Any, Any, State]
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 
 _DOOR: Final = "vedette-door"
 _DOOR_CHARS: Final = 32
-_DAY_MS: Final = 86_400_000
 _WRONG: Final = "The name or the password is wrong."
-_OFTEN: Final = "Too many tries. Wait a minute."
+OFTEN: Final = "Too many tries. Wait a minute."
 
 
 def page(html: str, status: int = 200, cookies: list[Cookie] | None = None) -> Response[str]:
@@ -81,7 +79,7 @@ class _Tries(msgspec.Struct, frozen=True):
     addresses: RateLimit
 
 
-def _spend(request: AnyRequest, state: State, services: Services, name: str) -> None:
+def spend_try(request: AnyRequest, state: State, services: Services, name: str) -> None:
     """Count one try, before the slow check, so that many at once cannot slip through together.
 
     Raises:
@@ -171,9 +169,9 @@ async def sign_in(
     username, next_url = data.get("username", "")[:128], own_path(data.get("next", "/"))
     address = client_address(request, services)
     try:
-        _spend(request, state, services, username)
+        spend_try(request, state, services, username)
     except TooManyRequests:
-        shown = _SignIn(username=username, next_url=next_url, problem=_OFTEN)
+        shown = _SignIn(username=username, next_url=next_url, problem=OFTEN)
         return _sign_in_page(request, services, shown, 429)
     user = await accounts.check_password(services.db, username, data.get("password", ""))
     if user is None:
@@ -266,9 +264,9 @@ async def setup(
     token, password = data.get("token", "").strip()[:200], data.get("password")
     address = client_address(request, services)
     try:
-        _spend(request, state, services, "setup token")
+        spend_try(request, state, services, "setup token")
     except TooManyRequests:
-        return _setup_page(request, services, _Setup(problem=_OFTEN), 429)
+        return _setup_page(request, services, _Setup(problem=OFTEN), 429)
     if password is None:
         return await _setup_for(request, services, token)
     async with services.db.transaction() as tx:
@@ -289,14 +287,14 @@ async def setup(
                     detail={"address": address, "by": "setup token"},
                 )
     except NotAllowed as error:
-        shown = _Setup(token=token, username=username or "", problem=_sentence(error))
+        shown = _Setup(token=token, username=username or "", problem=sentence(error))
         return _setup_page(request, services, shown, 422)
     if done is None:
         return await _setup_for(request, services, token or "?")
     return await _enter(services, done, "/", address)
 
 
-def _sentence(error: NotAllowed) -> str:
+def sentence(error: NotAllowed) -> str:
     """Return an error of ours as a sentence on a page."""
     text = f"{error}. {error.operator_hint or ''}".strip()
     return text[:1].upper() + text[1:]
@@ -317,98 +315,7 @@ async def sign_out(
     return see_other("/sign-in", [access.session_cookie(services, "", 0)])
 
 
-class _Account(msgspec.Struct, frozen=True, kw_only=True):
-    """What the account page says about what was just done."""
-
-    done: str = ""
-    problem: str = ""
-    fresh_token: str = ""
-
-
-async def _account_page(
-    services: Services, session: Session, shown: _Account, status: int = 200
-) -> Response[str]:
-    entries = await audit.page(services.db) if access.may(session, "admin") else None
-    html = render(
-        "account.html",
-        looker=looker_of(session),
-        now_ms=services.now_ms(),
-        sites=session.sites,
-        done=shown.done,
-        problem=shown.problem,
-        hint="",
-        fresh_token=shown.fresh_token,
-        min_chars=accounts.MIN_PASSWORD_CHARS,
-        session_ends_ms=session.expires_ms,
-        audit=entries,
-    )
-    return page(html, status)
-
-
-@get("/account", include_in_schema=False)
-async def account_page(services: TheServices, session: TheSession) -> Response[str]:
-    """Show one's own account; to administrators also the audit log."""
-    return await _account_page(services, session, _Account())
-
-
-@post("/account/password", include_in_schema=False, status_code=200)
-async def change_password(
-    request: AnyRequest, state: State, services: TheServices, session: TheSession, data: Form
-) -> Response[str]:
-    """Change one's own password; every browser session of that user ends, this one too."""
-    address = client_address(request, services)
-    try:
-        _spend(request, state, services, session.username)
-    except TooManyRequests:
-        return await _account_page(services, session, _Account(problem=_OFTEN), 429)
-    user = await accounts.check_password(services.db, session.username, data.get("present", ""))
-    if user is None:
-        shown = _Account(problem="The present password is wrong.")
-        return await _account_page(services, session, shown, 401)
-    try:
-        async with services.db.transaction() as tx:
-            await accounts.set_password(tx, user.username, data.get("password", ""))
-            await audit.write(
-                tx,
-                at_ms=services.now_ms(),
-                actor=user.username,
-                action="password.set",
-                target=user.username,
-                detail={"address": address},
-            )
-    except NotAllowed as error:
-        return await _account_page(services, session, _Account(problem=_sentence(error)), 422)
-    return see_other("/sign-in", [access.session_cookie(services, "", 0)])
-
-
-@post("/account/tokens", include_in_schema=False, status_code=200)
-async def make_token(services: TheServices, session: TheSession, data: Form) -> Response[str]:
-    """Make an API token with one's own rights and show it once."""
-    label, days = data.get("label", "").strip()[:60], data.get("days", "")
-    if not label or not days.isdecimal() or not 1 <= int(days) <= 366:
-        shown = _Account(problem="A token needs a purpose and 1 to 366 days.")
-        return await _account_page(services, session, shown, 422)
-    async with services.db.transaction() as tx:
-        token, _ = await accounts.open_session(
-            tx,
-            session.username,
-            services.now_ms(),
-            life_s=int(days) * _DAY_MS // 1000,
-            kind="api",
-            label=label,
-        )
-        await audit.write(
-            tx,
-            at_ms=services.now_ms(),
-            actor=session.username,
-            action="token.make",
-            target=label,
-            detail={"days": int(days)},
-        )
-    return await _account_page(services, session, _Account(fresh_token=token))
-
-
 OPEN: Final = [sign_in_page, sign_in, setup_page, setup]
 """Reached without a session."""
 
-OWN: Final = [sign_out, account_page, change_password, make_token]
+OWN: Final = [sign_out]

@@ -6,17 +6,16 @@ for a picture and looking at one are written into the audit log before anything 
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
-from litestar import Request, Response, get, post
-from litestar.datastructures import State
+from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from vedette.central import desired, fleet
 from vedette.central.accounts import Session
 from vedette.central.api import access
-from vedette.central.api.access import NotThere, TheServices, TheSession
+from vedette.central.api.access import AnyRequest, NotThere, TheServices, TheSession
 from vedette.central.api.reading import camera_view, require_camera, thumbnail_answer
 from vedette.central.console import assets, present
 from vedette.central.console.doors import looker_of, page, see_other
@@ -24,8 +23,6 @@ from vedette.central.console.headers import SECURITY_HEADERS
 from vedette.central.console.patterns import pattern_html
 from vedette.central.console.present import EventQuery, FleetFilters, Page, camera_url
 from vedette.central.services import Services
-
-AnyRequest = Request[Any, Any, State]
 
 EVENTS_A_PAGE: Final = 50
 _CAMERA: Final = "/sites/{site:str}/cameras/{device:str}/{camera:str}"
