@@ -43,6 +43,11 @@ from vedette.wire.messages import (
 
 PASSWORD = "nine clever otters"
 HOUR_MS = 3_600_000
+DRAWN = {
+    "zones": [{"name": "entrance", "polygon": [[0.1, 0.5], [0.5, 0.45], [0.55, 0.9], [0.1, 0.9]]}],
+    "lines": [{"name": "doorway", "a": [0.6, 0.3], "b": [0.9, 0.6]}],
+    "threshold": 0.4,
+}
 
 
 def _chromium() -> str | None:
@@ -197,6 +202,8 @@ def fleet(central: Site, browser: Browser) -> Fleet:
     device = SmallDevice(central.url, claim)
     now_ms = round(time.time() * 1000)
     _tell_a_day(device, now_ms)
+    there = f"{central.url}/v1/sites/north/devices/north-1/cameras/door/settings"
+    assert ask.put(there, data=DRAWN, headers=headers).status == 200
     cookies = context.cookies()
     context.close()
     return Fleet(central, cookies, device, claim, now_ms)

@@ -41,6 +41,7 @@ def test_filters_live_in_the_url(window: Window) -> None:
 def test_a_camera_shows_its_gap_with_cause_and_every_count_with_coverage(window: Window) -> None:
     """Since when, how long and why; and no number without its share of observed time."""
     page = window.open("/sites/north/cameras/north-1/door")
+    expect(page.locator("#camera polygon.zone").first).to_be_visible()
     gaps = page.locator("section", has=page.locator("#h-coverage"))
     expect(gaps).to_contain_text("pipeline stopped")
     expect(gaps).to_contain_text("1 h")
@@ -99,6 +100,7 @@ def test_asking_for_a_picture_and_looking_at_it_are_recorded(window: Window, fle
     fleet.device.answer_requests(SMALL_JPEG)
     image = page.locator("#camera image")
     expect(image).to_have_attribute("href", re.compile("thumbnail"), timeout=15_000)
+    window.picture("door-with-picture")
     audit = window.page.request.get(f"{window.url}/v1/audit").json()
     expect(image).to_be_visible()
     window.open("/account")
