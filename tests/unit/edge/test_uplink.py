@@ -133,6 +133,15 @@ def test_an_alert_goes_at_once(rig: Rig) -> None:
     assert len(rig.sent) == 2
 
 
+def test_every_later_alert_goes_at_once_too(rig: Rig) -> None:
+    """Also where the spool was empty in between, so that the database uses its row ids again."""
+    rig.run_s(1)
+    for number in range(1, 5):
+        rig.alert(f"ev-{number}")
+        rig.run_s(1)
+        assert rig.sent[-1] == [("alert", number)]
+
+
 def test_a_backlog_is_drained_under_a_cap_and_alerts_overtake_it(rig: Rig) -> None:
     """Ten megabytes wait; an alert in the middle leaves with the next batch, in front."""
     for _ in range(100):

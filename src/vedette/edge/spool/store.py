@@ -394,9 +394,13 @@ def _envelope(row: Sequence[Any]) -> Envelope:
 
 
 def newest_alert(db: sqlite3.Connection, now: Now) -> int:
-    """Return a number that grows with every fresh alert; 0 where none waits."""
+    """Return a number that grows with every fresh alert; 0 where none waits.
+
+    Made of epoch and sequence number, which are never used again; a row id is, once its row went.
+    """
     (newest,) = db.execute(
-        "SELECT max(id) FROM message WHERE boot_id = ? AND t_mono_ms >= ? AND lane = ?",
+        "SELECT max((epoch << 40) + seq) FROM message"
+        " WHERE boot_id = ? AND t_mono_ms >= ? AND lane = ?",
         (now.boot_id, now.mono_ms - _BACKFILL_AFTER_MS, Lane.ALERT),
     ).fetchone()
     return newest or 0
