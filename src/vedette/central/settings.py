@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from vedette import config
 from vedette.config import entry
 
 
@@ -21,7 +22,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One central."""
 
-    state_dir: Annotated[str, entry("Keys, the embedded database and nothing else")] = "./central"
+    state_dir: Annotated[str, entry("Keys and the embedded database live here")] = "./central"
     listen: Annotated[str, entry("Address and port", examples=["0.0.0.0:8080"])] = "127.0.0.1:8080"
     public_url: Annotated[
         str, entry("How browsers and devices reach it, where a proxy stands before it")
@@ -59,3 +60,21 @@ class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def own_database(self) -> str:
         """The address of an operator's own PostgreSQL, or empty."""
         return os.environ.get("VEDETTE_DATABASE_URL", "") or self.database_url
+
+
+def load(path: Path) -> CentralConfig:
+    """Return central's configuration with paths made absolute, relative to the file.
+
+    Why: the same file must mean the same database from wherever a command is typed.
+
+    Raises:
+        ConfigError: As `config.load`.
+    """
+    loaded = config.load(path, CentralConfig)
+    base = path.resolve().parent
+    here = {
+        name: str(base / Path(value).expanduser())
+        for name in ("state_dir", "tls_certificate", "tls_key")
+        if (value := getattr(loaded, name))
+    }
+    return msgspec.structs.replace(loaded, **here)

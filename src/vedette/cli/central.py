@@ -9,8 +9,7 @@ from typing import TypeVar
 import click
 import msgspec
 
-from vedette import config as configuration
-from vedette.central import desired, enrolment, serve
+from vedette.central import desired, enrolment, serve, settings
 from vedette.central.bulletin import Bulletin
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
@@ -29,7 +28,7 @@ _ACTOR = "terminal"
 @click.pass_context
 def command(context: click.Context, path: Path | None, state: Path | None) -> None:
     """Run the service that knows the fleet."""
-    config = configuration.load(path, CentralConfig) if path else CentralConfig()
+    config = settings.load(path) if path else CentralConfig()
     if state:
         config = msgspec.structs.replace(config, state_dir=str(state))
     context.obj = config
@@ -55,7 +54,7 @@ def init(config: CentralConfig) -> None:
     config.state.mkdir(parents=True, exist_ok=True)
     key = serve.online_key(config.state)
     link = _with_database(config, lambda db: serve.first_link(db, config))
-    click.echo(f"central's key  {key.public.text}")
+    click.echo(f"central's key  {key.public.keyid}")
     click.echo(f"set the administrator's password here, once:\n  {link}" if link else "ready")
 
 

@@ -33,7 +33,9 @@ def key(file: Path) -> None:
     Keep FILE away from central and in a backup. The public half goes to central with
     `vedette central site add --key`, and devices pin it when they are enrolled.
     """
-    click.echo(SigningKey.load_or_make(file).public.text)
+    public = SigningKey.load_or_make(file).public
+    click.echo(f"key id {public.keyid}, as `vedette edge enrol` will show it", err=True)
+    click.echo(public.text)
 
 
 @command.command("sign")
