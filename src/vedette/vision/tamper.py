@@ -37,6 +37,10 @@ SIGNS: Final = (
     "FrozenPicture",
 )
 
+BLIND: Final = ("ImageTooDark", "ImageTooBright", "Covered")
+"""Signs of seeing nothing. Which of them it is may waver at a limit; that nothing is seen may not:
+time adds up over all three."""
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -167,6 +171,7 @@ class TamperWatch:
     _reference: _Reference = field(init=False)
     _signs: dict[str, _Hysteresis] = field(init=False)
     _last_t_s: float | None = field(init=False, default=None)
+    _blind: _Hysteresis = field(init=False)
     _still: Plane | None = field(init=False, default=None)
     _good_s: float = field(init=False, default=0.0)
     _good_t_s: float | None = field(init=False, default=None)
@@ -175,6 +180,7 @@ class TamperWatch:
         at = self.settings
         self._reference = _Reference(at.reference_s)
         self._signs = {name: _Hysteresis(at.raise_s, at.clear_s) for name in SIGNS}
+        self._blind = _Hysteresis(at.raise_s, at.clear_s)
         # One differing picture disproves a frozen one; waiting longer would only be dishonest.
         self._signs["FrozenPicture"] = _Hysteresis(at.frozen_s, 0.0)
 
@@ -198,8 +204,17 @@ class TamperWatch:
         holding = self._conditions(measured, edges, small)
         for name, holds in holding.items():
             self._signs[name].update(holds, t_s)
+        self._watch_blindness(holding, t_s)
         self._weigh(measured, edges, t_s, holding)
         return self._verdict(holding, measured)
+
+    def _watch_blindness(self, holding: dict[str, bool | None], t_s: float) -> None:
+        """Raise the sign that holds now where one or another of `BLIND` held for long enough."""
+        now = [name for name in BLIND if holding[name]]
+        self._blind.update(bool(now), t_s)
+        if self._blind.stands and now and not any(self._signs[name].stands for name in BLIND):
+            sign = self._signs[now[0]]
+            sign.stands, sign.began_t_s, sign.calm_t_s = True, self._blind.began_t_s, None
 
     def _weigh(
         self, measured: Measured, edges: Floats, t_s: float, holding: dict[str, bool | None]
@@ -225,7 +240,7 @@ class TamperWatch:
     def interrupt(self) -> None:
         """Forget what was running, as after a gap; standing signs and the reference remain."""
         self._still = self._good_t_s = None
-        for sign in self._signs.values():
+        for sign in (*self._signs.values(), self._blind):
             sign.interrupt()
 
     def relearn(self) -> None:

@@ -233,3 +233,17 @@ def test_hysteresis_changes_only_after_an_unbroken_run(conditions: list[bool | N
             assert conditions[max(0, n - 3) : n] == [False] * 3
         assert sign.stands or not (n >= 4 and conditions[n - 4 : n] == [True] * 4)
         before = sign.stands
+
+
+def test_a_lens_that_wavers_between_dark_and_covered_is_blind_all_the_same(
+    small: list[Plane],
+) -> None:
+    """Pictures that are now dark, now uniformly grey add up; the sign is dated at the first."""
+    watch = TamperWatch()
+    _feed(watch, small[:20], 0.0)
+    pair = (CASES["ImageTooDark"](small[20]), _covered(small[20]))
+    verdicts = _feed(watch, islice(cycle(pair), 12), 20.0)
+    assert verdicts[3].signs == ()
+    assert verdicts[-1].signs
+    assert min(verdicts[-1].since_t_s.values()) == 20.0
+    assert _feed(watch, small[20:30], 32.0)[-1].signs == ()
