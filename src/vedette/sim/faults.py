@@ -208,11 +208,11 @@ def fill_disk(folder: Path, *, leave_bytes: int = 0) -> Path:
     return ballast
 
 
-def wrong_clock(start: str) -> dict[str, str]:
-    """Return the environment in which a process believes it started at `start` (local time).
+def wrong_clock(shift_file: Path) -> dict[str, str]:
+    """Return the environment of processes whose wall clock is off by what `shift_file` says.
 
-    Wall time only; the monotonic clock stays true. `start` as faketime takes it:
-    `1970-01-01 00:00:10`, or a shift such as `+3600s`.
+    The file holds a shift such as `-0s` or `+3600s`; when it changes, their clocks jump. The
+    monotonic clock stays true.
 
     Raises:
         ConfigError: libfaketime is not installed.
@@ -226,10 +226,11 @@ def wrong_clock(start: str) -> dict[str, str]:
             "libfaketime is not installed",
             operator_hint="install Debian's faketime, or name the library in VEDETTE_FAKETIME",
         )
-    absolute = start if start[0] in "+-" else f"@{start}"
     return {
         "LD_PRELOAD": str(library),
-        "FAKETIME": absolute,
+        "FAKETIME_TIMESTAMP_FILE": str(shift_file),
+        "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
         "TZ": "UTC",
     }

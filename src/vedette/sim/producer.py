@@ -20,6 +20,7 @@ from vedette.edge import heartbeat
 from vedette.edge.health.system import boot_id
 from vedette.edge.heartbeat import Heartbeat
 from vedette.edge.spool import Spool
+from vedette.edge.steady import SteadyClock
 from vedette.errors import SpoolUnwritable
 from vedette.ids import new_id
 from vedette.wire.messages import (
@@ -105,7 +106,7 @@ def main(state_dir: Path, every_s: float, quota_mb: float, seed: int) -> None:
     """Fill the spool of STATE_DIR until asked to end, or killed."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    clock = SystemClock()
+    clock = SteadyClock(SystemClock())  # as the real pipeline: no jumps within a life
     boot, started_ms = boot_id(), wall_ms(clock.now_at())
     spool = Spool.open(state_dir / "spool", round(quota_mb * 1024 * 1024), clock, boot)
     producer = Producer(spool, clock, seed)

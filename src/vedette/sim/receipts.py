@@ -30,7 +30,7 @@ def read_committed(database_url: str, device: str) -> Committed:
 
 
 def read_observed(database_url: str, device: str) -> dict[str, list[tuple[int, int]]]:
-    """Return, by camera, what committed reports called observed, by the device's own times.
+    """Return, by camera, what committed reports called observed, by central's clock.
 
     Raises:
         StoreError: The database does not answer.
@@ -40,16 +40,21 @@ def read_observed(database_url: str, device: str) -> dict[str, list[tuple[int, i
         with psycopg.connect(database_url, connect_timeout=10) as db:
             rows = _rows(
                 db,
-                "SELECT schema, body FROM reports WHERE device = %s AND outcome = 'accepted'"
+                "SELECT schema, body, made_ms - t_wall_ms FROM reports"
+                " WHERE device = %s AND outcome = 'accepted'"
                 " AND schema IN ('aggregate.v1', 'coverage.v1')",
                 device,
             )
     except psycopg.Error as error:
         raise StoreError(f"cannot read central's database: {error}") from error
-    for schema, body in rows:
+    for schema, body, shift_ms in rows:
         kind = Aggregate if schema == "aggregate.v1" else CoverageReport
         report = codec.decode(bytes(body), kind)
-        spans = [(span.start_ms, span.end_ms) for span in report.spans if span.cause is None]
+        spans = [
+            (span.start_ms + shift_ms, span.end_ms + shift_ms)
+            for span in report.spans
+            if span.cause is None
+        ]
         found.setdefault(report.camera, []).extend(spans)
     return found
 

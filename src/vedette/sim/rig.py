@@ -8,10 +8,9 @@ fills the spool fast. Every message is noted by `sim.ledger`; `verdict` compares
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -22,7 +21,7 @@ import yaml
 from vedette import __version__
 from vedette.clock import Clock
 from vedette.edge.central_client import CentralClient
-from vedette.edge.enrolment import enrol
+from vedette.edge.enrolment import device_key, enrol, load_identity
 from vedette.edge.settings import CentralLink
 from vedette.edge.spool import Spool
 from vedette.sim import ledger
@@ -77,19 +76,34 @@ def open_central(central: Child, operator: Operator, clock: Clock) -> None:
 class Rig:
     """The campaign's machine. Thread: one."""
 
-    def __init__(self, folder: Path, clock: Clock, *, every_s: float = 0.05) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        *,
+        every_s: float = 0.05,
+        quota_mb: float = 64.0,
+        state_dir: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.clock = clock
         self._open = contextlib.ExitStack()
         self.port = free_port()
         self.network = NetCut(self.port)
         self.operator = Operator(f"http://127.0.0.1:{self.port}")
-        self.state_dir = folder / "device"
+        self.state_dir = state_dir or folder / "device"
+        self._quota_mb = quota_mb
         self.spool_db = self.state_dir / "spool" / "spool.db"
         self._central_dir = central_folder(folder / "central", self._open)
         self._config = folder / "edge.yaml"
         self.central = central_child(self._central_dir, self.port, folder / "central.log")
         agent = [sys.executable, "-m", "vedette.sim.loaded_agent", str(self._config)]
-        self.agent = Child("agent", [*agent, "--every-s", str(every_s)], folder / "agent.log")
+        self.agent = Child(
+            "agent",
+            [*agent, "--every-s", str(every_s)],
+            folder / "agent.log",
+            environment=environment,
+        )
 
     def __enter__(self) -> "Rig":
         try:
@@ -110,11 +124,10 @@ class Rig:
     def _build(self) -> None:
         open_central(self.central, self.operator, self.clock)
         self._open.enter_context(self.network)
-        key = SigningKey.load_or_make(self.state_dir.parent / "site.key")
+        key = SigningKey.load_or_make(self._config.with_name("site.key"))
         self.operator.add_site(SITE, "Yard", key.public.text)
         token = self.operator.claim_token(SITE, DEVICE)
-        url = f"http://127.0.0.1:{self.network.port}"
-        client = CentralClient(CentralLink(url=url), self.clock)
+        client = CentralClient(self.link, self.clock)
         enrol(self.state_dir, client, token, version=__version__)
         client.close()
         self._config.write_text(
@@ -122,10 +135,10 @@ class Rig:
                 {
                     "state_dir": str(self.state_dir),
                     "models_dir": str(self.state_dir / "models"),
-                    "central": {"url": url},
+                    "central": {"url": self.link.url},
                     "cameras": [{"id": camera, "source": "none.mp4"} for camera in CAMERAS],
                     "telemetry": {"report_period_s": PERIOD_S, "aggregate_period_s": PERIOD_S},
-                    "spool": {"quota_mb": 64.0},
+                    "spool": {"quota_mb": self._quota_mb},
                 }
             )
         )
@@ -140,6 +153,20 @@ class Rig:
 
     # ------------------------------------------------------------------------------------ handles
 
+    @property
+    def link(self) -> CentralLink:
+        """The device's way to central, through the network that can be cut."""
+        return CentralLink(url=f"http://127.0.0.1:{self.network.port}")
+
+    def client(self) -> CentralClient:
+        """Return a client that speaks as the device."""
+        return CentralClient(
+            self.link,
+            self.clock,
+            identity=load_identity(self.state_dir),
+            key=device_key(self.state_dir),
+        )
+
     def pipeline(self) -> psutil.Process | None:
         """Return the stand-in pipeline, where it runs."""
         return next(
@@ -147,10 +174,13 @@ class Rig:
         )
 
     def kill_pipeline(self) -> None:
-        """Kill -9 the pipeline; the agent is left to notice."""
-        if (process := self.pipeline()) is not None:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        """Kill -9 the pipeline; the agent is left to notice.
+
+        Raises:
+            LookupError: None runs: the campaign would prove nothing.
+        """
+        self.wait_for("a pipeline runs", lambda: self.pipeline() is not None)
+        _kill(self.pipeline())
 
     def kill_agent(self) -> None:
         """Kill -9 the agent, its pipeline left alive, and start another."""
@@ -163,20 +193,27 @@ class Rig:
         self.central.start()
 
     def kill_postgres(self) -> None:
-        """Kill -9 the database's first process."""
-        for one in self.central.descendants():
-            if _runs(one, "-D") and "postgres" in one.name():
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    one.kill()
-                return
+        """Kill -9 the database's first process.
+
+        Raises:
+            LookupError: None runs.
+        """
+        found = [one for one in self.central.descendants() if one.name() == "postgres"]
+        first = {one.pid for one in found}
+        _kill(next((one for one in found if one.ppid() not in first), None))
 
     def kill_postgres_backend(self) -> None:
-        """Kill -9 one connection of the database, as an out-of-memory killer does."""
-        for one in self.central.descendants():
-            if "client backend" in _title(one) or "vedette vedette" in _title(one):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    one.send_signal(signal.SIGKILL)
-                return
+        """Kill -9 one connection of the database, as an out-of-memory killer does.
+
+        Raises:
+            LookupError: None is open.
+        """
+        found = (
+            one
+            for one in self.central.descendants()
+            if _title(one).startswith("postgres: vedette ")
+        )
+        _kill(next(found, None))
 
     # ------------------------------------------------------------------------------------ reading
 
@@ -226,6 +263,12 @@ def _title(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
+
+
+def _kill(process: psutil.Process | None) -> None:
+    if process is None:
+        raise LookupError("the process that should be killed does not run")
+    process.kill()
 
 
 def _runs(process: psutil.Process, word: str) -> bool:

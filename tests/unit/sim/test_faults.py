@@ -27,7 +27,7 @@ def test_a_stopped_child_leaves_no_grandchild(tmp_path: Path) -> None:
         "it is up", lambda: "up" in child.tail(), SystemClock(), timeout_s=10, alive=[child]
     )
     family = child.descendants()
-    assert len(family) == 1
+    assert family
     child.stop(grace_s=1.0)
     assert not child.is_running
     assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family)
@@ -93,13 +93,19 @@ def test_a_real_disk_is_never_filled(tmp_path: Path) -> None:
         faults.fill_disk(tmp_path)
 
 
-def test_a_clock_can_start_in_1970(tmp_path: Path) -> None:
-    """A child believes it, and only its wall clock."""
+def test_a_clock_can_be_wrong(tmp_path: Path) -> None:
+    """A child believes it is an hour later; its monotonic clock is ours."""
+    shift = tmp_path / "shift"
+    shift.write_text("+3600s\n")
     try:
-        env = faults.wrong_clock("1970-01-01 00:00:10")
+        env = faults.wrong_clock(shift)
     except ConfigError as error:
         pytest.skip(str(error))
-    child = _child(tmp_path, "import time; print(int(time.time()))", environment=env)
+    code = "import time; print(int(time.time()), int(time.monotonic()))"
+    child = _child(tmp_path, code, environment=env)
     child.start()
     faults.wait_until("it ended", lambda: not child.is_running, SystemClock(), timeout_s=10)
-    assert int(child.tail().split()[-1]) < 60
+    wall, mono = child.tail().split()[-2:]
+    clock = SystemClock()
+    assert abs(int(wall) - clock.now_at().timestamp() - 3600) < 60
+    assert abs(int(mono) - clock.mono_ns() / 1e9) < 60

@@ -39,7 +39,7 @@ def play_demo(folder: Path, clock: Clock, console: Console, *, port: int, check:
 
     def say(text: str) -> None:
         seconds = (clock.mono_ns() - start_ns) / 1e9
-        console.print(f"[dim]{seconds:6.1f} s[/dim]  {text}", highlight=False)
+        console.print(f"[dim]{seconds:6.1f} s[/dim]  {text}", highlight=False, soft_wrap=True)
 
     with Stage(folder, clock, say, port=port) as stage:
         stage.build()
@@ -72,7 +72,8 @@ def _watch(
     told = False
     while True:
         for sight in watcher.look():
-            console.print(f"          [green]seen[/green]  {sight.what}: {sight.detail}")
+            seen = f"          [green]seen[/green]  {sight.what}: {sight.detail}"
+            console.print(seen, highlight=False, soft_wrap=True)
         if not is_playing and watcher.sights[0].after_s is not None:
             script.start()
             is_playing = True
@@ -96,7 +97,7 @@ def _close(stage: Stage, script: Script, console: Console) -> int:
     """Return 0 where the device's and central's books are equal once everything was sent."""
     script.stop()
     verdict = stage.close_books()
-    console.print(f"the checker: {verdict}", highlight=False)
+    console.print(f"the checker: {verdict}", highlight=False, soft_wrap=True)
     return 0 if verdict.holds else 1
 
 

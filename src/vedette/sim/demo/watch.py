@@ -50,6 +50,7 @@ class Watcher:
         self._from_ms = self._start_ms // _MINUTE_MS * _MINUTE_MS  # counts come by whole minutes
         self._pending: dict[str, list[tuple[int, int]]] = {}
         self._asked = False
+        self._called_down_s: float | None = None
         self.sights = [
             Sight(what="frames of all three cameras", find=self._frames),
             Sight(what="telemetry of the device", find=_telemetry),
@@ -81,6 +82,7 @@ class Watcher:
                 if one["cause"] == "PENDING_BACKFILL"
             ]
             self._pending.setdefault(camera, []).extend(spans)
+        self._note_down(facts)
         fresh: list[Sight] = []
         for sight in self.sights:
             if sight.after_s is None and (found := sight.find(facts)) is not None:
@@ -100,6 +102,15 @@ class Watcher:
         }
         events = self._operator.events(limit=200)
         return Facts(now_ms=now_ms, fleet=fleet, cameras=cameras, events=events)
+
+    def _note_down(self, facts: Facts) -> None:
+        """Keep how soon after its cut the fleet called the camera down."""
+        act = self._script.last("cut")
+        if act is None or self._called_down_s is not None:
+            return
+        for row in _camera_rows(facts.fleet):
+            if row["camera"] == site.CUT and row["state"] == "down":
+                self._called_down_s = (facts.now_ms - act.start_ms) / 1000
 
     def _frames(self, facts: Facts) -> str | None:
         counts = {
@@ -128,7 +139,10 @@ class Watcher:
         return None
 
     def _camera_down(self, facts: Facts) -> str | None:
-        return self._gap(facts, site.CUT, "CAMERA_DOWN", "cut")
+        found = self._gap(facts, site.CUT, "CAMERA_DOWN", "cut")
+        if found is None or self._called_down_s is None:
+            return found
+        return f"called down after {self._called_down_s:.1f} s; gap {found}"
 
     def _tampered(self, facts: Facts) -> str | None:
         return self._gap(facts, site.COVERED, "TAMPERED", "cover")
