@@ -1,6 +1,6 @@
 """What people look at: the fleet, and the way to the other views.
 
-    fleet_view(db, now_ms, scope) -> FleetView
+    fleet_view(db, now_ms, scope, span_ms=DAY_MS) -> FleetView
     camera_view(db, device, camera, from_ms, to_ms, now_ms, scope) -> CameraView | None
     events_page(db, filters: EventFilters, cursor, limit, scope) -> EventsPage(rows, next_cursor)
     event(db, event_id, scope) -> EventRow | None
@@ -30,10 +30,13 @@ __all__ = [
 ]
 
 
-async def fleet_view(db: Database, now_ms: int, scope: Scope) -> FleetView:
-    """Return every site, device and camera in scope with its last day, worst first."""
+async def fleet_view(db: Database, now_ms: int, scope: Scope, span_ms: int = DAY_MS) -> FleetView:
+    """Return every site, device and camera in scope with its last day, worst first.
+
+    Strips and coverage speak of the last `span_ms`; events are counted over 24 hours always.
+    """
     listed = None if scope is None else list(scope)
-    from_ms = now_ms - DAY_MS
+    from_ms = now_ms - span_ms
     async with db.transaction() as tx:
         sites = await tx.all("look_sites", Site, scope=listed)
         devices = await tx.all("look_devices", rows.DeviceFacts, scope=listed, device=None)
@@ -56,7 +59,9 @@ async def _device_rows(
     names = {site.site: rows.camera_names(site) for site in sites}
     cameras = await tx.all("look_cameras", rows.CameraFacts, devices=ids, camera=None)
     book = await ledger.read(tx, ids, from_ms=from_ms, to_ms=now_ms, now_ms=now_ms)
-    counted = await tx.tuples("look_event_counts", devices=ids, from_ms=from_ms, to_ms=now_ms + 1)
+    counted = await tx.tuples(
+        "look_event_counts", devices=ids, from_ms=now_ms - DAY_MS, to_ms=now_ms + 1
+    )
     events_24h = {(device, camera): count for device, camera, count in counted}
     made: list[DeviceRow] = []
     for device in devices:

@@ -9,7 +9,7 @@ import pytest
 from vedette.central.console import drawing, patterns, present, specimens
 from vedette.central.console.present import EventQuery, FleetFilters, Page
 from vedette.central.console.render import Looker
-from vedette.central.views import Stage
+from vedette.central.views import Segment, Stage
 
 LOOKER = Looker(username="ada", role="admin", csrf="token-of-ada")
 PAGE = Page(looker=LOOKER, now_ms=specimens.NOW_MS, self_url="/")
@@ -193,3 +193,15 @@ def test_a_series_keeps_its_holes() -> None:
     """Null stays null all the way to the chart."""
     text = drawing.series_json({"x": specimens.camera("down").rate}, "/s", None, 0, 1)
     assert "null" in text
+
+
+def test_a_young_fleet_is_shown_over_a_range_that_it_fills():
+    """A demo of ten minutes is no sliver at the edge of a day; an old fleet is shown over a day."""
+    now_ms = 100 * 86_400_000
+    young = [Segment(start_ms=now_ms - 600_000, end_ms=now_ms)]
+    older = [Segment(start_ms=now_ms - 4 * 3_600_000, end_ms=now_ms)]
+    whole = [Segment(start_ms=now_ms - 86_400_000, end_ms=now_ms)]
+    assert present.fitting_range([young, []], now_ms) == "1h"
+    assert present.fitting_range([young, older], now_ms) == "6h"
+    assert present.fitting_range([whole, young], now_ms) == "24h"
+    assert present.fitting_range([[]], now_ms) == "24h"

@@ -41,16 +41,20 @@ def _page_of(request: AnyRequest, services: Services, session: Session) -> Page:
 
 @get("/", include_in_schema=False)
 async def fleet_page(
+    *,
     request: AnyRequest,
     services: TheServices,
     session: TheSession,
     q: FromQuery[str] = "",
     state_name: Annotated[str, QueryParameter(name="state")] = "",
+    range_name: Annotated[str, QueryParameter(name="range")] = "",
 ) -> Response[str]:
     """Show the fleet, worst first."""
     now_ms = services.now_ms()
-    view = await fleet.fleet_view(services.db, now_ms, session.sites)
-    filters = FleetFilters(q=q[:100], state=state_name[:20])
+    asked = range_name if range_name in present.FLEET_RANGES else ""
+    span_ms = present.RANGES[asked or present.DEFAULT_RANGE][1]
+    view = await fleet.fleet_view(services.db, now_ms, session.sites, span_ms)
+    filters = FleetFilters(q=q[:100], state=state_name[:20], range_name=asked)
     return page(present.fleet_html(view, filters, _page_of(request, services, session)))
 
 
@@ -63,13 +67,18 @@ async def camera_page(
     site: FromPath[str],
     device: FromPath[str],
     camera: FromPath[str],
-    range_name: Annotated[str, QueryParameter(name="range")] = present.DEFAULT_RANGE,
+    range_name: Annotated[str, QueryParameter(name="range")] = "",
 ) -> Response[str]:
     """Show one camera; while somebody looks, its device answers faster."""
-    name = range_name if range_name in present.RANGES else present.DEFAULT_RANGE
     now_ms = services.now_ms()
-    from_ms = now_ms - present.RANGES[name][1]
-    view = await camera_view(services, session, (site, device, camera), (from_ms, now_ms))
+    place = (site, device, camera)
+    name = range_name if range_name in present.RANGES else present.DEFAULT_RANGE
+    view = await camera_view(services, session, place, (now_ms - present.RANGES[name][1], now_ms))
+    fitting = present.fitting_range([view.row.strip], now_ms)
+    if not range_name and fitting != name:
+        name = fitting
+        span_ms = present.RANGES[name][1]
+        view = await camera_view(services, session, place, (now_ms - span_ms, now_ms))
     await desired.attend(services.db, device, now_ms)
     shown = view.thumbnail
     # The moment in the URL lets a browser keep the picture: one look is one entry in the log.

@@ -29,6 +29,7 @@ RANGES: Final[dict[str, tuple[str, int]]] = {
     "7d": ("7 d", 7 * 86_400_000),
 }
 DEFAULT_RANGE: Final = "24h"
+FLEET_RANGES: Final = ("1h", "6h", "24h")
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,10 +42,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetFilters(msgspec.Struct, frozen=True, kw_only=True):
-    """What the fleet page's URL asks for; state `trouble` is anything but ok, off, starting."""
+    """What the fleet page's URL asks for; state `trouble` is anything but ok, off, starting.
+
+    An empty `range_name` leaves the choice to `fitting_range`.
+    """
 
     q: str = ""
     state: str = ""
+    range_name: str = ""
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +81,18 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 def fleet_url(filters: FleetFilters) -> str:
     """Return the fleet page's URL with these filters."""
-    query = urlencode({k: v for k, v in (("q", filters.q), ("state", filters.state)) if v})
+    named = (("q", filters.q), ("state", filters.state), ("range", filters.range_name))
+    query = urlencode({key: value for key, value in named if value})
     return f"/?{query}" if query else "/"
+
+
+def fitting_range(strips: Iterable[Sequence[Segment]], now_ms: int) -> str:
+    """Return the shortest range, up to a day, that shows all that is known: for young fleets."""
+    first_ms = min((strip[0].start_ms for strip in strips if strip), default=0)
+    for name in FLEET_RANGES:
+        if now_ms - RANGES[name][1] <= first_ms:
+            return name
+    return DEFAULT_RANGE
 
 
 def camera_url(site: str, device: str, camera: str) -> str:
@@ -141,9 +156,16 @@ def fleet_html(view: FleetView, filters: FleetFilters, page: Page) -> str:
     cameras = [camera for site in sites for device in site.devices for camera in device.cameras]
     wrong = sum(n for state, n in view.counts.items() if state not in {"ok", "off", "starting"})
     links = {
-        state: fleet_url(FleetFilters(q=filters.q, state="" if filters.state == state else state))
+        state: fleet_url(
+            msgspec.structs.replace(filters, state="" if filters.state == state else state)
+        )
         for state in (*view.counts, "ok", "down", "dark", "tampered", "degraded")
     }
+    range_name = filters.range_name
+    if not range_name:
+        known = (c.strip for site in view.sites for d in site.devices for c in d.cameras)
+        range_name = fitting_range(known, view.to_ms)
+        view = msgspec.structs.replace(view, from_ms=view.to_ms - RANGES[range_name][1])
     return render(
         "parts/fleet_body.html" if page.part else "fleet.html",
         looker=page.looker,
@@ -155,6 +177,13 @@ def fleet_html(view: FleetView, filters: FleetFilters, page: Page) -> str:
         total_sites=len(view.sites),
         total_cameras=sum(view.counts.values()),
         state_links=links,
+        ranges=[(name, RANGES[name][0]) for name in FLEET_RANGES],
+        range_name=range_name,
+        range_text=RANGES[range_name][0],
+        range_links={
+            name: fleet_url(msgspec.structs.replace(filters, range_name=name))
+            for name in FLEET_RANGES
+        },
         causes_seen=causes_in(
             (camera.strip for camera in cameras), holes=_has_holes(cameras, view)
         ),

@@ -128,7 +128,7 @@ def ticks(from_ms: int, to_ms: int, wanted: int = 6) -> list[Tick]:
     out: list[Tick] = []
     for at_ms in range(first, to_ms, step_s * 1000):
         x = (at_ms - from_ms) / (to_ms - from_ms) * 100
-        if 2 <= x <= 100 - 75 * step_s / span_s:
+        if 2 <= x <= 100 - max(75 * step_s / span_s, 12):
             text = clock_text(at_ms, seconds=False, day=step_s >= 86400)
             out.append(Tick(x=round(x, 2), text=text, anchor="middle"))
     out.append(Tick(x=100.0, text=clock_text(to_ms, seconds=False), anchor="end"))
