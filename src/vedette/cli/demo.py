@@ -18,6 +18,7 @@ from vedette.sim.demo.run import play_demo
 @click.command("demo")
 @click.option("--check", is_flag=True, help="Wait until everything was visible; exit 0 or 1.")
 @click.option("--keep", is_flag=True, help="Keep databases, spool and logs afterwards.")
+@click.option("--rendered", is_flag=True, help="Draw a street instead of fetching footage.")
 @click.option("--port", default=0, help="Port of the console; any free one by default.")
 @click.option(
     "--folder",
@@ -26,7 +27,7 @@ from vedette.sim.demo.run import play_demo
     type=click.Path(path_type=Path, file_okay=False),
     help="Everything that the demo writes.",
 )
-def command(*, check: bool, keep: bool, port: int, folder: Path) -> None:
+def command(*, check: bool, keep: bool, rendered: bool, port: int, folder: Path) -> None:
     """Run one site with three cameras against a central of its own, until Ctrl-C."""
     # Ended by a service manager or from a script's background, it must stop its children too.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -35,7 +36,11 @@ def command(*, check: bool, keep: bool, port: int, folder: Path) -> None:
     folder = folder.resolve()
     status = 1
     try:
-        status = play_demo(folder, SystemClock(), console, port=port, check=check)
+        status = play_demo(
+            folder, SystemClock(), console, port=port, check=check, download=not rendered
+        )
+    except KeyboardInterrupt:
+        status = 0 if not check else 1  # a demo that is only looked at ends this way
     finally:
         if keep or status:
             console.print(f"kept: {folder}", highlight=False)

@@ -81,6 +81,11 @@ def cache_folder() -> Path:
 def prepare(folder: Path | None = None, *, say: Say = log.info, download: bool = True) -> Footage:
     """Return three views and their covered twins, preparing what the cache lacks.
 
+    Args:
+        folder: The cache.
+        say: Told what takes long.
+        download: Use real footage, fetched where the cache lacks it; else draw the street.
+
     Raises:
         ConfigError: The cache folder cannot be written.
     """
@@ -92,7 +97,6 @@ def prepare(folder: Path | None = None, *, say: Say = log.info, download: bool =
             f"cannot keep footage in {folder}: {error}", operator_hint="set XDG_CACHE_HOME"
         ) from error
     film = obtain_vtest(folder, say=say) if download else None
-    film = film or (folder / "vtest.avi" if (folder / "vtest.avi").is_file() else None)
     kind = "vtest" if film else "scene"
     clips: dict[str, Path] = {}
     twins: dict[str, Path] = {}

@@ -28,7 +28,9 @@ OFFLINE_S: Final = 115.0
 _LOOK_EVERY_S: Final = 1.0
 
 
-def play_demo(folder: Path, clock: Clock, console: Console, *, port: int, check: bool) -> int:
+def play_demo(
+    folder: Path, clock: Clock, console: Console, *, port: int, check: bool, download: bool = True
+) -> int:
     """Run the demo; return the exit status.
 
     Raises:
@@ -42,7 +44,7 @@ def play_demo(folder: Path, clock: Clock, console: Console, *, port: int, check:
         console.print(f"[dim]{seconds:6.1f} s[/dim]  {text}", highlight=False, soft_wrap=True)
 
     with Stage(folder, clock, say, port=port) as stage:
-        stage.build()
+        stage.build(download=download)
         say(f"reports every {site.PERIOD_S:.0f} s here (30 and 60 s outside a demo)")
         console.print(f"\n  console   [bold]{stage.url}[/bold]", highlight=False)
         console.print(f"  sign in   admin / {stage.operator.password}\n", highlight=False)

@@ -80,7 +80,7 @@ class Stage:
         """The device's spool."""
         return self.folder / "device" / "state" / "spool" / "spool.db"
 
-    def build(self) -> Footage:
+    def build(self, *, download: bool = True) -> Footage:
         """Have everything running and the first camera looked at.
 
         Raises:
@@ -88,7 +88,7 @@ class Stage:
         """
         for name in ("logs", "central", "device", "site"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        made = footage.prepare(say=self._say)
+        made = footage.prepare(say=self._say, download=download)
         self._say(f"footage: {made.origin}")
         models_dir = self._model()
         self._start_central()
