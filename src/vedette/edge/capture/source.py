@@ -9,7 +9,7 @@ and no text of FFmpeg that may hold the address goes further.
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -183,11 +183,24 @@ class _AvStream:
 
     def packets(self) -> Iterator[av.Packet]:
         try:
-            yield from self._container.demux(self._video)
+            while not (yield from self._until_stranger()):
+                pass
         except _PROBLEMS as problem:
             raise translate(problem, live=self._live) from None
         if self._live:
             raise SourceLost(Loss.CLOSED)
+
+    def _until_stranger(self) -> Generator[av.Packet, None, bool]:
+        """Yield packets; return False at one of a stream that was not there when it was opened.
+
+        PyAV knows no such stream and raises; what follows can be read all the same. Damaged
+        transport streams invent them.
+        """
+        try:
+            yield from self._container.demux(self._video)
+        except IndexError:
+            return False
+        return True
 
     def close(self) -> None:
         self._container.close()
