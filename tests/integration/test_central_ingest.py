@@ -230,7 +230,7 @@ async def test_a_bad_message_is_settled_and_blocks_nothing(fleet) -> None:
 
 async def test_what_the_database_refuses_is_found_and_rejected_alone(fleet, monkeypatch) -> None:
     """Even where a check was forgotten, one message cannot stop its batch or other devices."""
-    monkeypatch.setattr("vedette.central.ingest.checks._text_problem", lambda *_: None)
+    monkeypatch.setattr("vedette.central.ingest.checks.problem", lambda *_: None)
     device, other = await fleet.device(), await fleet.device()
     at = device.now_ms
     bad = messages.CameraState(
