@@ -21,6 +21,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import signal
 import socket
 import statistics
@@ -296,6 +297,7 @@ def main() -> None:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
         version = postgres_version(postgres.conninfo)
+    shutil.rmtree(folder, ignore_errors=True)
     report(rates, latencies, version)
 
 
