@@ -363,8 +363,7 @@ async def test_hours_and_days_add_up_to_the_minutes(fleet) -> None:
     for n in range(3):
         await device.up(device.envelope("aggregate.v1", observed(hour + n * MINUTE)))
         fleet.clock.advance(60)
-        retention = fleet.services.config.retention
-        await jobs.merge_hours(fleet.db, retention, fleet.now_ms)
+        await jobs.merge_hours(fleet.db, fleet.now_ms)
         for table in ("rollup_hour", "rollup_day"):
             ((body,),) = await fleet.rows(f"SELECT body FROM {table}")
             assert rollups.decode(body).frames.captured == 300 * (n + 1)
@@ -378,7 +377,7 @@ async def test_a_minute_later_than_its_retention_is_added_to_the_hour(fleet) -> 
     first, late = (device.envelope("aggregate.v1", observed(hour + n * MINUTE)) for n in (0, 1))
     await device.up(first)
     fleet.clock.advance(3700)
-    await jobs.merge_hours(fleet.db, retention, fleet.now_ms)
+    await jobs.merge_hours(fleet.db, fleet.now_ms)
     fleet.clock.advance(8 * 86_400)
     await jobs.expire(fleet.db, retention, fleet.now_ms)
     assert await fleet.rows("SELECT count(*) FROM rollup_minute") == [(0,)]
@@ -386,7 +385,7 @@ async def test_a_minute_later_than_its_retention_is_added_to_the_hour(fleet) -> 
     await device.up(late)
     fleet.clock.advance(60)
     for _ in range(2):
-        await jobs.merge_hours(fleet.db, retention, fleet.now_ms)
+        await jobs.merge_hours(fleet.db, fleet.now_ms)
     ((body,),) = await fleet.rows("SELECT body FROM rollup_hour")
     assert rollups.decode(body).frames.captured == 600
     assert await fleet.rows("SELECT count(*) FROM rollup_minute") == [(0,)]

@@ -4,8 +4,9 @@ Nothing urgent is here (that is `liveness`). Each step is one small transaction 
 repeated, so a crash between two steps costs nothing.
 
 An hour that is over is merged again from its minutes whenever one of them changed (until then,
-and while it waits, its minutes are read instead). Where the minutes are past
-their retention, late ones are added to the hour that stands and then dropped.
+and while it waits, its minutes are read instead). Past their retention its minutes are dropped and
+the hour is closed: only then are late ones added to what stands, and dropped at once. Each minute
+is therefore in exactly one of the two, whatever the order of arrival.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from vedette.central import rollups
 from vedette.central.settings import Retention
 from vedette.central.store.db import Database, Tx
 from vedette.clock import Clock, wall_ms
-from vedette.errors import StoreError
+from vedette.errors import StoreError, WireError
 from vedette.wire.streams import STREAMS
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Hour(msgspec.Struct, frozen=True, kw_only=True):
     hour_ms: int
 
 
-async def merge_hours(db: Database, retention: Retention, now_ms: int) -> int:
+async def merge_hours(db: Database, now_ms: int) -> int:
     """Merge hours whose minutes changed, and their days; return how many hours."""
     done = 0
     while True:
@@ -56,7 +57,7 @@ async def merge_hours(db: Database, retention: Retention, now_ms: int) -> int:
                 limit=_AT_ONCE,
             )
             for hour in hours:
-                await _merge_hour(tx, hour, now_ms - retention.minutes_days * rollups.DAY_MS)
+                await _merge_hour(tx, hour)
             days = {
                 (h.device, h.camera, rollups.floor_ms(h.hour_ms, rollups.DAY_MS)) for h in hours
             }
@@ -67,28 +68,57 @@ async def merge_hours(db: Database, retention: Retention, now_ms: int) -> int:
             return done
 
 
-async def _merge_hour(tx: Tx, hour: Hour, minutes_from_ms: int) -> None:
+async def _merge_hour(tx: Tx, hour: Hour) -> None:
     of = {"device": hour.device, "camera": hour.camera}
     window = {"from_ms": hour.hour_ms, "to_ms": hour.hour_ms + rollups.HOUR_MS}
-    bodies = [body for (body,) in await tx.tuples("minutes_of_hour", **of, **window)]
-    is_old = hour.hour_ms < minutes_from_ms
-    standing = await tx.value("hour_get", **of, start_ms=hour.hour_ms) if is_old else None
-    if isinstance(standing, bytes):
-        bodies.append(standing)
-    merged = rollups.merge_all(rollups.decode(body) for body in bodies)
-    if merged is None:
-        return
-    await tx.run("hour_put", **of, start_ms=hour.hour_ms, body=rollups.encode(merged))
-    if is_old:
-        await tx.run("minutes_drop_of_hour", **of, **window)
+    standing = await tx.value("hour_closed", **of, start_ms=hour.hour_ms)
+    is_closed = isinstance(standing, bytes)
+    query = "minutes_take_of_hour" if is_closed else "minutes_of_hour"
+    bodies = [body for (body,) in await tx.tuples(query, **of, **window)]
+    merged = _merged([*bodies, standing] if is_closed else bodies, **of, start_ms=hour.hour_ms)
+    if merged:
+        await tx.run("hour_put", **of, start_ms=hour.hour_ms, body=merged)
 
 
 async def _merge_day(tx: Tx, device: str, camera: str, day_ms: int) -> None:
     of = {"device": device, "camera": camera}
     hours = await tx.tuples("hours_of_day", **of, from_ms=day_ms, to_ms=day_ms + rollups.DAY_MS)
-    merged = rollups.merge_all(rollups.decode(body) for (body,) in hours)
-    if merged is not None:
-        await tx.run("day_put", **of, start_ms=day_ms, body=rollups.encode(merged))
+    merged = _merged([body for (body,) in hours], **of, start_ms=day_ms)
+    if merged:
+        await tx.run("day_put", **of, start_ms=day_ms, body=merged)
+
+
+def _merged(bodies: list[bytes], *, device: str, camera: str, start_ms: int) -> bytes:
+    """Return all of them as one; empty where there are none, or where their sum cannot be.
+
+    One device that counts the impossible must not end the merging for all others.
+    """
+    try:
+        merged = rollups.merge_all(rollups.decode(body) for body in bodies)
+        return b"" if merged is None else rollups.encode(merged)
+    except (WireError, ArithmeticError) as error:
+        _log.error(
+            "counts cannot be merged",
+            extra={
+                "event": "jobs.unmergeable",
+                "device": device,
+                "camera": camera,
+                "start_ms": start_ms,
+                "why": str(error),
+            },
+        )
+        return b""
+
+
+async def close_hours(db: Database, before_ms: int) -> None:
+    """Drop the minutes of merged hours that were over at `before_ms`, and close those hours."""
+    async with db.transaction() as tx:
+        devices = [name for (name,) in await tx.tuples("hours_to_close", before_ms=before_ms)]
+    for device in devices:
+        async with db.transaction() as tx:
+            # Against ingest, which adds to a minute that it has read: the one waits for the other.
+            await tx.value("device_hold", device=device)
+            await tx.run("hours_close", device=device, before_ms=before_ms)
 
 
 async def make_partitions(db: Database, now_ms: int) -> None:
@@ -130,8 +160,9 @@ async def expire(db: Database, retention: Retention, now_ms: int) -> None:
     """Drop what is past its time, and join old coverage claims."""
     day_ms = rollups.DAY_MS
     events_days = next(row.retention_days for row in STREAMS if row.schema == "event.v1")
+    await close_hours(db, now_ms - retention.minutes_days * day_ms)
     steps = (
-        ("minutes_expire", retention.minutes_days),
+        ("minutes_expire", retention.hours_days),
         ("hours_expire", retention.hours_days),
         ("days_expire", retention.days_days),
         ("claims_expire", retention.days_days),
@@ -161,7 +192,7 @@ async def run(db: Database, retention: Retention, clock: Clock) -> None:
         now_ms = wall_ms(clock.now_at())
         try:
             await make_partitions(db, now_ms)
-            await merge_hours(db, retention, now_ms)
+            await merge_hours(db, now_ms)
             if now_ms - expired_ms > rollups.HOUR_MS:
                 await expire(db, retention, now_ms)
                 expired_ms = now_ms

@@ -10,7 +10,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from vedette.stats.sketch import ExpHistogram, LinearBins
+from vedette.errors import MalformedReport
+from vedette.stats.sketch import MAX_COUNT, ExpHistogram, LinearBins
 from vedette.wire.messages import (
     Aggregate,
     Bins,
@@ -84,18 +85,31 @@ def merge_all(aggregates: Iterable[Aggregate]) -> Aggregate | None:
 
 
 def histogram(a: Histogram, b: Histogram) -> Histogram:
-    """Return both distributions together."""
+    """Return both distributions together.
+
+    Raises:
+        MalformedReport: Together they claim more than can be counted; nothing may be kept that
+            could not be read again.
+    """
     sketch = ExpHistogram.from_wire(a)
     sketch.merge(ExpHistogram.from_wire(b))
+    if sketch.count > MAX_COUNT:
+        raise MalformedReport("merged histograms claim more observations than can be counted")
     return sketch.to_wire()
 
 
 def bins(a: Bins, b: Bins) -> Bins:
-    """Return both together; where a new version changed the number of bins, the larger count."""
+    """Return both together; where a new version changed the number of bins, the larger count.
+
+    Raises:
+        MalformedReport: As `histogram`.
+    """
     if len(a.counts) != len(b.counts):
         return max(a, b, key=lambda one: sum(one.counts))
     merged = LinearBins.from_wire(a)
     merged.merge(LinearBins.from_wire(b))
+    if merged.count > MAX_COUNT:
+        raise MalformedReport("merged bins claim more observations than can be counted")
     return merged.to_wire()
 
 

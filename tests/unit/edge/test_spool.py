@@ -140,7 +140,7 @@ def test_numbers_run_per_lane_from_one_and_survive_a_restart(
 
 
 def test_fresh_goes_before_what_waited(spool: Spool, clock: ManualClock) -> None:
-    """Alerts, then live, then evidence, then backfill by importance; without it none of that."""
+    """Alerts, then live, then evidence, then backfill lane by lane; without it none of that."""
     spool.put("health.v1", health(1))
     spool.put("event.v1", event("old"))
     clock.advance(121)
@@ -149,6 +149,16 @@ def test_fresh_goes_before_what_waited(spool: Spool, clock: ManualClock) -> None
     assert keys(spool.next_batch()) == [("alert", 2), ("live", 2), ("alert", 1), ("live", 1)]
     assert keys(spool.next_batch(backfill=False)) == [("alert", 2), ("live", 2)]
     assert spool.has_backfill()
+
+
+def test_backfill_leaves_central_no_holes(spool: Spool, clock: ManualClock) -> None:
+    """What waited goes in the order of its numbers: importance would make a hole per message."""
+    for n in range(20):
+        spool.put("health.v1", health(n))
+        spool.put("aggregate.v1", aggregate(n * MINUTE_MS, (n + 1) * MINUTE_MS))
+    spool.flush()
+    clock.advance(121)
+    assert keys(spool.next_batch(max_n=10)) == [("live", seq) for seq in range(1, 11)]
 
 
 def test_a_message_of_an_earlier_boot_is_backfill(tmp_path: Path, clock: ManualClock) -> None:

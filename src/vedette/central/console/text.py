@@ -9,11 +9,17 @@ from datetime import UTC, datetime
 _MINUTE_S = 60
 _HOUR_S = 3600
 _DAY_S = 86400
+_LAST_MS = 253_402_300_799_999  # the end of year 9999
+
+
+def _utc(ms: int) -> datetime:
+    """Return the moment, or the nearest one that a calendar has: devices may say anything."""
+    return datetime.fromtimestamp(min(max(ms, 0), _LAST_MS) / 1000, UTC)
 
 
 def clock_text(ms: int, *, seconds: bool = True, day: bool | None = None) -> str:
     """Return `14:03:21`, with the day in front where `day` asks for it."""
-    at = datetime.fromtimestamp(ms / 1000, UTC)
+    at = _utc(ms)
     text = at.strftime("%H:%M:%S" if seconds else "%H:%M")
     return f"{at.strftime('%d %b')} {text}" if day else text
 
@@ -25,7 +31,7 @@ def moment_text(ms: int) -> str:
 
 def iso_text(ms: int) -> str:
     """Return ISO 8601 with milliseconds, for `<time datetime>`."""
-    at = datetime.fromtimestamp(ms / 1000, UTC)
+    at = _utc(ms)
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
 
 

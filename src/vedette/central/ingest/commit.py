@@ -13,7 +13,7 @@ import msgspec
 
 from vedette.central import rollups
 from vedette.central.ingest.effects import Effects, Sender
-from vedette.central.ingest.lane import LaneState
+from vedette.central.ingest.lane import MAX_RANGES, LaneState
 from vedette.central.ingest.unpack import Item
 from vedette.central.store.db import Tx
 from vedette.wire.envelope import LaneAck, Rejection, UpAnswer
@@ -104,10 +104,8 @@ def _take_all(
         lane = lanes.get((incoming.device, envelope.epoch, str(envelope.lane)))
         if lane is None:
             refusal = "more epochs than a device can have"
-        elif envelope.seq in lane:
-            continue
-        elif lane.is_full and envelope.seq != lane.acked_through + 1:
-            refusal = "more holes in one lane than can be kept"
+        elif envelope.seq in lane or (lane.is_full and envelope.seq != lane.acked_through + 1):
+            continue  # seen before; or one hole too many: neither taken nor refused, it comes again
         else:
             refusal = effects.take(item, sender)
             lane.add(envelope.seq, envelope.seq)
@@ -128,6 +126,11 @@ async def _lock_lanes(tx: Tx, group: list[Incoming]) -> dict[LaneKey, LaneState]
             for item in incoming.items
         }
     )
+    return await _hold_lanes(tx, wanted)
+
+
+async def _hold_lanes(tx: Tx, wanted: list[LaneKey]) -> dict[LaneKey, LaneState]:
+    """Return these lanes, locked, made where they were never heard of and may be."""
     found = await _read_lanes(tx, wanted)
     missing = [key for key in wanted if key not in found]
     if missing:
@@ -149,19 +152,21 @@ async def _read_lanes(tx: Tx, keys: list[LaneKey]) -> dict[LaneKey, LaneState]:
 
 
 async def _settle_evicted(tx: Tx, effects: Effects, lanes: dict[LaneKey, LaneState]) -> None:
-    """Count what tombstones name as settled: it will never come and must block nothing."""
+    """Count what tombstones name as settled: it will never come and must block nothing.
+
+    A tombstone travels before what it speaks of, so its lane may not have been heard of yet.
+    """
     keys = {
         (device, epoch, lane)
-        for device, epoch, lane, _ in effects.settled
-        if lane in set(Lane) and epoch >= 1
+        for device, epoch, lane, ranges in effects.settled
+        if lane in set(Lane) and epoch >= 1 and ranges
     }
-    missing = sorted(keys - set(lanes))
-    lanes |= await _read_lanes(tx, missing)
+    lanes |= await _hold_lanes(tx, sorted(keys - set(lanes)))
     for device, epoch, lane, ranges in effects.settled:
         state = lanes.get((device, epoch, lane))
         if state is not None:
             for low, high in ranges:
-                if not state.is_full:
+                if len(state.have) < 2 * MAX_RANGES:  # a hole left here would stay for ever
                     state.add(low, high)
 
 

@@ -14,7 +14,7 @@ import msgspec
 from vedette.central.bulletin import Bulletin
 from vedette.central.ingest.commit import Incoming, Outcome, commit
 from vedette.central.store.db import Database, DataRefused
-from vedette.errors import StoreError
+from vedette.errors import StoreError, WireError
 from vedette.wire.envelope import UpAnswer
 
 _log = logging.getLogger(__name__)
@@ -24,6 +24,10 @@ MAX_GROUP: Final = 2_000
 
 MAX_WAITING: Final = 20_000
 """Envelopes that may wait; beyond that devices are asked to come back."""
+
+
+_UNWRITABLE: Final = (WireError, ValueError, ArithmeticError, LookupError, TypeError)
+"""What merging and encoding raise for values that passed every check one by one."""
 
 
 class Busy(StoreError):
@@ -137,8 +141,12 @@ class Committer:
         return outcome.answers[0]
 
     async def _transaction(self, group: list[Incoming]) -> Outcome:
-        async with self._db.transaction() as tx:
-            outcome = await commit(tx, group)
+        try:
+            async with self._db.transaction() as tx:
+                outcome = await commit(tx, group)
+        except _UNWRITABLE as error:
+            # One message's fault, to be found: it must end neither this task nor other devices.
+            raise DataRefused(f"cannot be written: {error}") from error
         self.groups += 1
         self.taken += outcome.taken
         if outcome.topics:

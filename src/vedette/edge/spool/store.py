@@ -33,6 +33,7 @@ PAGES_SPARE_BYTES: Final = 64 * 1024
 RANGES_PER_TOMBSTONE: Final = 2_000
 MAX_GAP_MS: Final = 30 * 86_400_000
 _BACKFILL_AFTER_MS: Final = round(BACKFILL_AFTER_S * 1000)
+_SENDING: Final = (Lane.ALERT, Lane.LIVE, Lane.EVIDENCE)
 
 _COLUMNS: Final = (
     "epoch, lane, seq, schema, priority, boot_id, t_wall_ms, t_mono_ms, clock_state,"
@@ -352,6 +353,9 @@ def pick(
 ) -> list[Envelope]:
     """Return what to send next: fresh alerts, fresh telemetry, fresh evidence, then backfill.
 
+    Backfill goes lane after lane, each in the order of its numbers: another order would leave
+    central with a hole per message, and what it has of a lane must stay a few ranges.
+
     At least one message where there is any, whatever its size.
 
     Raises:
@@ -366,10 +370,15 @@ def pick(
     )
     waited = (
         f"SELECT {_COLUMNS} FROM message WHERE NOT (boot_id = ? AND t_mono_ms >= ?) "
-        "ORDER BY priority, id LIMIT ?"
+        "AND epoch = ? AND lane = ? ORDER BY seq LIMIT ?"
     )
-    for query in (fresh, waited) if backfill else (fresh,):
-        for row in db.execute(query, (now.boot_id, edge_ms, max_n - len(picked))):
+    queries: list[tuple[str, tuple[Any, ...]]] = [(fresh, ())]
+    if backfill:
+        queries += [(waited, (epoch, lane)) for lane in _SENDING for epoch in _epochs(db)]
+    for query, of in queries:
+        if len(picked) >= max_n:
+            break
+        for row in db.execute(query, (now.boot_id, edge_ms, *of, max_n - len(picked))):
             if zlib.crc32(row[14]) != row[13]:
                 raise SpoolCorrupt(f"message {row[0]}/{row[1]}/{row[2]} changed on disk")
             if picked and row[12] > room:
@@ -377,6 +386,17 @@ def pick(
             room -= row[12]
             picked.append(_envelope(row))
     return picked
+
+
+def _epochs(db: sqlite3.Connection) -> list[int]:
+    """Return the epochs of what waits, ascending: few, each found by one step in the index."""
+    found: list[int] = []
+    last = 0
+    while True:
+        (last,) = db.execute("SELECT min(epoch) FROM message WHERE epoch > ?", (last,)).fetchone()
+        if last is None:
+            return found
+        found.append(last)
 
 
 def _envelope(row: Sequence[Any]) -> Envelope:

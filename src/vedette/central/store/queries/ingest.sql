@@ -88,10 +88,12 @@ SET status = excluded.status, stays = excluded.stays, body = excluded.body, epoc
 WHERE (evidence.epoch, evidence.seq) < (excluded.epoch, excluded.seq)
 
 -- name: minutes_read
--- The minutes that this group adds to, where they exist already.
+-- The minutes that this group adds to, where they exist already; held, so that a job that drops
+-- them waits until they are written again.
 SELECT r.device, r.camera, r.start_ms, r.body
 FROM rollup_minute r JOIN unnest(%(devices)s::text[], %(cameras)s::text[], %(starts)s::bigint[])
      AS wanted (device, camera, start_ms) USING (device, camera, start_ms)
+ORDER BY r.device, r.camera, r.start_ms FOR UPDATE OF r
 
 -- name: minutes_write
 -- The merged minutes.

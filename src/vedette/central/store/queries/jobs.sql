@@ -13,16 +13,17 @@ SELECT body FROM rollup_minute
 WHERE device = %(device)s AND camera = %(camera)s
   AND start_ms >= %(from_ms)s AND start_ms < %(to_ms)s ORDER BY start_ms
 
--- name: minutes_drop_of_hour
--- Minutes of an hour that keeps no minutes any more.
+-- name: minutes_take_of_hour
+-- Late minutes of an hour that keeps no minutes any more: read and dropped as one.
 DELETE FROM rollup_minute
 WHERE device = %(device)s AND camera = %(camera)s
-  AND start_ms >= %(from_ms)s AND start_ms < %(to_ms)s
+  AND start_ms >= %(from_ms)s AND start_ms < %(to_ms)s RETURNING body
 
--- name: hour_get
--- One merged hour, held.
+-- name: hour_closed
+-- One merged hour whose minutes were dropped, held; no row for any other.
 SELECT body FROM rollup_hour
-WHERE device = %(device)s AND camera = %(camera)s AND start_ms = %(start_ms)s FOR UPDATE
+WHERE device = %(device)s AND camera = %(camera)s AND start_ms = %(start_ms)s AND closed
+FOR UPDATE
 
 -- name: hours_of_day
 -- The merged hours of one day.
@@ -42,8 +43,31 @@ INSERT INTO rollup_day (device, camera, start_ms, body)
 VALUES (%(device)s, %(camera)s, %(start_ms)s, %(body)s)
 ON CONFLICT (device, camera, start_ms) DO UPDATE SET body = excluded.body
 
+-- name: hours_to_close
+-- Devices with hours that are old, hold all of their minutes, and still have them.
+SELECT DISTINCT h.device FROM rollup_hour h
+WHERE NOT h.closed AND h.start_ms + 3600000 <= %(before_ms)s AND NOT EXISTS (
+    SELECT FROM rollup_dirty d WHERE d.device = h.device AND d.camera = h.camera
+    AND d.hour_ms = h.start_ms)
+
+-- name: device_hold
+-- Nothing of this device is taken in until this transaction ends.
+SELECT true FROM devices WHERE device = %(device)s FOR UPDATE
+
+-- name: hours_close
+-- Old hours of one device, which must be held: their minutes go and late ones are added to them.
+WITH over AS (
+    UPDATE rollup_hour h SET closed = true
+    WHERE h.device = %(device)s AND NOT h.closed AND h.start_ms + 3600000 <= %(before_ms)s
+      AND NOT EXISTS (SELECT FROM rollup_dirty d WHERE d.device = h.device
+                      AND d.camera = h.camera AND d.hour_ms = h.start_ms)
+    RETURNING h.device, h.camera, h.start_ms)
+DELETE FROM rollup_minute m USING over
+WHERE m.device = over.device AND m.camera = over.camera
+  AND m.start_ms >= over.start_ms AND m.start_ms < over.start_ms + 3600000
+
 -- name: minutes_expire
--- Minutes that are merged and old.
+-- Minutes that no hour could be made of, when their hour's time is over.
 DELETE FROM rollup_minute m WHERE start_ms < %(before_ms)s AND NOT EXISTS (
     SELECT FROM rollup_dirty d WHERE d.device = m.device AND d.camera = m.camera
     AND d.hour_ms = m.start_ms - m.start_ms %% 3600000)

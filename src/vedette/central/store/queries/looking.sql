@@ -72,12 +72,13 @@ WHERE device = ANY(%(devices)s) AND at_ms >= %(from_ms)s AND at_ms < %(to_ms)s
 GROUP BY device, camera
 
 -- name: look_hours
--- Merged hours wholly inside a window that no later minute changed.
+-- Merged hours wholly inside a window that no later minute changed, and closed ones.
 SELECT start_ms, body FROM rollup_hour h
 WHERE device = %(device)s AND camera = %(camera)s
   AND start_ms >= %(from_ms)s AND start_ms + 3600000 <= %(to_ms)s
-  AND NOT EXISTS (SELECT FROM rollup_dirty d WHERE d.device = h.device AND d.camera = h.camera
-                  AND d.hour_ms = h.start_ms)
+  AND (h.closed OR NOT EXISTS (
+      SELECT FROM rollup_dirty d WHERE d.device = h.device AND d.camera = h.camera
+      AND d.hour_ms = h.start_ms))
 ORDER BY start_ms
 
 -- name: look_minutes

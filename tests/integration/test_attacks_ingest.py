@@ -1,0 +1,131 @@
+"""Attacks on ingest by one enrolled device: nothing it says may stop, break or falsify the rest."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from vedette.central import fleet as looking
+from vedette.central import jobs
+from vedette.central.console import present
+from vedette.central.console.present import Page
+from vedette.central.console.render import Looker
+from vedette.central.rollups import decode
+from vedette.wire.envelope import ClockState
+from vedette.wire.messages import Aggregate, CameraState, Frames, Histogram, Span, State, Tombstone
+from vedette.wire.streams import Lane
+
+pytestmark = pytest.mark.anyio
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+def aggregate(start_ms: int, camera: str = "door", **more: Any) -> Aggregate:
+    """One whole observed minute."""
+    end_ms = start_ms + MINUTE
+    fields: dict[str, Any] = {
+        "spans": [Span(start_ms=start_ms, end_ms=end_ms, rate_fps=5.0)],
+        "frames": Frames(captured=300, analysed=300),
+    } | more
+    return Aggregate(camera=camera, start_ms=start_ms, end_ms=end_ms, **fields)
+
+
+async def test_counts_that_overflow_when_merged_stop_nobody(fleet) -> None:
+    """Each message is possible, their sum is not: the sender's is refused, others are taken."""
+    attacker, other = await fleet.device(), await fleet.device()
+    start = attacker.now_ms - attacker.now_ms % MINUTE
+    huge = aggregate(start, stage_ms={"total": Histogram(counts=[2**53], sum=1.0)})
+    for _ in range(3):
+        envelope = attacker.envelope("aggregate.v1", huge)
+        async with asyncio.timeout(5):
+            await attacker.up(envelope)
+    async with asyncio.timeout(5):
+        answer = await other.up(other.envelope("aggregate.v1", aggregate(start)))
+    assert answer.acks[0].acked_through == 1
+
+
+async def test_counts_that_cannot_be_merged_stop_no_job(fleet) -> None:
+    """Minutes that fit alone and not together: hours of other devices are merged all the same."""
+    attacker, other = await fleet.device(), await fleet.device()
+    hour = attacker.now_ms - attacker.now_ms % HOUR - 2 * HOUR
+    huge: dict[str, Any] = {"stage_ms": {"total": Histogram(counts=[2**53], sum=1.0)}}
+    for n in range(2):
+        await attacker.up(attacker.envelope("aggregate.v1", aggregate(hour + n * MINUTE, **huge)))
+    await other.up(other.envelope("aggregate.v1", aggregate(hour)))
+    fleet.clock.advance(60)
+    await jobs.merge_hours(fleet.db, fleet.now_ms)
+    assert await fleet.rows("SELECT device FROM rollup_hour") == [(other.device,)]
+
+
+async def test_impossible_dates_break_no_page(fleet) -> None:
+    """A state dated before every calendar: the fleet and the camera can still be looked at."""
+    attacker = await fleet.device()
+    start = attacker.now_ms - attacker.now_ms % MINUTE - MINUTE
+    await attacker.up(attacker.envelope("aggregate.v1", aggregate(start)))
+    down = CameraState(camera="door", at_ms=0, noticed_ms=0, state=State.DOWN)
+    await attacker.up(
+        attacker.envelope(
+            "camera_state.v1", down, clock_state=ClockState.FLOOR, t_wall_ms=2**53 - 1
+        )
+    )
+    page = Page(
+        looker=Looker(username="a", role="admin", csrf="x"), now_ms=fleet.now_ms, self_url="/"
+    )
+    view = await looking.fleet_view(fleet.db, fleet.now_ms, None)
+    assert "door" in present.fleet_html(view, present.FleetFilters(), page)
+    window = (fleet.now_ms - DAY, fleet.now_ms, fleet.now_ms)
+    camera = await looking.camera_view(fleet.db, attacker.device, "door", *window, None)
+    assert camera is not None
+    assert "door" in present.camera_html(camera, "24h", page, may_request=True)
+
+
+async def test_no_number_of_holes_loses_a_message(fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane with as many holes as can be kept: what is too much fits later."""
+    monkeypatch.setattr("vedette.central.ingest.lane.MAX_RANGES", 10)
+    device = await fleet.device()
+    start = device.now_ms - device.now_ms % HOUR - 3 * HOUR
+    envelopes = [device.envelope("aggregate.v1", aggregate(start + n * MINUTE)) for n in range(40)]
+    answer = await device.up(*envelopes[1::2])
+    assert answer.rejected == []
+    assert answer.acks[0].have == [(n, n) for n in range(2, 22, 2)]
+    answer = await device.up(*envelopes)
+    assert (answer.acks[0].acked_through, answer.acks[0].have) == (40, [])
+    assert await fleet.rows("SELECT count(*) FROM rollup_minute") == [(40,)]
+
+
+async def test_a_tombstone_settles_a_lane_that_was_never_heard_of(fleet) -> None:
+    """What was evicted before the first contact leaves no hole that stays for ever."""
+    device = await fleet.device()
+    start = device.now_ms - device.now_ms % MINUTE - MINUTE
+    stone = Tombstone(lane="live", epoch=1, ranges=[(1, 3)], start_ms=start, end_ms=start)
+    await device.up(device.envelope("tombstone.v1", stone))
+    device.next_seq[Lane.LIVE] = 4
+    answer = await device.up(device.envelope("aggregate.v1", aggregate(start)))
+    assert (answer.acks[0].acked_through, answer.acks[0].have) == (4, [])
+
+
+async def test_late_minutes_of_an_hour_at_the_edge_of_retention_count_once(fleet) -> None:
+    """An hour that was merged while young and changed again when old: its minutes count once."""
+    device = await fleet.device()
+    hour = device.now_ms - device.now_ms % HOUR - 7 * DAY + 2 * HOUR
+    await device.up(
+        *(device.envelope("aggregate.v1", aggregate(hour + n * MINUTE)) for n in range(30))
+    )
+    fleet.clock.advance(60)
+    assert await jobs.merge_hours(fleet.db, fleet.now_ms) == 1
+    fleet.clock.advance(3 * 3600)
+    await device.sign_in()
+    await device.up(device.envelope("aggregate.v1", aggregate(hour + 30 * MINUTE)))
+    fleet.clock.advance(60)
+    assert await jobs.merge_hours(fleet.db, fleet.now_ms) == 1
+    ((body,),) = await fleet.rows("SELECT body FROM rollup_hour WHERE start_ms = %s", hour)
+    assert decode(body).frames.captured == 31 * 300
+    await jobs.expire(fleet.db, fleet.services.config.retention, fleet.now_ms)
+    assert await fleet.rows("SELECT count(*) FROM rollup_minute") == [(0,)]
+    await device.up(device.envelope("aggregate.v1", aggregate(hour + 31 * MINUTE)))
+    fleet.clock.advance(60)
+    assert await jobs.merge_hours(fleet.db, fleet.now_ms) == 1
+    ((body,),) = await fleet.rows("SELECT body FROM rollup_hour WHERE start_ms = %s", hour)
+    assert decode(body).frames.captured == 32 * 300
