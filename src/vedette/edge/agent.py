@@ -268,7 +268,7 @@ class Agent:
             lean = msgspec.structs.replace(report, models=[], problems=[str(error)])
             self.spool.put("health.v1", lean)
         self.spool.flush()
-        write_status(self._config.state_dir, report)
+        write_status(self._config.state_dir, self._for_people_here(report))
 
     def report(self) -> HealthReport:
         """Return how everything is since the last report."""
@@ -300,6 +300,14 @@ class Agent:
             site_policy_version=self._effective.policy_version,
             problems=self._problem_texts(),
         )
+
+    def _for_people_here(self, report: HealthReport) -> HealthReport:
+        """Return the report with what only somebody at this device can use: why it is not sent."""
+        trouble = self._uplink.problem if self._uplink else ""
+        if not trouble:
+            return report
+        said = f"central does not take our reports: {trouble}"[:500]
+        return msgspec.structs.replace(report, problems=[*report.problems, said])
 
     def _problem_texts(self) -> list[str]:
         problems = list(self._desired.problems)

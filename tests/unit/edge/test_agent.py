@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -328,6 +329,19 @@ def test_problems_are_in_the_report_in_words(tmp_path: Path) -> None:
     problems = agent.report().problems
     assert any("clock" in text for text in problems)
     assert any("pipeline is down" in text for text in problems)
+    close(agent)
+
+
+def test_why_reports_do_not_arrive_is_said_at_the_device_alone(tmp_path: Path) -> None:
+    """The status has the uplink's reason; the report, which comes late or never, has not."""
+    agent = agent_for(tmp_path, ManualClock())
+    agent._uplink = SimpleNamespace(problem="403: not enrolled any more")  # type: ignore[assignment]
+    assert not any("403" in text for text in agent.report().problems)
+    agent._put_report()
+    status = read_status(tmp_path / "state")
+    assert status is not None
+    assert any("403" in text for text in status.problems)
+    agent._uplink = None
     close(agent)
 
 
