@@ -16,8 +16,8 @@ from vedette.trust.dsse import sign_struct
 from vedette.trust.keys import SigningKey
 from vedette.wire.signed import POLICY_TYPE, CameraAddress, PixelPolicy, Signed, SitePolicy
 
-MAX_THUMBNAIL_PX = 160
-"""Wider than this a thumbnail would show too much whatever it is made of."""
+MAX_THUMBNAIL_PX = 128
+"""As many columns as the device keeps of its background; more would show no more."""
 
 
 class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
