@@ -86,9 +86,14 @@ class SpanBuilder:
         self._notice_silence(end_ms)
         spans = self._tile(self._cut_ms, end_ms)
         corrections, self._corrections = self._corrections, []
-        self._gaps = [_Gap(g.cause, end_ms, None, g.detail) for g in self._gaps if g.end_ms is None]
+        # A slice is cut a little after its end: what began or ended since then belongs to the next.
+        self._gaps = [
+            _Gap(gap.cause, max(gap.start_ms, end_ms), gap.end_ms, gap.detail)
+            for gap in self._gaps
+            if gap.end_ms is None or gap.end_ms > end_ms
+        ]
         if self._stall is not None:
-            self._stall.start_ms = end_ms
+            self._stall.start_ms = max(self._stall.start_ms, end_ms)
         self._cut_ms, self._looks = end_ms, 0
         return spans, corrections
 

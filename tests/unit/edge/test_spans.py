@@ -120,3 +120,39 @@ def test_spans_tile_every_slice_and_no_unlooked_silence_is_observed(steps):
             if quiet_to - quiet_from > MAX_SILENCE_MS and end > start:
                 covered = sum(max(0, min(end, b) - max(start, a)) for a, b in corrected)
                 assert covered >= end - start
+
+
+@given(
+    flips=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    cuts=st.lists(st.integers(1, 59), unique=True, max_size=6),
+    late=st.integers(0, 5),
+)
+def test_a_cut_that_comes_late_changes_nothing_that_is_stated(flips, cuts, late):
+    """What began or ended between a slice's end and its cut stands in the next slice, to the ms."""
+
+    def stated(edges):
+        """Return the causes second by second, looking each second and cutting `late` seconds on."""
+        builder = SpanBuilder(0)
+        cause_at = {}
+        down = False
+        turns = {sum(flips[: n + 1]) for n in range(len(flips))}
+        todo = sorted(edges)
+        for second in range(60 + late):
+            if second in turns:
+                down = not down
+                change = builder.open_gap if down else builder.close_gap
+                change(Cause.CAMERA_DOWN, second * 1000)
+            if not down:
+                builder.look(second * 1000)
+            while todo and second >= todo[0] + late:
+                cause_at |= by_second(builder.cut(todo.pop(0) * 1000)[0])
+        return cause_at | by_second(builder.cut(60_000)[0])
+
+    def by_second(spans):
+        return {
+            second: span.cause
+            for span in spans
+            for second in range(span.start_ms // 1000, span.end_ms // 1000)
+        }
+
+    assert stated(cuts) == stated([])

@@ -31,8 +31,9 @@ class CaptureSettings:
         loop: A file starts again at its end, on the same timeline.
         pace: How fast a file is read.
         open_timeout_s: For connecting, and again for finding the stream's parameters.
-        read_timeout_s: Between two packets; below `CAMERA_DOWN_AFTER_S`, so that FFmpeg gives up
-            by itself before its thread has to be abandoned.
+        read_timeout_s: Between two packets; below half of `CAMERA_DOWN_AFTER_S`. At the first
+            timeout FFmpeg gives out the picture that its parser held back and waits once more, so
+            it gives up after twice this time, before its thread has to be abandoned.
     """
 
     camera: CameraId
@@ -42,4 +43,4 @@ class CaptureSettings:
     pace: Pace = Pace.REAL_TIME
     decode: Decode = Decode.ALL
     open_timeout_s: float = 8.0
-    read_timeout_s: float = 8.0
+    read_timeout_s: float = 4.5
