@@ -14,6 +14,7 @@ from vedette.clock import Clock
 from vedette.edge import requests
 from vedette.edge.desired import DesiredStore
 from vedette.errors import VedetteError
+from vedette.ids import is_slug
 from vedette.wire.enrol import Desired, Request
 from vedette.wire.envelope import UpAnswer
 
@@ -122,7 +123,9 @@ class Attendant:
             )
         for request in desired.requests[: requests.MAX_OPEN]:
             name = request.request
-            if request.kind == "thumbnail" and name not in self._open and name not in self._done:
+            is_new = name not in self._open and name not in self._done
+            # The name becomes a file's: central may not choose where.
+            if request.kind == "thumbnail" and is_new and is_slug(name):
                 self._hand_over(request)
 
     def _hand_over(self, request: Request) -> None:

@@ -49,7 +49,8 @@ D = TypeVar("D", DeviceSettings, SitePolicy)
 
 FOLDER: Final = "policy"
 EFFECTIVE: Final = "effective.yaml"
-
+NOTHING_LEAVES: Final = PixelPolicy(thumbnails=False)
+"""Holds where a policy was accepted once and cannot be read any more."""
 
 _HEAD: Final = (
     "# Written by the agent from its own configuration and the signed documents. Do not edit.\n"
@@ -195,9 +196,12 @@ class DesiredStore:
         self.etag = ""
         self.settings: DeviceSettings | None = None
         self.policy: SitePolicy | None = None
+        self._without_policy = PixelPolicy()
         if identity is not None:
             self.settings = self._kept("settings", lambda s: accept_settings(s, identity, None))
             self.policy = self._kept("site_policy", lambda s: accept_policy(s, identity, None))
+            if self.policy is None and (state_dir / FOLDER / "site_policy.json").exists():
+                self._without_policy = NOTHING_LEAVES
         self.effective = self._lay_over_what_is_kept()
 
     def write_effective(self) -> None:
@@ -233,7 +237,7 @@ class DesiredStore:
     def _take_policy(self, signed: Signed, identity: Identity) -> None:
         try:
             said = accept_policy(signed, identity, self.policy)
-            effective = lay_over(self._config, self.settings, said, identity.time_zone)
+            effective = self._lay_over(self.settings, said, identity.time_zone)
         except (TrustError, WireError, ConfigError) as error:
             self._refuse("site policy", error)
             return
@@ -244,7 +248,7 @@ class DesiredStore:
     def _take_settings(self, signed: Signed, identity: Identity) -> None:
         try:
             said = accept_settings(signed, identity, self.settings)
-            effective = lay_over(self._config, said, self.policy, identity.time_zone)
+            effective = self._lay_over(said, self.policy, identity.time_zone)
         except (TrustError, WireError, ConfigError) as error:
             self._refuse("settings", error)
             return
@@ -264,10 +268,20 @@ class DesiredStore:
         zone = self._identity.time_zone if self._identity else "UTC"
         for settings, policy in ((self.settings, self.policy), (None, self.policy), (None, None)):
             try:
-                return lay_over(self._config, settings, policy, zone)
+                return self._lay_over(settings, policy, zone)
             except ConfigError as error:
                 self._refuse("kept documents", error)
-        return Effective(config=self._config)
+        return Effective(config=self._config, pixels=self._pixels(self.policy))
+
+    def _lay_over(
+        self, settings: DeviceSettings | None, policy: SitePolicy | None, zone: str
+    ) -> Effective:
+        """As `lay_over`; a policy that is held binds the pixels even where the rest fits not."""
+        effective = lay_over(self._config, settings, policy, zone)
+        return msgspec.structs.replace(effective, pixels=self._pixels(policy or self.policy))
+
+    def _pixels(self, policy: SitePolicy | None) -> PixelPolicy:
+        return policy.pixels if policy else self._without_policy
 
     def _kept(self, name: str, accept: Callable[[Signed], D]) -> D | None:
         path = self._state_dir / FOLDER / f"{name}.json"

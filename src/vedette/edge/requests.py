@@ -69,7 +69,9 @@ def answered(state_dir: Path, request: str) -> tuple[bytes | None, str] | None:
 
 
 def forget(state_dir: Path, request: str) -> None:
-    """Remove a request and its answer."""
+    """Remove a request and its answer; a name that could leave the folder names neither."""
+    if not is_slug(request):
+        return
     for suffix in (".json", ".jpg", ".no"):
         (state_dir / FOLDER / f"{request}{suffix}").unlink(missing_ok=True)
 

@@ -214,6 +214,7 @@ def minute_of_day(text: str) -> int:
         ConfigError: Not a time of day.
     """
     hours, _, minutes = text.partition(":")
-    if hours.isdigit() and minutes.isdigit() and int(hours) <= 24 and int(minutes) < 60:
+    is_plain = text.isascii() and hours.isdecimal() and minutes.isdecimal() and len(text) <= 5
+    if is_plain and int(hours) <= 24 and int(minutes) < 60:
         return int(hours) * 60 + int(minutes)
     raise ConfigError(f"{text!r} is no time of day", operator_hint="write it as 22:00")

@@ -19,6 +19,9 @@ T = TypeVar("T")
 MSGPACK: Final = "application/msgpack"
 JSON: Final = "application/json"
 
+_MAX_NUMBER: Final = 2**53
+_MAX_S: Final = 86_400.0
+
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _decoders: dict[tuple[type, bool], object] = {}
 
@@ -109,5 +112,19 @@ def decode_batch(data: bytes, *, json: bool = False, zstd: bool = True) -> Batch
 
 
 def decode_answer(data: bytes) -> UpAnswer:
-    """Return central's answer to `POST /v1/up`."""
-    return decode(data, UpAnswer)
+    """Return central's answer to `POST /v1/up`.
+
+    Raises:
+        TooLarge: Nested too deeply.
+        MalformedReport: Not an answer, or one in numbers that no clock and no spool can hold.
+    """
+    answer = decode(data, UpAnswer)
+    numbers = [answer.server_time_ms]
+    for ack in answer.acks:
+        numbers += (ack.epoch, ack.acked_through, *(edge for pair in ack.have for edge in pair))
+    for refused in answer.rejected:
+        numbers += (refused.epoch, refused.seq)
+    # NaN fails the second comparison too
+    if min(numbers) < 0 or max(numbers) > _MAX_NUMBER or not 0 <= answer.retry_after_s <= _MAX_S:
+        raise MalformedReport("an answer in impossible numbers")
+    return answer
