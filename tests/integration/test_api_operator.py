@@ -184,6 +184,27 @@ async def test_an_api_token_is_no_cookie_and_a_cookie_is_no_api_token(house: Hou
     assert as_cookie.status_code == 401
 
 
+async def test_an_api_token_does_not_prolong_itself(house: House) -> None:
+    """Whoever stole one cannot make another from it, nor set a password with it."""
+    headers = await house.token("ada", "admin")
+    made = await house.client.post(
+        "/account/tokens", headers=headers, data={"label": "x", "days": "9"}
+    )
+    assert made.status_code == 403
+    form = {"present": PASSWORD, "password": PASSWORD * 2}
+    changed = await house.client.post("/account/password", headers=headers, data=form)
+    assert changed.status_code == 403
+
+
+async def test_the_audit_log_is_not_for_some_sites(house: House) -> None:
+    """An administrator of one site does not read what was done at others."""
+    headers = await house.token("nora", "admin", ["north"])
+    assert (await house.client.get("/v1/audit", headers=headers)).status_code == 403
+    page = await house.client.get("/account", headers=headers)
+    assert page.status_code == 200
+    assert "Audit log" not in page.text
+
+
 async def test_roles_are_asked_for(house: House) -> None:
     """A viewer looks, an operator asks and sets, only an administrator lets devices in."""
     viewer = await house.token("vic", "viewer")

@@ -1,6 +1,7 @@
 """Attacks on ingest by one enrolled device: nothing it says may stop, break or falsify the rest."""
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from vedette.central.console import present
 from vedette.central.console.present import Page
 from vedette.central.console.render import Looker
 from vedette.central.rollups import decode
+from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE
 from vedette.wire.envelope import ClockState
 from vedette.wire.messages import Aggregate, CameraState, Frames, Histogram, Span, State, Tombstone
 from vedette.wire.streams import Lane
@@ -129,3 +131,20 @@ async def test_late_minutes_of_an_hour_at_the_edge_of_retention_count_once(fleet
     assert await jobs.merge_hours(fleet.db, fleet.now_ms) == 1
     ((body,),) = await fleet.rows("SELECT body FROM rollup_hour WHERE start_ms = %s", hour)
     assert decode(body).frames.captured == 32 * 300
+
+
+async def test_forms_and_queries_of_too_many_fields_are_refused_in_words(fleet) -> None:
+    """Neither is our mistake, so neither is a 500 with a traceback in the log."""
+    many = "&".join(f"a{n}=1" for n in range(50))
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert (await fleet.http.post("/v1/token", content=many, headers=form)).status_code == 400
+    device = await fleet.device()
+    token = {"Authorization": f"Bearer {device.token}"}
+    assert (await fleet.http.get(f"/v1/desired?{many}", headers=token)).status_code == 400
+    nested = base64.urlsafe_b64encode(b'{"iss":"x","y":' + b"[" * 2500).rstrip(b"=").decode()
+    asked = {
+        "grant_type": GRANT_TYPE,
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": f"a.{nested}.c",
+    }
+    assert (await fleet.http.post("/v1/token", data=asked)).status_code == 401

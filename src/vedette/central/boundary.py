@@ -63,8 +63,15 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The first value of each query parameter."""
-        parsed = parse_qs(self._query.decode("latin-1"), max_num_fields=20)
+        """The first value of each query parameter.
+
+        Raises:
+            WireError: More than 20 of them.
+        """
+        try:
+            parsed = parse_qs(self._query.decode("latin-1"), max_num_fields=20)
+        except ValueError as error:
+            raise WireError("more than 20 query parameters") from error
         return {name: values[0] for name, values in parsed.items()}
 
     @property

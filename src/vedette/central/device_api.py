@@ -4,7 +4,6 @@ The messages are in `wire.enrol`. Everything unauthenticated is rate-limited by 
 """
 
 import asyncio
-import json
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -73,7 +72,11 @@ class DeviceApi:
     async def token(self, request: Request) -> Answer:
         """Give an access token for an assertion (RFC 6749 section 4.4, RFC 7523 section 2.2)."""
         self._token_limit.spend(request.client)
-        form = parse_qs((await request.body(_MAX_BODY_BYTES)).decode("latin-1"), max_num_fields=20)
+        body = (await request.body(_MAX_BODY_BYTES)).decode("latin-1")
+        try:
+            form = parse_qs(body, max_num_fields=20)
+        except ValueError as error:
+            raise MalformedReport("a form of more than 20 fields") from error
         if form.get("grant_type", [""])[0] != GRANT_TYPE:
             return json_answer({"error": "unsupported_grant_type"}, status=400)
         if form.get("client_assertion_type", [""])[0] != ASSERTION_TYPE:
@@ -153,5 +156,5 @@ def _name_in(assertion: str) -> str:
         raise BadSignature("not an assertion")
     try:
         return msgspec.json.decode(from_text(parts[1]), type=_Named).iss
-    except (msgspec.DecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadSignature("not an assertion") from error

@@ -146,6 +146,21 @@ def require(session: Session, role: str) -> None:
         raise Forbidden(detail=f"this takes the role {role}; yours is {session.role}")
 
 
+def may_audit(session: Session) -> bool:
+    """True where the asker may read the audit log: it speaks of every site."""
+    return may(session, "admin") and session.sites is None
+
+
+def require_browser(session: Session) -> None:
+    """Return where a person in a browser asks: a token must not prolong itself.
+
+    Raises:
+        Forbidden: A program does, by an API token.
+    """
+    if session.kind != "browser":
+        raise Forbidden(detail="an API token cannot change an account: sign in with a browser")
+
+
 def in_scope(session: Session, site: str) -> bool:
     """True where the asker may know of this site."""
     return session.sites is None or site in session.sites

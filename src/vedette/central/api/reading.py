@@ -297,6 +297,8 @@ async def read_audit(
 ) -> list[AuditEntry]:
     """Return entries below a number."""
     access.require(session, "admin")
+    if not access.may_audit(session):
+        raise access.Forbidden(detail="the audit log speaks of every site; yours are some")
     return [
         AuditEntry(
             number=entry.number,

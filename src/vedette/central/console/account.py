@@ -41,7 +41,7 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True):
 async def _account_page(
     services: Services, session: Session, shown: _Account, status: int = 200
 ) -> Response[str]:
-    entries = await audit.page(services.db) if access.may(session, "admin") else None
+    entries = await audit.page(services.db) if access.may_audit(session) else None
     html = render(
         "account.html",
         looker=looker_of(session),
@@ -69,6 +69,7 @@ async def change_password(
     request: AnyRequest, state: State, services: TheServices, session: TheSession, data: Form
 ) -> Response[str]:
     """Change one's own password; every browser session of that user ends, this one too."""
+    access.require_browser(session)
     address = client_address(request, services)
     try:
         spend_try(request, state, services, session.username)
@@ -97,6 +98,7 @@ async def change_password(
 @post("/account/tokens", include_in_schema=False, status_code=200)
 async def make_token(services: TheServices, session: TheSession, data: Form) -> Response[str]:
     """Make an API token with one's own rights and show it once."""
+    access.require_browser(session)
     label, days = data.get("label", "").strip()[:60], data.get("days", "")
     if not label or not days.isdecimal() or not 1 <= int(days) <= 366:
         shown = _Account(problem="A token needs a purpose and 1 to 366 days.")
