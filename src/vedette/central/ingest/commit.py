@@ -6,6 +6,7 @@
 4. Only after the commit is anything acknowledged.
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Final
 
@@ -19,11 +20,15 @@ from vedette.central.store.db import Tx
 from vedette.wire.envelope import LaneAck, Rejection, UpAnswer
 from vedette.wire.streams import DARK_AFTER_S, Lane
 
+_log = logging.getLogger(__name__)
+
 LaneKey = tuple[str, int, str]  # device, epoch, lane
 
 MAX_LANES: Final = 3 * 1000
 """Lanes of one device: a thousand lost spools."""
 
+_NEVER_GIVEN: Final = 2**53
+_NUMBER_COLUMNS: Final = ("devices", "epochs", "lanes", "seqs")
 _RAW_TYPES: Final = (
     "int2", "date", "text", "int8", "text", "int8", "int8", "int8", "text", "text",
     "text", "int8", "int8", "text", "bytea",
@@ -71,6 +76,7 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
 
     effects = Effects()
     refused: dict[int, list[Rejection]] = {}
+    reused = await _find_reused(tx, present, lanes)
     for incoming in present:
         row = rows[incoming.device]
         sender = Sender(
@@ -80,13 +86,18 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
             contact_before_ms=row.contact_before_ms,
             cameras=cameras[row.device],
         )
-        refused[id(incoming)] = _take_all(effects, incoming, sender, lanes)
+        stale = reused.get(id(incoming), set())
+        items = [item for item in incoming.items if _key(incoming, item) not in stale]
+        refused[id(incoming)] = _take_all(effects, incoming.device, items, sender, lanes)
     await _settle_evicted(tx, effects, lanes)
     await _write(tx, effects, present)
     await _move_lanes(tx, lanes)
     topics = _topics(effects, [rows[incoming.device] for incoming in present])
     answers = [
-        _answer(incoming, rows[incoming.device], lanes, refused[id(incoming)])
+        _disown(
+            _answer(incoming, rows[incoming.device], lanes, refused[id(incoming)]),
+            reused.get(id(incoming), set()),
+        )
         if incoming.device in rows
         else None
         for incoming in group
@@ -94,14 +105,68 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
     return Outcome(answers=answers, topics=topics, taken=len(effects.raw))
 
 
+def _key(incoming: Incoming, item: Item) -> LaneKey:
+    return incoming.device, item.envelope.epoch, str(item.envelope.lane)
+
+
+async def _find_reused(
+    tx: Tx, group: list[Incoming], lanes: dict[LaneKey, LaneState]
+) -> dict[int, set[LaneKey]]:
+    """Return, per batch, the lanes in which it gives a number again that another message had.
+
+    So does a device whose whole disk was put back from a copy, or was cloned: it cannot know, and
+    what is new would pass for what central has. New numbers are above old ones, so the highest
+    number of a lane that was seen before tells, as long as its raw message is kept.
+    """
+    highest: dict[tuple[int, LaneKey], Item] = {}
+    for incoming in group:
+        for item in incoming.items:
+            at = id(incoming), _key(incoming, item)
+            seen = at[1] in lanes and item.envelope.seq in lanes[at[1]]
+            if seen and (at not in highest or item.envelope.seq > highest[at].envelope.seq):
+                highest[at] = item
+    if not highest:
+        return {}
+    asked = {(*key, item.envelope.seq) for (_, key), item in highest.items()}
+    rows = await tx.tuples("reports_of_numbers", **_columns(asked, *_NUMBER_COLUMNS))
+    had = {tuple(row[:4]): tuple(row[4:]) for row in rows}
+    reused: dict[int, set[LaneKey]] = {}
+    for (of, key), item in highest.items():
+        envelope = item.envelope
+        said = (envelope.boot_id, envelope.t_wall_ms, envelope.t_mono_ms)
+        if had.get((*key, envelope.seq), said) != said:
+            reused.setdefault(of, set()).add(key)
+            _log.error(
+                "a device gives numbers again; it is asked for a new epoch",
+                extra={"event": "ingest.reused", "device": key[0], "epoch": key[1]},
+            )
+    return reused
+
+
+def _disown(answer: UpAnswer, reused: set[LaneKey]) -> UpAnswer:
+    """Return `answer` claiming more of these lanes than was ever given: the spool renumbers."""
+    lanes = {(epoch, lane) for _, epoch, lane in reused}
+    acks = [
+        LaneAck(epoch=ack.epoch, lane=ack.lane, acked_through=_NEVER_GIVEN)
+        if (ack.epoch, str(ack.lane)) in lanes
+        else ack
+        for ack in answer.acks
+    ]
+    return msgspec.structs.replace(answer, acks=acks)
+
+
 def _take_all(
-    effects: Effects, incoming: Incoming, sender: Sender, lanes: dict[LaneKey, LaneState]
+    effects: Effects,
+    device: str,
+    items: list[Item],
+    sender: Sender,
+    lanes: dict[LaneKey, LaneState],
 ) -> list[Rejection]:
     """Collect every message of one batch that was never seen; return the refused ones."""
     rejections: list[Rejection] = []
-    for item in incoming.items:
+    for item in items:
         envelope = item.envelope
-        lane = lanes.get((incoming.device, envelope.epoch, str(envelope.lane)))
+        lane = lanes.get((device, envelope.epoch, str(envelope.lane)))
         if lane is None:
             refusal = "more epochs than a device can have"
         elif envelope.seq in lane or (lane.is_full and envelope.seq != lane.acked_through + 1):

@@ -42,6 +42,12 @@ COPY reports (keep_days, day, device, epoch, lane, seq, received_ms, made_ms, sc
               boot_id, t_wall_ms, t_mono_ms, clock_state, body)
 FROM STDIN (FORMAT BINARY)
 
+-- name: reports_of_numbers
+-- Which messages had these numbers.
+SELECT r.device, r.epoch, r.lane, r.seq, r.boot_id, r.t_wall_ms, r.t_mono_ms FROM reports r
+JOIN unnest(%(devices)s::text[], %(epochs)s::bigint[], %(lanes)s::text[], %(seqs)s::bigint[])
+     AS asked (device, epoch, lane, seq) USING (device, epoch, lane, seq)
+
 -- name: claims_copy
 -- Coverage claims in.
 COPY coverage_claims (device, camera, start_ms, end_ms, cause, weak, rate_fps, detail)
