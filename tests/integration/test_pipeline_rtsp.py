@@ -1,5 +1,6 @@
 """The whole pipeline on RTSP cameras over real sockets, in real time, while one of them fails."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def of(camera: str, state: State, after_ms: int = 0) -> Callable[[CameraState], 
 def slices(rig: PipelineRig, camera: str) -> list[Aggregate]:
     """Return a camera's slices after checking invariant and tiling in each of them."""
     found = [m for m in rig.messages(Aggregate) if m.camera == camera]
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         assert before.end_ms == after.start_ms
     for one in found:
         frames = one.frames

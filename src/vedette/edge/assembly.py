@@ -240,8 +240,16 @@ def worker_count(config: EdgeConfig) -> int:
     return config.pipeline.workers or len(os.sched_getaffinity(0))
 
 
-def report(store: EvidenceStore, records: Iterable[EvidenceRecord], emit: Emit) -> None:
-    """Hand finished evidence to the spool, then note that it is there."""
+def report(
+    store: EvidenceStore,
+    records: Iterable[EvidenceRecord],
+    keep: Callable[[EvidenceRecord], bool],
+) -> None:
+    """Hand finished evidence to the spool, then note on the shelf what is durable there.
+
+    What could not be made durable is handed over again by the next process (`leftovers`): central
+    may hear of a package twice, never not at all.
+    """
     for record in records:
-        emit(record)
-        store.mark_reported(record.evidence)
+        if keep(record):
+            store.mark_reported(record.evidence)

@@ -26,7 +26,7 @@ from vedette.edge.health.system import boot_id
 from vedette.edge.pipeline import Pipeline
 from vedette.edge.reporter import Reporter
 from vedette.edge.settings import EdgeConfig
-from vedette.edge.spool import Spool
+from vedette.edge.spool import Kept, Spool
 from vedette.edge.steady import SteadyClock
 from vedette.errors import SpoolError, VedetteError, WireError
 from vedette.inference.library import Library
@@ -48,11 +48,19 @@ class SpoolDoor:
 
     def __call__(self, message: msgspec.Struct) -> None:
         """Take one message. Thread: any."""
+        self._put(message, at_once=None)
+
+    def keep(self, message: msgspec.Struct) -> bool:
+        """Take one message and return whether it is on the disk, and not only on its way there."""
+        return self._put(message, at_once=True) is Kept.DURABLE
+
+    def _put(self, message: msgspec.Struct, *, at_once: bool | None) -> Kept | None:
         schema = _SCHEMA[type(message)]
         try:
-            self.spool.put(schema, message)
+            return self.spool.put(schema, message, at_once=at_once)
         except (SpoolError, WireError) as error:
             _LOG.error("%s was not kept: %s", schema, error, extra={"event": "spool.refused"})
+            return None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -88,7 +96,7 @@ def run(config: EdgeConfig, stop: threading.Event) -> None:
     emit = SpoolDoor(spool)
     try:
         evidence = EvidenceStore(config.state_dir / "evidence", config.evidence, clock)
-        report(evidence, evidence.leftovers(), emit)
+        report(evidence, evidence.leftovers(), emit.keep)
         models = Models(Library(config.models_dir), config.pipeline.providers, clock)
         plans = Assembly(config, models, clock, emit=emit, evidence=evidence).plans()
         pipeline = Pipeline(
@@ -110,7 +118,7 @@ def run(config: EdgeConfig, stop: threading.Event) -> None:
 
         def package() -> None:
             while not clock.wait(stop, _EVIDENCE_EVERY_S):
-                report(evidence, evidence.work(), emit)
+                report(evidence, evidence.work(), emit.keep)
 
         packager = threading.Thread(target=package, name="evidence", daemon=True)
         pipeline.start()
@@ -119,7 +127,7 @@ def run(config: EdgeConfig, stop: threading.Event) -> None:
         reporter.run(stop)
         pipeline.stop()
         packager.join(10)
-        report(evidence, evidence.work(everything=True), emit)
+        report(evidence, evidence.work(everything=True), emit.keep)
         reporter.finish()
         _LOG.info("pipeline stopped", extra={"event": "pipeline.stopped"})
     finally:

@@ -121,7 +121,7 @@ class PipelineRig:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
-        report(self.evidence, self.evidence.work(everything=True), self._emit)
+        report(self.evidence, self.evidence.work(everything=True), self._keep)
         self.reporter.finish()
         self.spool.close()
 
@@ -166,13 +166,21 @@ class PipelineRig:
 
     def _emit(self, message: msgspec.Struct) -> None:
         self._door(message)
+        self._note(message)
+
+    def _keep(self, message: msgspec.Struct) -> bool:
+        kept = self._door.keep(message)
+        self._note(message)
+        return kept
+
+    def _note(self, message: msgspec.Struct) -> None:
         with self._told:
             self._messages.append(message)
             self._told.notify_all()
 
     def _package(self) -> None:
         while not self._stop.wait(0.2):
-            report(self.evidence, self.evidence.work(), self._emit)
+            report(self.evidence, self.evidence.work(), self._keep)
 
     def _pass_time(self, frame: Frame) -> None:
         """Let the clock reach a frame's time, in steps of the reporter's own beat."""
@@ -184,7 +192,7 @@ class PipelineRig:
                 self._manual.advance(step_s)
                 self.reporter.tick()
                 ahead_s -= step_s
-            report(self.evidence, self.evidence.work(), self._emit)
+            report(self.evidence, self.evidence.work(), self._keep)
 
 
 class _Stepped(Pipeline):
