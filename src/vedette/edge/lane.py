@@ -147,15 +147,25 @@ class CameraLane:
         self, ticket: Ticket, frame: Frame | None, outcome: Outcome, result: Result | None = None
     ) -> None:
         """Take what became of a frame; frames before it are waited for, those after it follow."""
-        messages: list[msgspec.Struct] = []
         with self._lock:
             self._ready[ticket.number] = (ticket, frame, outcome, result)
-            while self._next in self._ready:
-                ready = self._ready.pop(self._next)
-                self._next += 1
-                messages += self._apply(*ready)
-        for message in messages:
-            self._emit(message)
+        self._apply_ready()
+
+    def _apply_ready(self) -> None:
+        """Apply what is ready, in order; a frame that fails holds back nothing and nobody."""
+        messages: list[msgspec.Struct] = []
+        failed = True
+        try:
+            with self._lock:
+                while (ready := self._ready.pop(self._next, None)) is not None:
+                    self._next += 1
+                    messages += self._apply(*ready)
+            failed = False
+        finally:
+            for message in messages:
+                self._emit(message)
+            if failed:
+                self._apply_ready()
 
     def _apply(
         self, ticket: Ticket, frame: Frame | None, outcome: Outcome, result: Result | None
