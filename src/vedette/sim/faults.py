@@ -116,6 +116,7 @@ class Child:
         for one in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
+        psutil.wait_procs(left, timeout=grace_s)
         return self._process.returncode
 
     def tail(self, lines: int = 20) -> str:

@@ -19,11 +19,12 @@ from vedette.sim.demo.script import Script, acts
 from vedette.sim.demo.stage import Stage, fresh_folder
 from vedette.sim.demo.watch import Sight, Watcher
 
-CHECK_S: Final = 300.0
+CHECK_S: Final = 360.0
 SPELL_S: Final = 40.0
 CHECKED_SPELL_S: Final = 25.0
-OFFLINE_S: Final = 115.0
-"""Longer than the 105 s after which a silent device is called dark."""
+OFFLINE_S: Final = 150.0
+"""Longer than the 105 s after which a silent device is called dark, and than the 120 s after which
+a message counts as backfill and waits behind what is fresh."""
 
 _LOOK_EVERY_S: Final = 1.0
 
@@ -45,7 +46,10 @@ def play_demo(
 
     with Stage(folder, clock, say, port=port) as stage:
         stage.build(download=download)
-        say(f"reports every {site.PERIOD_S:.0f} s here (30 and 60 s outside a demo)")
+        say(
+            f"here a report comes every {site.REPORT_S:.0f} s and counts every "
+            f"{site.AGGREGATE_S:.0f} s (outside a demo: 30 and 60 s)"
+        )
         console.print(f"\n  console   [bold]{stage.url}[/bold]", highlight=False)
         console.print(f"  sign in   admin / {stage.operator.password}\n", highlight=False)
         west, east = stage.mounts[site.CUT], stage.mounts[site.COVERED]

@@ -6,16 +6,20 @@ A table of acts and one thread that plays it. Nothing here looks at central; `si
 import logging
 import threading
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from vedette.clock import Clock, wall_ms
 from vedette.sim.mount import Fault, Mount
-from vedette.sim.netcut import Link, NetCut
+from vedette.sim.netcut import Link, NetCut, Weather
 
 log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
+
+RETURNING: Final = Weather(delay_s=1.0, bytes_per_s=8_000.0)
+"""A link that comes back as links do: slow. What waited is then seen to be waiting."""
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +30,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
         begin, end: What to do; in words in `story` and `relief`.
         for_s: How long it lasts at least.
         rest_s: Quiet time afterwards.
+        settle: What to do after the rest.
     """
 
     kind: str
@@ -35,6 +40,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     end: Callable[[], None]
     for_s: float
     rest_s: float
+    settle: Callable[[], None] = lambda: None
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -49,6 +55,11 @@ def acts(
     cut: Mount, cover: Mount, network: NetCut, *, spell_s: float, offline_s: float
 ) -> list[Act]:
     """Return the three acts over these cameras and this network."""
+
+    def come_back() -> None:
+        network.set_weather(RETURNING)
+        network.set_link(Link.UP)
+
     return [
         Act(
             kind="cut",
@@ -71,9 +82,10 @@ def acts(
         Act(
             kind="offline",
             story="the network to central is cut",
-            relief="the network is back; what was recorded meanwhile is sent now",
+            relief="the network is back, slowly; what was recorded meanwhile is sent now",
             begin=lambda: network.set_link(Link.CUT),
-            end=lambda: network.set_link(Link.UP),
+            end=come_back,
+            settle=lambda: network.set_weather(Weather()),
             for_s=offline_s,
             rest_s=20.0,
         ),
@@ -124,6 +136,7 @@ class Script:
                     return
                 self._play(act)
                 self._clock.wait(self._stop, act.rest_s * rest)
+                act.settle()
             self._first_round.set()
             rest = self._slower
 

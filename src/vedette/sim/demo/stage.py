@@ -10,13 +10,14 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from vedette.clock import Clock, wall_ms
-from vedette.edge.spool import Spool
+from vedette.edge.spool import Spool, peek
 from vedette.errors import ConfigError, ModelLoadFailed
 from vedette.inference.library import Library
 from vedette.sim import footage, ledger
@@ -28,7 +29,7 @@ from vedette.sim.demo.operator import Operator
 from vedette.sim.faults import Child, free_port
 from vedette.sim.footage import Footage
 from vedette.sim.mount import Mount
-from vedette.sim.netcut import NetCut
+from vedette.sim.netcut import NetCut, Weather
 from vedette.sim.rig import central_child, central_folder, open_central
 from vedette.sim.rtsp import RtspServer
 from vedette.trust.keys import SigningKey
@@ -38,6 +39,7 @@ Say = Callable[[str], None]
 PROGRAM: Final = (sys.executable, "-m", "vedette.cli.main")
 MODEL: Final = "centernet"
 PULL_TIMEOUT_S: Final = 300
+DRAIN_S: Final = 60
 RENDERED_THRESHOLD: Final = 0.1
 """Drawn people are not photographs: the detector is unsure of them, so all it has is taken."""
 
@@ -99,6 +101,7 @@ class Stage:
 
     def close_books(self) -> Verdict:
         """Stop the device cleanly and return what the checker says of both books."""
+        self._let_drain()
         self.device.stop()
         return compare(
             site.SITE,
@@ -107,6 +110,18 @@ class Stage:
             central_dir=self._central_dir,
             operator=self.operator,
         )
+
+    def _let_drain(self) -> None:
+        """Wait, on a good link, until only fresh messages are on the device; not for ever."""
+        self.network.set_weather(Weather())
+        pause = threading.Event()
+        for _ in range(DRAIN_S):
+            waiting = peek(self.spool_db.parent, 0)
+            now_ms = wall_ms(self._clock.now_at())
+            oldest_ms = waiting.oldest_ms if waiting else None
+            if oldest_ms is None or now_ms - oldest_ms < site.REPORT_S * 2000:
+                return
+            self._clock.wait(pause, 1.0)
 
     def _model(self) -> Path:
         """Return the folder of models with the detector in it, fetched where it is not there."""
