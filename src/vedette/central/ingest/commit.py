@@ -122,19 +122,18 @@ async def _find_reused(
     for incoming in group:
         for item in incoming.items:
             at = id(incoming), _key(incoming, item)
-            seen = at[1] in lanes and item.envelope.seq in lanes[at[1]]
+            whole = at[1] in lanes and not item.refusal
+            seen = whole and item.envelope.seq in lanes[at[1]]
             if seen and (at not in highest or item.envelope.seq > highest[at].envelope.seq):
                 highest[at] = item
     if not highest:
         return {}
     asked = {(*key, item.envelope.seq) for (_, key), item in highest.items()}
     rows = await tx.tuples("reports_of_numbers", **_columns(asked, *_NUMBER_COLUMNS))
-    had = {tuple(row[:4]): tuple(row[4:]) for row in rows}
+    had: dict[tuple[object, ...], bytes] = {tuple(row[:4]): row[4] for row in rows}
     reused: dict[int, set[LaneKey]] = {}
     for (of, key), item in highest.items():
-        envelope = item.envelope
-        said = (envelope.boot_id, envelope.t_wall_ms, envelope.t_mono_ms)
-        if had.get((*key, envelope.seq), said) != said:
+        if had.get((*key, item.envelope.seq), item.stored) != item.stored:
             reused.setdefault(of, set()).add(key)
             _log.error(
                 "a device gives numbers again; it is asked for a new epoch",

@@ -43,10 +43,11 @@ COPY reports (keep_days, day, device, epoch, lane, seq, received_ms, made_ms, sc
 FROM STDIN (FORMAT BINARY)
 
 -- name: reports_of_numbers
--- Which messages had these numbers.
-SELECT r.device, r.epoch, r.lane, r.seq, r.boot_id, r.t_wall_ms, r.t_mono_ms FROM reports r
+-- What the messages with these numbers said, as far as it was kept whole.
+SELECT r.device, r.epoch, r.lane, r.seq, r.body FROM reports r
 JOIN unnest(%(devices)s::text[], %(epochs)s::bigint[], %(lanes)s::text[], %(seqs)s::bigint[])
      AS asked (device, epoch, lane, seq) USING (device, epoch, lane, seq)
+WHERE r.outcome IN ('accepted', 'undated')
 
 -- name: claims_copy
 -- Coverage claims in.
