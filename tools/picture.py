@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "pictures" / "fleet.png"
 MAX_BYTES = 250_000
-SIZE = {"width": 1180, "height": 620}
+SIZE = {"width": 1180, "height": 400}
 
 
 def main(url: str, password: str) -> int:
