@@ -41,6 +41,9 @@ TAMPERING: Final = frozenset(
 )
 """Signs under which nothing was observed; others (a blurred picture) only degrade what was."""
 
+MAX_STATED_JUMP_MS: Final = 600_000
+"""A clock that was set forward by more was no clock: a device that woke in 1970, say."""
+
 
 class Observer(Protocol):
     """Whoever wants to see each frame with its tracks: `vedette watch`."""
@@ -286,12 +289,14 @@ class CameraLane:
     def clock_stepped(self, to_ms: int) -> None:
         """Begin anew at `to_ms`, after the slice before the step was cut.
 
-        What the wall clock jumped over was never lived through; it is stated as such.
+        What the wall clock jumped over a little was never lived through, and is stated as such.
+        After a far jump nothing is: then the time before it was wrong and central moves it.
         """
         with self._lock:
             before_ms = self._spans.start_ms
-            self._spans = SpanBuilder(min(before_ms, to_ms) if to_ms < before_ms else before_ms)
-            if to_ms > before_ms:
+            jumped = 0 < to_ms - before_ms <= MAX_STATED_JUMP_MS
+            self._spans = SpanBuilder(before_ms if jumped else to_ms)
+            if jumped:
                 self._spans.open_gap(Cause.CLOCK_UNTRUSTED, before_ms, "the clock was set")
                 self._spans.close_gap(Cause.CLOCK_UNTRUSTED, to_ms)
             if self._cause:

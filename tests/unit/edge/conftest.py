@@ -40,11 +40,17 @@ class Street:
     analysis: Analysis
     said: list[msgspec.Struct] = field(default_factory=list)
     observed: list[tuple[int, int]] = field(default_factory=list)
+    start_ns: int = 0
 
     def frame(self, t_s: float, number: int = 0, *, discontinuity: bool = False) -> Frame:
         """Return the picture of the world at `t_s` after the clock's start."""
         picture = self.world.picture(t_s)
         return make_frame(self.clock, picture, t_s, number, discontinuity=discontinuity)
+
+    def frame_now(self) -> Frame:
+        """Return the picture of the world now, by how far the clock has moved."""
+        passed_s = (self.clock.mono_ns() - self.start_ns) / NS_PER_S
+        return make_frame(self.clock, self.world.picture(passed_s), 0.0, round(passed_s * 10))
 
     def result(self, t_s: float) -> Result:
         """Return what the detector would find at `t_s`: the truth."""

@@ -1,0 +1,114 @@
+"""The worker: whatever a frame does, it is counted, and the worker goes on."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from vedette.edge.capture import CaptureSettings
+from vedette.edge.intake import Intake
+from vedette.edge.ring import PacketRing
+from vedette.edge.stages import CameraPlan, Work, work
+from vedette.errors import BadModelOutput, DecodeFailed, RunFailed
+from vedette.ids import CameraId
+from vedette.wire.messages import Drop
+
+MakeStreet = Callable[..., Any]
+DOOR = CameraId("door")
+
+
+class Scripted:
+    """A model that answers by script: a result, or an exception."""
+
+    def __init__(self, answers: list) -> None:
+        self._answers = list(answers)
+
+    def detect(self, _picture: object, _threshold: float) -> Any:
+        """Return or raise what comes next."""
+        answer = self._answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def run(street: Any, answers: list) -> Any:
+    """Let one worker go through the frames; return the lane's only slice."""
+    plan = CameraPlan(
+        capture=CaptureSettings(camera=DOOR, source="clip.mp4"),
+        lane=street.lane,
+        model=Scripted(answers),  # pyright: ignore[reportArgumentType]
+        ring=PacketRing(0.0, 0),
+        live=False,
+        threshold=0.1,
+    )
+    intake: Intake[Work] = Intake(
+        {"door": False}, deadline_ms=500, mono_ns=lambda: 0, on_stale=lambda _c, _i: None
+    )
+    taken = iter(range(len(answers)))
+    offered = intake.take
+
+    def feed() -> Any:
+        number = next(taken, None)
+        if number is None:
+            intake.close()
+        else:
+            frame = street.frame(number / 5, number)
+            intake.offer("door", Work(street.lane.look(frame), frame), 0)
+        return offered()
+
+    intake.take = feed
+    work(intake, {DOOR: plan})
+    assert intake.depth("door") == 0
+    (cut,) = street.lane.cut(street.lane.start_ms + 30_000)
+    return cut
+
+
+@pytest.mark.parametrize(
+    ("problem", "cause"),
+    [
+        (BadModelOutput("NaN"), Drop.BAD_OUTPUT),
+        (RunFailed("the runtime refused"), Drop.BACKEND),
+        (DecodeFailed("strange pixels"), Drop.UNDECODABLE),
+        (RuntimeError("a native library"), Drop.BACKEND),
+        (MemoryError(), Drop.BACKEND),
+        (KeyError("a bug of ours"), Drop.BACKEND),
+    ],
+)
+def test_every_failure_is_a_counted_drop(
+    street: MakeStreet, problem: Exception, cause: Drop
+) -> None:
+    """The frame is dropped with its cause, those around it are analysed."""
+    made = street()
+    good = [made.result(n / 5) for n in range(6)]
+    cut = run(made, [*good[:3], problem, *good[4:]])
+    assert cut.frames.captured == 6
+    assert cut.frames.analysed == 5
+    assert cut.frames.dropped == {cause: 1}
+
+
+def test_a_failing_lane_does_not_end_the_worker(
+    street: MakeStreet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault behind the model is logged; every frame is settled all the same."""
+    made = street()
+
+    def faulty(_frame: object, _result: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(made.analysis, "advance", faulty)
+    with caplog.at_level(logging.WARNING):
+        cut = run(made, [made.result(n / 5) for n in range(5)])
+    assert cut.frames.analysed == cut.frames.captured == 5
+    assert len(caplog.records) == 1
+
+
+def test_a_fault_is_logged_once_per_kind_and_camera(
+    street: MakeStreet, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A model that fails on every frame fills no disk with logs."""
+    with caplog.at_level(logging.WARNING):
+        run(street(), [BadModelOutput("NaN")] * 20 + [RuntimeError("other")] * 20)
+    said = [r for r in caplog.records if r.__dict__.get("event") == "pipeline.frame_failed"]
+    assert len(said) == 2
+    assert all(r.__dict__["camera"] == "door" for r in said)
