@@ -12,7 +12,17 @@ import logging
 from collections.abc import AsyncIterator
 
 from vedette.central import jobs, liveness
-from vedette.central.boundary import Answer, AsgiApp, Handler, Receive, Request, Scope, Send, guard
+from vedette.central.boundary import (
+    Answer,
+    AsgiApp,
+    Handler,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    guard,
+    within_time,
+)
 from vedette.central.bulletin import Bulletin
 from vedette.central.device_api import DeviceApi
 from vedette.central.enrolment import Tokens
@@ -60,7 +70,8 @@ class Central:
         """Answer a device directly, everything else through Litestar."""
         handler = self._find(scope) if scope["type"] == "http" else None
         if handler is None:
-            await self._web(scope, receive, send)
+            hurried = within_time(receive) if scope["type"] == "http" else receive
+            await self._web(scope, hurried, send)
             return
         request = Request(scope, receive, behind_proxy=self.services.config.behind_proxy)
         await (await guard(handler, request)).send(send)

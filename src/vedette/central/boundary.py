@@ -108,6 +108,30 @@ class Request:
             raise WireError("the body did not arrive in time") from error
 
 
+def within_time(receive: Receive, timeout_s: float = _BODY_TIMEOUT_S) -> Receive:
+    """Return `receive` for a whole body within `timeout_s`; a client that is slower has left.
+
+    Once the body is there it waits as long as it takes: for the client to go away.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    whole = False
+
+    async def hurried() -> MutableMapping[str, Any]:
+        nonlocal whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            return {"type": "http.disconnect"}
+        whole = not message.get("more_body", False)
+        return message
+
+    return hurried
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What goes back."""
 
