@@ -120,9 +120,10 @@ class Watch:
         return self._pipeline.capture.has_ended and self._pipeline.depth(CAMERA) == 0
 
     def _is_hopeless(self) -> bool:
-        """True where a file gives nothing: unlike a camera it will not come back."""
+        """True where a source gives nothing: a file never will; a camera that did may come back."""
         with self._lock:
-            return not self._live and any(s.state is State.DOWN for s in self.seen.states)
+            waits = self._live and self.seen.frames.captured > 0
+            return not waits and any(s.state is State.DOWN for s in self.seen.states)
 
     def _count(self, elapsed_s: float) -> None:
         health = self._lane.health(wall_ms(self._clock.now_at()), 0)
