@@ -1,6 +1,6 @@
 """Install the Debian packages that some tests need, where this machine lets us.
 
-Chromium for the browser tests, iproute2 for network namespaces. Without root or apt nothing is
+Chromium for the browser tests, faketime for wrong clocks, iproute2 for network namespaces. Without root or apt nothing is
 installed and those tests skip, saying so (in CI such a skip is a failure).
 """
 
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-WANTED = {"chromium": "chromium", "ip": "iproute2"}
+WANTED = {"chromium": "chromium", "faketime": "faketime", "ip": "iproute2"}
 
 
 def main() -> int:

@@ -60,7 +60,8 @@ class SpanBuilder:
             self._gaps.append(self._stall)
             self._stall = None
         self._last_look_ms = max(self._last_look_ms, at_ms)
-        self._looks += 1
+        if all(gap.end_ms is not None for gap in self._gaps):
+            self._looks += 1  # what is looked at in a gap counts for no observed time
 
     def open_gap(self, cause: Cause, at_ms: int, detail: str = "") -> None:
         """Say that a gap began, perhaps a while ago; a second one of its cause changes nothing."""

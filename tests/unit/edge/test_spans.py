@@ -38,6 +38,17 @@ def test_a_camera_down_is_a_gap_from_its_last_frame_until_it_is_back():
     ]
 
 
+def test_looks_within_a_gap_do_not_raise_the_rate_of_what_was_observed():
+    """A covered camera still gives pictures; they are no observation."""
+    builder = SpanBuilder(0)
+    builder.open_gap(Cause.TAMPERED, 0)
+    looks(builder, 0, 50_000)
+    builder.close_gap(Cause.TAMPERED, 50_000)
+    looks(builder, 50_000, 60_000)
+    spans, _ = builder.cut(60_000)
+    assert spans[-1].rate_fps == 5.0
+
+
 def test_a_gap_noticed_after_the_cut_corrects_the_slice_before():
     """What was called observed for want of knowledge is taken back."""
     builder = SpanBuilder(0)
