@@ -44,10 +44,16 @@ class PipelineRig:
         config: As on a device.
         clock: `ManualClock`: files are read as fast as possible and move it. Else real time.
         observer: Sees every frame with its tracks.
+        pace: How fast files are read, where not as the clock says.
     """
 
     def __init__(
-        self, config: EdgeConfig, clock: Clock, *, observer: Observer | None = None
+        self,
+        config: EdgeConfig,
+        clock: Clock,
+        *,
+        observer: Observer | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._manual = clock if isinstance(clock, ManualClock) else None
         self.clock = SteadyClock(clock)
@@ -63,11 +69,11 @@ class PipelineRig:
         self._messages: list[msgspec.Struct] = []
         self.evidence = EvidenceStore(config.state_dir / "evidence", config.evidence, self.clock)
         self.models = Models(Library(config.models_dir), config.pipeline.providers, self.clock)
+        if pace is None:
+            pace = Pace.AS_FAST_AS_POSSIBLE if self._manual else Pace.REAL_TIME
         self.plans = Assembly(
             config, self.models, self.clock, emit=self._emit, evidence=self.evidence
-        ).plans(
-            pace=Pace.AS_FAST_AS_POSSIBLE if self._manual else Pace.REAL_TIME, observer=observer
-        )
+        ).plans(pace=pace, observer=observer)
         self.pipeline = _Stepped(
             self.plans,
             workers=worker_count(config),

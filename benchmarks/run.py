@@ -1,0 +1,177 @@
+"""Run every benchmark, one after the other, and write what they found into benchmarks/README.md.
+
+    make bench                        all of them
+    make bench ARGS=pipeline          only those whose name holds the word
+    make bench ARGS=--report          none: write the page from the results that are there
+
+Each benchmark runs in a process of its own and writes benchmarks/results/<topic>.json; here they
+are only started, timed and summed up. One that fails is told and does not stop the others; the
+exit status is the number that failed.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).resolve().parent
+RESULTS: Final = HERE / "results"
+PAGE: Final = HERE / "README.md"
+LIMIT_S: Final = 900
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+Row = tuple[str, str, str]
+HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
+    "pipeline": (
+        ("whole pipeline on a file, 2 inference threads", "throughput/pipeline", "frames/s"),
+        ("bare decode + conversion + inference, same threads", "throughput/bare", "frames/s"),
+        ("… pipeline ÷ bare, per round", "throughput/pipeline_of_bare", "×"),
+        ("CPU per frame, whole pipeline", "cpu/pipeline", "ms"),
+        ("CPU per frame, plain OpenCV + ONNX Runtime loop", "cpu/opencv loop", "ms"),
+        ("… pipeline ÷ plain loop, per round", "cpu/pipeline_of_opencv_loop", "×"),
+        ("capture → event, 1 RTSP camera at 5 fps", "live/1 camera/capture to event", "ms"),
+        ("capture → event, 3 RTSP cameras at 5 fps", "live/3 cameras/capture to event", "ms"),
+        ("sent by the camera → capture (the parser's wait)", "live/1 camera/sent to capture", "ms"),
+    ),
+    "capture": (
+        ("CPU per 720p picture, bare decode", "PyAV decode, 1 thread", "ms"),
+        ("CPU per 720p picture, capture with all frames", "capture, all frames", "ms"),
+        ("CPU per 720p picture, keyframes only", "capture, keyframes only", "ms"),
+    ),
+    "preprocess": (
+        (
+            "1080p to 512×512, planes first",
+            "threads_1/1920x1080 to 512x512 NHWC stretch/planes_first",
+            "ms",
+        ),
+        (
+            "1080p to 512×512, full BGR first",
+            "threads_1/1920x1080 to 512x512 NHWC stretch/full_bgr_first",
+            "ms",
+        ),
+    ),
+    "inference": (
+        ("one inference, bare ONNX Runtime", "bare_ms", "ms"),
+        ("one inference, `Model.detect`", "whole_ms", "ms"),
+    ),
+    "tracker": (
+        ("tracker, 10 objects", "update/10", "ms"),
+        ("tracker, 50 objects", "update/50", "ms"),
+        ("tracker, 200 objects", "update/200", "ms"),
+    ),
+    "evidence": (
+        ("evidence clip of 8 s remuxed", "remux to MP4/wall", "ms"),
+        ("whole evidence package, fsync included", "whole package, fsync included/wall", "ms"),
+    ),
+    "spool": (
+        ("an alert made durable", "durable_alert_ms", "ms"),
+        ("… one bare SQLite row, synced", "bare_durable_row_ms", "ms"),
+        ("group commit", "group_commit_messages_per_s", "messages/s"),
+    ),
+    "ingest": (
+        ("durable reports, 1 per request", "ways/vedette, 1 per batch/reports_per_s", "reports/s"),
+        (
+            "durable reports, 20 per request",
+            "ways/vedette, 20 per batch/reports_per_s",
+            "reports/s",
+        ),
+        ("… one INSERT per request", "ways/naive/reports_per_s", "reports/s"),
+    ),
+}
+
+
+def main() -> int:
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    scripts = [] if "--report" in sys.argv else sorted(HERE.glob("bench_*.py"))
+    scripts = [s for s in scripts if not words or any(word in s.stem for word in words)]
+    failed = [
+        script.stem for n, script in enumerate(scripts, 1) if not run(script, n, len(scripts))
+    ]
+    lines = table()
+    print("\n".join(["", *lines]))
+    write_page(lines)
+    if failed:
+        print(f"\nfailed: {', '.join(failed)}")
+    return len(failed)
+
+
+def run(script: Path, number: int, count: int) -> bool:
+    """Run one benchmark; True where it succeeded."""
+    print(f"\n[{number}/{count}] {script.stem}", flush=True)
+    began_s = time.monotonic()
+    try:
+        ended = subprocess.run([sys.executable, str(script)], timeout=LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        word = "took too long"
+    else:
+        word = "done" if ended.returncode == 0 else f"failed ({ended.returncode})"
+    took_s = time.monotonic() - began_s
+    print(f"[{number}/{count}] {script.stem}: {word}, {took_s:.0f} s", flush=True)
+    return word == "done"
+
+
+def table() -> list[str]:
+    """Return the headlines as lines of a table; what was not measured is said."""
+    lines = ["| what | p50 | p95 | p99 | unit |", "|---|--:|--:|--:|---|"]
+    for topic, rows in HEADLINES.items():
+        found = results(topic)
+        if found is None:
+            lines.append(f"| {topic}: not measured yet | | | | |")
+            continue
+        for words, path, unit in rows:
+            cells = " | ".join(numbers(found, path))
+            lines.append(f"| {words} | {cells} | {unit} |")
+    return lines
+
+
+def results(topic: str) -> dict[str, Any] | None:
+    """Return what a benchmark wrote, or None."""
+    path = RESULTS / f"{topic}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def numbers(found: dict[str, Any], path: str) -> tuple[str, str, str]:
+    """Return p50, p95, p99 at a path; a single number stands under p50."""
+    at: Any = found
+    for key in path.split("/"):
+        at = at.get(key) if isinstance(at, dict) else None
+    if isinstance(at, dict):
+        return tuple(str(at.get(q, at.get(f"{q}_ms", "–"))) for q in ("p50", "p95", "p99"))  # pyright: ignore[reportReturnType]
+    return ("–" if at is None else str(at), "", "")
+
+
+def machines() -> list[str]:
+    """Return, per topic, where its figures were measured."""
+    lines = []
+    for topic in HEADLINES:
+        found = results(topic) or {}
+        words = [
+            f"{key} {text}" if key not in {"machine", "versions"} else text
+            for key in ("machine", "versions", "python", "postgresql", "sqlite", "model", "clip")
+            if (text := flat(found.get(key)))
+        ]
+        if words:
+            lines.append(f"- {topic}: {'; '.join(words)}")
+    return lines
+
+
+def flat(value: Any) -> str:
+    """Return a value in one line of words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items())
+    return "" if value is None else str(value)
+
+
+def write_page(lines: list[str]) -> None:
+    """Put the figures between their marks in the page."""
+    text = PAGE.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    made = "\n".join([BEGIN, *lines, "", "Measured on:", "", *machines(), END])
+    PAGE.write_text(before + made + after)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
