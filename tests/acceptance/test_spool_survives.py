@@ -107,8 +107,11 @@ def test_two_processes_on_one_spool_share_the_numbers(tmp_path: Path, spool_db: 
     _assert_whole(spool_db)
 
 
-def test_a_full_disk_stops_writing_and_tears_nothing(tmp_path: Path) -> None:
-    """The disk fills under load, is freed, and the spool goes on with whole pages."""
+def test_a_full_disk_costs_the_reserve_and_tears_nothing(tmp_path: Path) -> None:
+    """The disk fills under load: the reserve is given up and what is important still fits.
+
+    Then the disk is freed, and every page and number is whole.
+    """
     disk = tmp_path / "disk"
     try:
         with faults.small_disk(disk, 12):
@@ -121,11 +124,12 @@ def test_a_full_disk_stops_writing_and_tears_nothing(tmp_path: Path) -> None:
             try:
                 _grow(child, spool_db, 100)
                 ballast = faults.fill_disk(disk)
+                reserve = spool_db.with_name("reserve")
                 faults.wait_until(
-                    "it says that the disk refuses",
-                    lambda: "unwritable" in child.tail(50),
+                    "the reserve is given up",
+                    lambda: not reserve.exists() or "unwritable" in child.tail(50),
                     SystemClock(),
-                    timeout_s=30,
+                    timeout_s=60,
                     alive=[child],
                 )
                 ballast.unlink()
