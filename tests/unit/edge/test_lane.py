@@ -209,7 +209,8 @@ def test_down_is_dated_at_the_last_frame_and_corrects_the_slice_before(street: M
     ]
 
 
-def test_nobody_jumps_across_a_gap(street: MakeStreet) -> None:
+@pytest.mark.parametrize("discontinuity", [True, False])
+def test_nobody_jumps_across_a_gap(street: MakeStreet, *, discontinuity: bool) -> None:
     """Left of the line before a gap and right of it after: that crossing was not seen."""
     world = World([back_and_forth(1, y=0.8, start_s=0.0, legs=1, leg_s=8.0)])
     made = street(world=world)
@@ -217,12 +218,27 @@ def test_nobody_jumps_across_a_gap(street: MakeStreet) -> None:
     walk(made, 3)
     made.lane.says(down(made.clock, 3.0, 4.0))
     made.lane.says(up(made.clock, 5.0))
-    frame = made.frame(5.0, 99, discontinuity=True)
+    frame = made.frame(5.0, 99, discontinuity=discontinuity)
     made.lane.finish(made.lane.look(frame), frame, "analysed", made.result(5.0))
     walk(made, 2.8, start_s=5.2)
     assert EventKind.LINE_CROSSED not in {e.kind for e in made.of(EventReport)}
     (cut,) = made.lane.cut(wall_ms(made.clock.now_at()) + 8_000)
     assert not cut.lines.get("mid")
+
+
+def test_a_tampered_camera_makes_no_events_whatever_the_model_says(street: MakeStreet) -> None:
+    """Detections in the dark are dreams: they are analysed frames and nothing else."""
+    walk_by = back_and_forth(1, y=0.8, start_s=0.0, legs=20, leg_s=4.0)
+    made = street(world=World([walk_by], dark_s=[(6.0, 40.0)]))
+    made.lane.says(up(made.clock))
+    walk(made, 15)
+    assert made.of(CameraState)[-1].state is State.TAMPERED
+    told, seen = len(made.of(EventReport)), len(made.observed)
+    walk(made, 15, start_s=15.0)
+    assert len(made.of(EventReport)) == told
+    assert len(made.observed) == seen
+    (cut,) = made.lane.cut(wall_ms(made.clock.now_at()) + 30_000)
+    assert cut.frames.analysed == 150
 
 
 def test_a_late_cut_is_split_at_minutes_and_counts_stand_once(street: MakeStreet) -> None:
