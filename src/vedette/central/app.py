@@ -32,11 +32,13 @@ from vedette.central.services import Services
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
 from vedette.clock import Clock, SystemClock
+from vedette.errors import StoreError
 from vedette.trust.keys import SigningKey
 
 _log = logging.getLogger(__name__)
 
 ONLINE_KEY = "keys/online.key"
+_CANCEL_AGAIN_S = 0.5
 
 
 def build_services(
@@ -65,6 +67,7 @@ class Central:
             **DeviceApi(services, tokens).routes(),
         }
         self._web = web
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a device directly, everything else through Litestar."""
@@ -92,25 +95,49 @@ class Central:
         retention = services.config.retention
         tasks = [
             asyncio.create_task(self.committer.run(), name="committer"),
-            asyncio.create_task(liveness.run(services.db, services.bulletin, services.clock)),
-            asyncio.create_task(jobs.run(services.db, retention, services.clock)),
+            asyncio.create_task(
+                liveness.run(services.db, services.bulletin, services.clock), name="liveness"
+            ),
+            asyncio.create_task(jobs.run(services.db, retention, services.clock), name="jobs"),
         ]
         for task in tasks:
             task.add_done_callback(_report_death)
+        self._tasks = tasks
         try:
             yield
         finally:
             self.committer.close()
-            for task in tasks[1:]:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end(tasks[0], *tasks[1:])
             await services.db.close()
 
     async def _healthz(self, _request: Request) -> Answer:
-        """Say that the database answers."""
+        """Say that the database answers and that every background task lives.
+
+        Raises:
+            StoreError: One of the two is not so; whoever supervises this process restarts it.
+        """
+        dead = [task.get_name() for task in self._tasks if task.done()]
+        if dead:
+            raise StoreError(
+                f"background task {dead[0]} died", operator_hint="restart central; see its log"
+            )
         async with self.services.db.transaction() as tx:
             await tx.value("users_count")
         return Answer(body=b'{"ok":true}')
+
+
+async def _end(committer: "asyncio.Task[None]", *loops: "asyncio.Task[None]") -> None:
+    """Wait for the committer, which ends by itself, and cancel the loops until they have ended.
+
+    Once is not enough: up to Python 3.11 `asyncio.wait_for`, on which the database driver waits,
+    loses a cancellation that arrives together with the answer (python/cpython#86296).
+    """
+    await asyncio.gather(committer, return_exceptions=True)
+    pending = set(loops)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
 
 
 def _report_death(task: "asyncio.Task[None]") -> None:

@@ -68,12 +68,18 @@ class Committer:
         return await done
 
     async def run(self) -> None:
-        """Commit groups until cancelled or closed."""
-        while not self._closed or self._queue:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._queue:
-                await self._commit_group(self._next_group())
+        """Commit groups until cancelled or closed; whatever ends it, nobody waits for ever."""
+        try:
+            while not self._closed or self._queue:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._queue:
+                    await self._commit_group(self._next_group())
+        finally:
+            self._closed = True
+            for waiting in self._queue:
+                if not waiting.done.done():
+                    waiting.done.set_exception(Busy("central is stopping"))
 
     def close(self) -> None:
         """Take nothing more; `run` ends when what waits is committed."""
@@ -102,6 +108,11 @@ class Committer:
             for waiting in group:
                 if not waiting.done.done():
                     waiting.done.set_exception(error)
+        except BaseException:
+            for waiting in group:
+                if not waiting.done.done():
+                    waiting.done.set_exception(StoreError("the committer failed"))
+            raise
         else:
             for waiting, answer in zip(group, outcome.answers, strict=True):
                 if not waiting.done.done():
