@@ -1,7 +1,7 @@
 """Install the Debian packages that some tests need, where this machine lets us.
 
-Chromium for the browser tests, faketime for wrong clocks, iproute2 for network namespaces. Without root or apt nothing is
-installed and those tests skip, saying so (in CI such a skip is a failure).
+Chromium for the browser tests, faketime for wrong clocks, iproute2 for network namespaces. Without
+root or apt nothing is installed and those tests skip, saying so (in CI such a skip is a failure).
 """
 
 import os

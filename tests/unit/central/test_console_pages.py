@@ -201,7 +201,9 @@ def test_a_young_fleet_is_shown_over_a_range_that_it_fills():
     young = [Segment(start_ms=now_ms - 600_000, end_ms=now_ms)]
     older = [Segment(start_ms=now_ms - 4 * 3_600_000, end_ms=now_ms)]
     whole = [Segment(start_ms=now_ms - 86_400_000, end_ms=now_ms)]
-    assert present.fitting_range([young, []], now_ms) == "1h"
+    recent = [Segment(start_ms=now_ms - 2_000_000, end_ms=now_ms)]
+    assert present.fitting_range([young, []], now_ms) == "15m"
+    assert present.fitting_range([young, recent], now_ms) == "1h"
     assert present.fitting_range([young, older], now_ms) == "6h"
     assert present.fitting_range([whole, young], now_ms) == "24h"
     assert present.fitting_range([[]], now_ms) == "24h"

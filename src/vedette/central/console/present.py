@@ -23,13 +23,14 @@ from vedette.central.views import (
 )
 
 RANGES: Final[dict[str, tuple[str, int]]] = {
+    "15m": ("15 min", 900_000),
     "1h": ("1 h", 3_600_000),
     "6h": ("6 h", 6 * 3_600_000),
     "24h": ("24 h", 24 * 3_600_000),
     "7d": ("7 d", 7 * 86_400_000),
 }
 DEFAULT_RANGE: Final = "24h"
-FLEET_RANGES: Final = ("1h", "6h", "24h")
+FLEET_RANGES: Final = ("15m", "1h", "6h", "24h")
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
