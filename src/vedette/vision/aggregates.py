@@ -1,7 +1,7 @@
 """Counting one camera's minutes: the `wire.messages.Aggregate`.
 
 Here: the running counts between two cuts and the slicing of time at minutes' edges. Not here: how
-aggregates add up (`summing`), what was observed (the device's coverage ledger) and sending.
+aggregates add up (`stats.summing`), what was observed (the device's coverage ledger) and sending.
 
 The rules:
 
@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vedette.stats.sketch import ExpHistogram, LinearBins
+from vedette.stats.summing import add_frames, exact, merge, union
 from vedette.vision import geometry
 from vedette.vision.detections import Detections
-from vedette.vision.summing import add_frames, exact, merge, union
 from vedette.vision.tracking import Tracks
 from vedette.vision.zones import BACKWARD, FORWARD, LOST, Happening
 from vedette.wire.messages import (

@@ -322,21 +322,34 @@ def test_merge_is_associative_and_commutative(a: Aggregate, b: Aggregate, c: Agg
     assert got.captured == got.analysed + got.gated + sum(got.dropped.values())
 
 
-def test_other_cameras_and_other_grids_do_not_merge() -> None:
+def test_other_cameras_do_not_merge() -> None:
     """Adding what cannot be added is refused, not guessed."""
     one = counting().cut(0, 1000)
     other = Aggregator("yard", LABELS).cut(0, 1000)
     with pytest.raises(ValueError, match="cameras"):
         merge(one, other)
-    grids = [
-        Aggregate(camera="door", start_ms=0, end_ms=1, heatmap=heatmap)
-        for heatmap in (
-            Heatmap(rows=1, columns=2, deciseconds=[0, 0]),
-            Heatmap(rows=2, columns=1, deciseconds=[0, 0]),
-        )
-    ]
-    with pytest.raises(ValueError, match="heatmaps"):
-        merge(*grids)
+
+
+def test_grids_and_bins_of_another_version_keep_the_fuller_one_in_any_order() -> None:
+    """They do not add up, and nothing may depend on which came first."""
+    old = Aggregate(
+        camera="door",
+        start_ms=0,
+        end_ms=1,
+        heatmap=Heatmap(rows=1, columns=2, deciseconds=[3, 0]),
+        confidence={"person": Bins(counts=[1, 1])},
+    )
+    new = Aggregate(
+        camera="door",
+        start_ms=1,
+        end_ms=2,
+        heatmap=Heatmap(rows=2, columns=1, deciseconds=[4, 1]),
+        confidence={"person": Bins(counts=[0, 0, 1])},
+    )
+    both = merge(old, new)
+    assert both == merge(new, old)
+    assert both.heatmap == new.heatmap
+    assert both.confidence == old.confidence
 
 
 def test_the_fullest_minute_fits_the_stream_table() -> None:

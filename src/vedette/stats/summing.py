@@ -1,14 +1,19 @@
 """How aggregates add up: any two times of one camera become one.
 
-Here: `merge` and the sums it is made of. Not here: counting (`aggregates`). The rule: exact,
-associative and commutative, so that minutes, hours and days may be put together in any order. Only
-integers are added, and seconds in whole 1/1024, which doubles add without rounding.
+Here: `merge` and the sums it is made of, the same on the device and in central. Not here: counting
+(`vision.aggregates`) and what is kept of it (`central.rollups`). The rule: exact, associative and
+commutative, so that minutes, hours and days may be put together in any order. Only integers are
+added, and seconds in whole 1/1024, which doubles add without rounding.
+
+Where a new version changed the shape of a grid or the number of bins, the two do not add up; the
+one with more in it stands, chosen by its content alone, so that the order does not matter.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 
-from vedette.stats.sketch import ExpHistogram, LinearBins
+from vedette.errors import MalformedReport
+from vedette.stats.sketch import MAX_COUNT, ExpHistogram, LinearBins
 from vedette.wire.messages import (
     Aggregate,
     Bins,
@@ -34,8 +39,9 @@ def merge(a: Aggregate, b: Aggregate) -> Aggregate:
     both are named, separated by commas.
 
     Raises:
-        ValueError: Different cameras or heatmap grids, or bins of different sizes.
-        MalformedReport: A sketch in one of them is not one.
+        ValueError: Different cameras.
+        MalformedReport: A sketch in one of them is not one, or together they claim more than can
+            be counted: nothing may be kept that could not be read again.
     """
     if a.camera != b.camera:
         raise ValueError(f"cameras {a.camera!r} and {b.camera!r} do not merge")
@@ -91,12 +97,18 @@ def add_frames(a: Frames, b: Frames) -> Frames:
 def _add_histograms(a: Histogram, b: Histogram) -> Histogram:
     sketch = ExpHistogram.from_wire(a)
     sketch.merge(ExpHistogram.from_wire(b))
+    if sketch.count > MAX_COUNT:
+        raise MalformedReport("merged histograms claim more observations than can be counted")
     return sketch.to_wire()
 
 
 def _add_bins(a: Bins, b: Bins) -> Bins:
+    if len(a.counts) != len(b.counts):
+        return max(a, b, key=lambda one: (sum(one.counts), one.counts))
     bins = LinearBins.from_wire(a)
     bins.merge(LinearBins.from_wire(b))
+    if bins.count > MAX_COUNT:
+        raise MalformedReport("merged bins claim more observations than can be counted")
     return bins.to_wire()
 
 
@@ -118,9 +130,8 @@ def _add_lines(a: LineCounts, b: LineCounts) -> LineCounts:
 def _add_heatmaps(a: Heatmap | None, b: Heatmap | None) -> Heatmap | None:
     if a is None or b is None:
         return a or b
-    shape = (a.rows, a.columns)
-    if shape != (b.rows, b.columns) or len(a.deciseconds) != len(b.deciseconds):
-        raise ValueError(f"heatmaps of {shape} and {(b.rows, b.columns)} do not merge")
+    if (a.rows, len(a.deciseconds)) != (b.rows, len(b.deciseconds)):
+        return max(a, b, key=lambda one: (sum(one.deciseconds), one.rows, one.deciseconds))
     cells = [x + y for x, y in zip(a.deciseconds, b.deciseconds, strict=True)]
     return Heatmap(rows=a.rows, columns=a.columns, deciseconds=cells)
 
