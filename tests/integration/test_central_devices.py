@@ -12,7 +12,7 @@ from vedette.trust.dsse import open_struct, sign_struct
 from vedette.trust.keys import SigningKey, prove_possession
 from vedette.wire import messages
 from vedette.wire.enrol import EnrolRequest, TimeStatement
-from vedette.wire.messages import Aggregate, Cause, Frames, Span
+from vedette.wire.messages import Aggregate, Cause, Frames, HealthReport, Span
 from vedette.wire.signed import (
     POLICY_TYPE,
     SETTINGS_TYPE,
@@ -154,6 +154,20 @@ async def _change(fleet, device: str) -> None:
         actor="alice",
         now_ms=fleet.now_ms,
     )
+
+
+async def test_a_restored_central_signs_versions_that_the_device_has_not_seen(fleet) -> None:
+    """The version passes what the device reports; nonsense in a report pushes it nowhere."""
+    device = await fleet.device()
+    for said, wanted in (("41", 42), ("9" * 30, 43), ("-5", 44)):
+        health = HealthReport(
+            at_ms=device.now_ms, period_s=30, version="0.1.0", config_version=said
+        )
+        await device.up(device.envelope("health.v1", health))
+        await _change(fleet, device.device)
+        found = await desired.settings_of(fleet.db, device.device)
+        assert found is not None
+        assert found.version == wanted
 
 
 async def test_changed_settings_reach_the_device_signed(fleet) -> None:

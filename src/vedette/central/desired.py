@@ -17,7 +17,9 @@ from vedette.errors import ConfigError, NotAllowed, RollbackAttempt
 from vedette.ids import new_id
 from vedette.trust.dsse import open_struct, sign_struct
 from vedette.trust.keys import PublicKey, SigningKey, from_text
+from vedette.wire import codec
 from vedette.wire.enrol import Desired, Request
+from vedette.wire.messages import HealthReport
 from vedette.wire.signed import (
     POLICY_TYPE,
     SETTINGS_TYPE,
@@ -107,6 +109,15 @@ async def read_settings(tx: Tx, device: str) -> DeviceSettings | None:
     return current_settings(await _facts(tx, "desired_facts", device))
 
 
+def _held_version(health: object) -> int:
+    """Return the settings version in a device's latest report; 0 where it has none."""
+    if not isinstance(health, bytes):
+        return 0
+    text = codec.decode(health, HealthReport).config_version
+    # A device may say anything: no version may be pushed where no later one fits.
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
+
+
 async def change_settings(
     db: Database,
     bulletin: Bulletin,
@@ -119,12 +130,17 @@ async def change_settings(
     actor: str,
     now_ms: int,
 ) -> DeviceSettings:
-    """Sign and store the next version of a device's settings, with its entry in the audit log."""
+    """Sign and store the next version of a device's settings, with its entry in the audit log.
+
+    The version passes the one that the device reports, not only the stored one: a central that
+    was restored from a backup would otherwise sign versions that the device has seen and refuses.
+    """
     async with db.transaction() as tx:
         facts = await _facts(tx, "device_settings_lock", device)
+        held = _held_version(await tx.value("device_last_health", device=device))
         settings = DeviceSettings(
             device=device,
-            version=facts.settings_version + 1,
+            version=max(facts.settings_version, held) + 1,
             issued_ms=now_ms,
             cameras=cameras,
             report_period_s=report_period_s,

@@ -95,6 +95,10 @@ UPDATE devices SET desired_etag = %(etag)s WHERE device = %(device)s
 SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version, d.desired_etag
 FROM devices d JOIN sites s USING (site) WHERE d.device = %(device)s FOR UPDATE OF d
 
+-- name: device_last_health
+-- The latest health report of a device.
+SELECT health FROM devices WHERE device = %(device)s
+
 -- name: device_settings_set
 -- Newly signed settings.
 UPDATE devices SET settings = %(settings)s, settings_version = %(version)s
