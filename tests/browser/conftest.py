@@ -54,7 +54,11 @@ def _chromium() -> str | None:
     return os.environ.get("VEDETTE_CHROMIUM") or shutil.which("chromium")
 
 
-@pytest.fixture(scope="session")
+# Per module and not per session: while Playwright runs, this thread has a running event loop, and
+# no test elsewhere could start one of its own.
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium; the tests that need it skip loudly without it and fail in CI."""
     found = _chromium()
@@ -81,7 +85,7 @@ def _free_port() -> int:
         return found.getsockname()[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def central() -> Iterator[Site]:
     """`vedette central run` as a process, on loopback, with a fresh embedded database."""
     folder = Path(tempfile.mkdtemp(prefix="vedette-browser-"))
@@ -179,7 +183,7 @@ class Fleet(NamedTuple):
     now_ms: int
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fleet(central: Site, browser: Browser) -> Fleet:
     """An administrator set up on the first-run page, a site, a device with a day of history."""
     context = browser.new_context()
