@@ -1,12 +1,18 @@
 """Fixtures that every test may use."""
 
 import os
+import signal
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Started in a shell's background, Ctrl-C is ignored here and in every child; those that are tested
+# with it need it as a terminal gives it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def skip_or_fail(reason: str) -> NoReturn:
