@@ -83,6 +83,11 @@ def camera_row(
     state, since_ms = facts.state, facts.since_ms
     if state == "unknown" and health is not None:
         state, since_ms = str(health.state), health.since_ms
+    detail = facts.detail
+    stopped = _stopped(report)
+    # A camera that spoke after the report did so through a pipeline that runs again.
+    if stopped and report is not None and report.at_ms >= (facts.since_ms or 0):
+        state, detail = "down", stopped
     is_dark = device.state == "dark"
     if is_dark:
         state, since_ms = "dark", device.since_ms
@@ -95,7 +100,7 @@ def camera_row(
         state=state,
         since_ms=since_ms,
         signs=[] if is_dark else facts.signs,
-        detail="" if is_dark else facts.detail,
+        detail="" if is_dark else detail,
         rate_fps=health.rate_fps if health and not is_dark else None,
         strip=strip,
         coverage=summarise(strip),
@@ -115,7 +120,7 @@ def device_row(
     return DeviceRow(
         device=device.device,
         site=device.site,
-        state=device.state,
+        state="degraded" if device.state == "ok" and _stopped(report) else device.state,
         since_ms=device.since_ms,
         last_contact_ms=device.last_contact_ms,
         version=device.version,
@@ -130,6 +135,14 @@ def device_row(
         desired_version=str(device.settings_version) if device.settings_version else "",
         cameras=sorted(cameras, key=lambda row: (badness(row.state), row.camera)),
     )
+
+
+def _stopped(report: HealthReport | None) -> str:
+    """Return in words that a device's pipeline does not run; empty where it does."""
+    if report is None or report.pipeline is None or report.pipeline.running:
+        return ""
+    why = report.pipeline.last_exit
+    return f"the pipeline does not run: {why}" if why else "the pipeline does not run"
 
 
 def _camera_health(report: HealthReport | None, camera: str) -> CameraHealth | None:

@@ -157,6 +157,7 @@ def check_config(path: Path, *, as_json: bool) -> None:
     config = settings.load(path)
     if config.central is not None:
         check_link(config.central)
+    _check_labels(config)
     warnings = _warnings(config)
     if as_json:
         cameras = [{"id": c.id, "source": logs.redact_url(c.source)} for c in config.cameras]
@@ -199,6 +200,17 @@ def _public(identity: Identity) -> dict[str, Any]:
     }
 
 
+def _check_labels(config: EdgeConfig) -> None:
+    """Raise `ConfigError` where a camera looks for what its model does not know."""
+    from vedette.inference.library import Library
+
+    library = Library(config.models_dir)
+    for camera in config.cameras:
+        if camera.labels and camera.model in library.names():
+            manifest = library.find(camera.model).manifest
+            settings.check_labels(camera, manifest.name, manifest.labels)
+
+
 def _warnings(config: EdgeConfig) -> list[str]:
     """Return what is allowed but probably not meant."""
     found = []
@@ -215,7 +227,7 @@ def _warnings(config: EdgeConfig) -> list[str]:
         if not model.exists() and not model.with_suffix(".vbundle").exists():
             found.append(
                 f"camera {camera.id}: no model {camera.model!r} in {config.models_dir};"
-                f" try: vedette model pull {camera.model}"
+                f" try: vedette model pull {camera.model} --models-dir {config.models_dir}"
             )
     if not os.access(config.state_dir.parent, os.W_OK):
         found.append(f"{config.state_dir.parent} is not writable for this user")

@@ -148,7 +148,9 @@ def _run(watch: Watch, options: dict[str, Any], console: Console, source: str) -
         why = seen.states[-1].detail if seen.states else "it gave no picture"
         raise StreamLost(
             f"nothing was seen of {source}: {why}",
-            operator_hint="check address and password, and that it sends H.264 or H.265",
+            operator_hint="check address and password, and that it sends H.264 or H.265"
+            if "://" in source
+            else "name a video file that a player can play",
         )
 
 

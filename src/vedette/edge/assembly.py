@@ -21,15 +21,23 @@ from vedette.edge.frame import Frame
 from vedette.edge.lane import CameraLane, Observer
 from vedette.edge.lookout import Lookout
 from vedette.edge.ring import PacketRing
-from vedette.edge.settings import Camera, EdgeConfig, minute_of_day
+from vedette.edge.settings import Camera, EdgeConfig, check_labels, minute_of_day
 from vedette.edge.stages import CameraPlan
-from vedette.errors import ConfigError
+from vedette.errors import ConfigError, InferenceError, TrustError, VedetteError
 from vedette.ids import CameraId, new_id
 from vedette.inference.library import Library
 from vedette.inference.model import Model
 from vedette.vision.motion import MotionGate, MotionSettings
 from vedette.vision.zones import Happening
-from vedette.wire.messages import Box, EventKind, EventReport, EvidenceRecord
+from vedette.wire.messages import (
+    Box,
+    CameraState,
+    Cause,
+    EventKind,
+    EventReport,
+    EvidenceRecord,
+    State,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -107,27 +115,54 @@ class Assembly:
     def plans(
         self, *, pace: Pace = Pace.REAL_TIME, observer: Observer | None = None
     ) -> list[CameraPlan]:
-        """Return every camera that has a source; one without is logged and left out."""
-        plans = []
+        """Return every camera that can run; one mistake stops one camera, not its neighbours.
+
+        Raises:
+            ConfigError, InferenceError: No camera at all can run; what is wrong with the first.
+        """
+        plans: list[CameraPlan] = []
+        wrong: list[VedetteError] = []
         for camera in self._config.cameras:
-            if camera.source:
-                plans.append(self._plan(camera, pace, observer))
-            else:
+            if not camera.source:
                 _LOG.warning(
                     "camera %s has no source yet",
                     camera.id,
                     extra={"event": "pipeline.no_source", "camera": camera.id},
                 )
+                continue
+            try:
+                plans.append(self._plan(camera, pace, observer))
+            except (ConfigError, InferenceError, TrustError) as error:
+                wrong.append(error)
+                self._refuse(camera, error)
+        if wrong and not plans:
+            raise wrong[0]
         return plans
+
+    def _refuse(self, camera: Camera, error: VedetteError) -> None:
+        """Say that a camera cannot run and why, in the log and to central."""
+        _LOG.error(
+            "camera %s cannot run: %s. %s",
+            camera.id,
+            error,
+            error.operator_hint or "",
+            extra={"event": "pipeline.camera_refused", "camera": camera.id},
+        )
+        now_ms = wall_ms(self._clock.now_at())
+        self._emit(
+            CameraState(
+                camera=camera.id,
+                at_ms=now_ms,
+                noticed_ms=now_ms,
+                state=State.DOWN,
+                cause=Cause.PIPELINE_STOPPED,
+                detail=str(error)[:500],
+            )
+        )
 
     def _plan(self, camera: Camera, pace: Pace, observer: Observer | None) -> CameraPlan:
         model = self._models.get(camera.model)
-        unknown = [label for label in camera.labels if label not in model.labels]
-        if unknown:
-            raise ConfigError(
-                f"camera {camera.id!r}: model {model.name!r} knows no {unknown[0]!r}",
-                operator_hint=f"its labels begin with: {', '.join(model.labels[:12])}",
-            )
+        check_labels(camera, model.name, model.labels)
         ring = self._evidence.make_ring() if self._evidence else PacketRing(0.0, 0)
         gate = camera.gate
         lookout = Lookout(

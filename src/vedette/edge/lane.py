@@ -96,7 +96,7 @@ class CameraLane:
         self._cause: Cause | None = Cause.CAMERA_DOWN
         self._since_ms = start_ms
         self._down, self._off, self._settled = True, False, False
-        self._down_detail = "no picture yet"
+        self._down_detail = self._told_detail = "no picture yet"
         self._signs: tuple[str, ...] = ()
         self._last_frame_ms: int | None = None
         self._picture_px: tuple[int, int] | None = None
@@ -240,10 +240,13 @@ class CameraLane:
     def _enter(
         self, state: State, cause: Cause | None, at_ms: int, noticed_ms: int
     ) -> CameraState | None:
-        """Book the gap that begins or ends; return the message where the state is another."""
-        if state is self._state and cause is self._cause:
-            return None
+        """Book the gap that begins or ends; return the message where state or reason is another."""
         detail = self._down_detail if state is State.DOWN else ", ".join(self._signs)
+        if state is self._state and cause is self._cause:
+            if state is not State.DOWN or detail == self._told_detail:
+                return None
+            at_ms = self._since_ms  # still down since then, but for another reason
+        self._told_detail = detail
         if cause is not self._cause:
             if self._cause:
                 self._spans.close_gap(self._cause, at_ms)

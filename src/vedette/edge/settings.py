@@ -5,6 +5,8 @@ central may set (zones, thresholds, periods) in its signed settings: `edge.desir
 this tree. There is no entry for pixels here: only the site's key may say what leaves.
 """
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -174,6 +176,12 @@ def check(tree: EdgeConfig, name: str = "configuration") -> None:
         if camera.id in seen:
             raise ConfigError(f"{where} stands twice", operator_hint="give each its own id")
         seen.add(camera.id)
+        scheme, mark, _ = camera.source.partition("://")
+        if mark and scheme.lower() not in {"rtsp", "rtsps", "file"}:
+            raise ConfigError(
+                f"{where}: source: {scheme}:// is not supported",
+                operator_hint="write rtsp://…, rtsps://… or the path of a video file",
+            )
         _check_geometry(camera, where)
         for start, end in camera.off_hours:
             minute_of_day(start)
@@ -205,6 +213,18 @@ def _check_geometry(camera: Camera, where: str) -> None:
     for line in camera.lines:
         if line.a == line.b:
             raise ConfigError(f"{where}: line {line.name!r} has no length")
+
+
+def check_labels(camera: Camera, model: str, labels: Sequence[str]) -> None:
+    """Raise `ConfigError` where a camera looks for a class that its model does not know."""
+    for label in camera.labels:
+        if label not in labels:
+            near = difflib.get_close_matches(label, labels, n=1)
+            advice = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(
+                f"camera {camera.id!r}: model {model!r} knows no {label!r}",
+                operator_hint=f"{advice}its labels begin with: {', '.join(labels[:12])}",
+            )
 
 
 def minute_of_day(text: str) -> int:

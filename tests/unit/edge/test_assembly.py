@@ -29,7 +29,7 @@ from vedette.inference import bundle as bundles
 from vedette.inference.library import Library
 from vedette.inference.manifest import ExpectedBox, GoldenFrame
 from vedette.sim.closed_world import detector, write_bundle
-from vedette.wire.messages import EvidenceRecord
+from vedette.wire.messages import CameraState, EvidenceRecord
 
 MakeAssembly = Callable[..., Assembly]
 MINUTE = timedelta(minutes=1)
@@ -45,14 +45,18 @@ def models(models_dir: Path, clock: ManualClock) -> Models:
 def assembly(models: Models, clock: ManualClock, tmp_path: Path) -> MakeAssembly:
     """Make an assembly of cameras."""
 
-    def make(*cameras: Camera, time_zone: str = "UTC") -> Assembly:
+    def make(
+        *cameras: Camera,
+        time_zone: str = "UTC",
+        emit: Callable[[msgspec.Struct], None] = lambda _m: None,
+    ) -> Assembly:
         config = EdgeConfig(
             state_dir=tmp_path,
             models_dir=models.library.folder,
             cameras=list(cameras),
             time_zone=time_zone,
         )
-        return Assembly(config, models, clock, emit=lambda _m: None, evidence=None)
+        return Assembly(config, models, clock, emit=emit, evidence=None)
 
     return make
 
@@ -93,6 +97,18 @@ def test_a_class_that_the_model_does_not_know_is_refused(assembly: MakeAssembly)
     with pytest.raises(ConfigError, match="persn") as caught:
         assembly(camera(labels=["person", "persn"])).plans()
     assert "person, cart" in (caught.value.operator_hint or "")
+
+
+def test_one_mistake_stops_one_camera_and_not_its_neighbours(assembly: MakeAssembly) -> None:
+    """What is wrong is told to central as that camera's state; the others run."""
+    told: list[msgspec.Struct] = []
+    cameras = [camera("good"), camera("bad", labels=["persn"])]
+    plans = assembly(*cameras, emit=told.append).plans()
+    assert [plan.capture.camera for plan in plans] == ["good"]
+    [state] = told
+    assert isinstance(state, CameraState)
+    assert (state.camera, state.state, state.cause) == ("bad", "down", "PIPELINE_STOPPED")
+    assert "persn" in state.detail
 
 
 def test_a_broken_model_is_refused(tmp_path: Path, clock: ManualClock) -> None:

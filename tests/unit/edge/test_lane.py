@@ -1,5 +1,6 @@
 """One camera's lane: order, accounting and state, whoever finishes first."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from datetime import timedelta
@@ -207,6 +208,24 @@ def test_down_is_dated_at_the_last_frame_and_corrects_the_slice_before(street: M
     assert [(s.start_ms - now_ms, s.cause) for s in aggregate.spans] == [
         (10_000, Cause.CAMERA_DOWN)
     ]
+
+
+def test_another_reason_for_being_down_is_told_without_another_date(street: MakeStreet) -> None:
+    """First it closed, now it refuses the password: an installer must read the present reason."""
+    made = street()
+    now_ms = wall_ms(made.clock.now_at())
+    made.lane.says(up(made.clock))
+    walk(made, 2)
+    first = down(made.clock, 2.0, 12.0)
+    made.lane.says(first)
+    count = len(made.of(CameraState))
+    made.lane.says(first)
+    assert len(made.of(CameraState)) == count, "nothing new was said"
+    made.lane.says(dataclasses.replace(first, reason=Loss.UNAUTHORISED))
+    state = made.of(CameraState)[-1]
+    assert len(made.of(CameraState)) == count + 1
+    assert (state.state, state.at_ms - now_ms) == (State.DOWN, 2_000)
+    assert "401" in state.detail
 
 
 @pytest.mark.parametrize("discontinuity", [True, False])
