@@ -1,0 +1,62 @@
+"""`vedette edge check-config` finds what would stop a camera, before anything is started."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from vedette.cli.edge import command
+from vedette.errors import ConfigError
+from vedette.sim.closed_world import write_bundle
+
+GOOD = """\
+state_dir: state
+models_dir: models
+cameras:
+  - {id: door, source: "rtsp://user:hunter2@192.0.2.7/one", model: walkers}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the closed world's model."""
+    write_bundle(tmp_path / "models" / "walkers")
+    return tmp_path
+
+
+def check(folder: Path, text: str, *more: str) -> str:
+    """Return what the command prints; raise what it raises."""
+    (folder / "edge.yaml").write_text(text)
+    arguments = ["check-config", "--config", str(folder / "edge.yaml"), *more]
+    return CliRunner().invoke(command, arguments, catch_exceptions=False).output
+
+
+def test_a_good_file_is_fine_and_no_password_is_printed(folder: Path) -> None:
+    """In words and in JSON."""
+    printed = check(folder, GOOD)
+    assert "is fine" in printed
+    document = json.loads(check(folder, GOOD, "--json"))
+    assert document["cameras"] == [{"id": "door", "source": "rtsp://192.0.2.7/one"}]
+    assert "hunter2" not in printed + json.dumps(document)
+
+
+def test_a_class_that_the_model_does_not_know_is_refused(folder: Path) -> None:
+    """It would leave the camera without a picture looked at."""
+    text = GOOD.replace("model: walkers", "model: walkers, labels: [persn]")
+    with pytest.raises(ConfigError, match="knows no 'persn'") as caught:
+        check(folder, text)
+    assert "labels begin with" in (caught.value.operator_hint or "")
+
+
+def test_an_address_of_no_known_kind_is_refused(folder: Path) -> None:
+    """A typing error in the scheme is no camera that is merely away."""
+    with pytest.raises(ConfigError, match="rtspp"):
+        check(folder, GOOD.replace("rtsp://", "rtspp://"))
+
+
+def test_a_model_that_is_not_there_is_a_warning_with_the_command(folder: Path) -> None:
+    """The device may be prepared before its model is; the command names the right folder."""
+    document = json.loads(check(folder, GOOD.replace("walkers", "centernet"), "--json"))
+    [warning] = [w for w in document["warnings"] if "centernet" in w]
+    assert f"--models-dir {folder / 'models'}" in warning
