@@ -134,7 +134,10 @@ def lay_over(
     for address in policy.cameras if policy else []:
         camera = cameras.get(address.camera, Camera(id=address.camera))
         cameras[address.camera] = msgspec.structs.replace(
-            camera, source=address.source, name=address.name or camera.name
+            camera,
+            source=address.source,
+            evidence_source=address.evidence_source,
+            name=address.name or camera.name,
         )
     for wanted in settings.cameras if settings else []:
         if wanted.camera in cameras:  # a camera that is not here yet, or not any more
@@ -162,7 +165,7 @@ def lay_over(
 def _with_settings(camera: Camera, wanted: CameraSettings) -> Camera:
     changes: dict[str, Any] = {
         name: value
-        for name in ("zones", "lines", "threshold", "labels", "off_hours")
+        for name in ("zones", "lines", "threshold", "labels", "off_hours", "regions")
         if (value := getattr(wanted, name)) is not None
     }
     return msgspec.structs.replace(camera, **changes)

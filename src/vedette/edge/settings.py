@@ -6,9 +6,10 @@ this tree. There is no entry for pixels here: only the site's key may say what l
 """
 
 import difflib
+import enum
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -47,6 +48,20 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     min_changed_fraction: Annotated[
         float, entry("Part of the picture that must have changed", gt=0, le=1)
     ] = 0.002
+    still_after_s: Annotated[
+        float,
+        entry("Who has stood still for so long is known and no reason to analyse", unit="s", gt=0),
+    ] = 30.0
+
+
+class Tier(enum.StrEnum):
+    """How fast a camera's pictures must become results."""
+
+    REALTIME = "realtime"
+    BATCH = "batch"
+
+
+Corner = tuple[float, float]
 
 
 class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,10 +71,43 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     source: Annotated[
         str,
         entry(
-            "Where the pictures come from: an rtsp:// address or the path of a video file",
+            "Where the pictures come from: an rtsp:// address, an http:// address of motion JPEG, "
+            "a device as /dev/video0, a GStreamer pipeline as gst:…, a folder of pictures, or the "
+            "path of a video file",
             examples=["rtsp://user:password@192.0.2.7/stream1", "clips/door.mp4"],
         ),
     ] = ""
+    evidence_source: Annotated[
+        str,
+        entry(
+            "The camera's second, larger stream: kept for clips and never decoded; "
+            "empty: clips are cut from `source`"
+        ),
+    ] = ""
+    rotate: Annotated[
+        Literal["auto", "0", "90", "180", "270"],
+        entry("Turn pictures clockwise by so many degrees; auto: as the stream itself says"),
+    ] = "auto"
+    tier: Annotated[
+        Tier, entry("realtime: each picture within `budget_ms`; batch: one every `batch_every_s`")
+    ] = Tier.REALTIME
+    budget_ms: (
+        Annotated[
+            float,
+            entry("Oldest a picture may get; null: `pipeline.deadline_ms`", unit="ms", gt=0),
+        ]
+        | None
+    ) = None
+    batch_every_s: Annotated[
+        float, entry("One picture every so often, in the tier batch", unit="s", gt=0, le=3600)
+    ] = 5.0
+    regions: Annotated[
+        list[list[Corner]],
+        entry("Polygons; only what happens in them is looked at. Empty: the whole picture"),
+    ] = []
+    idle_keyframes: Annotated[
+        bool, entry("Decode keyframes only while nothing moves, if they come often enough")
+    ] = True
     name: Annotated[str, entry("What people call it")] = ""
     model: Annotated[str, entry("A model of `models_dir`")] = "centernet"
     max_fps: Annotated[
@@ -100,6 +148,13 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         list[str],
         entry("What may run the model, best first: cpu, cuda, tensorrt, openvino, coreml"),
     ] = msgspec.field(default_factory=lambda: ["cpu"])
+    runtime: Annotated[
+        Literal["onnxruntime", "openvino"], entry("What executes models; openvino is an extra")
+    ] = "onnxruntime"
+    batch_sizes: Annotated[
+        list[Annotated[int, msgspec.Meta(ge=1, le=64)]],
+        entry("Pictures that one call of an accelerator may take together; on a CPU one is best"),
+    ] = msgspec.field(default_factory=lambda: [1])
 
 
 class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,6 +179,18 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = 60.0
 
 
+class LocalApi(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The device's own HTTP interface for programs on the same network."""
+
+    enabled: Annotated[bool, entry("Serve it")] = False
+    host: Annotated[str, entry("Address to listen on")] = "127.0.0.1"
+    port: Annotated[int, entry("Port; 0: any free one", ge=0, le=65535)] = 8088
+    token_file: (
+        Annotated[Path, entry("File with the token that callers must show; null: one is made")]
+        | None
+    ) = None
+
+
 class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The durable queue."""
 
@@ -146,6 +213,7 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     evidence: Annotated[EvidenceSettings, entry("Clips kept on the device")] = EvidenceSettings()
     telemetry: Annotated[Telemetry, entry("How often the device speaks")] = Telemetry()
     spool: Annotated[SpoolSettings, entry("The durable queue")] = SpoolSettings()
+    local_api: Annotated[LocalApi, entry("The device's own HTTP interface")] = LocalApi()
     time_zone: Annotated[str, entry("The site's time zone, for off-hours")] = "UTC"
     build_hint: Annotated[str, entry("Free text shown as hardware, e.g. a closet's name")] = ""
 

@@ -63,6 +63,8 @@ def merge(a: Aggregate, b: Aggregate) -> Aggregate:
         detections=_join(a.detections, b.detections, lambda x, y: x + y),
         quality=_join(a.quality, b.quality, _add_bins),
         slow_path_shed_s=_add_seconds(a.slow_path_shed_s, b.slow_path_shed_s),
+        class_s=_join(a.class_s, b.class_s, _add_seconds),
+        scores=_join(a.scores, b.scores, _add_bins),
     )
 
 
@@ -120,6 +122,10 @@ def _add_zones(a: ZoneCounts, b: ZoneCounts) -> ZoneCounts:
         occupancy_s=_add_seconds(a.occupancy_s, b.occupancy_s),
         occupancy_max=max(a.occupancy_max, b.occupancy_max),
         dwell_s=_add_histograms(both[0], both[1]) if len(both) == 2 else next(iter(both), None),
+        visits=a.visits + b.visits,
+        loitered=a.loitered + b.loitered,
+        picked=a.picked + b.picked,
+        placed=a.placed + b.placed,
     )
 
 

@@ -88,6 +88,8 @@ class ZoneCounts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         occupancy_s: Sum over tracks of the seconds they were inside: mean occupancy × time.
         dwell_s: Seconds inside, per finished visit.
+        visits: Stays that began, seen entering or born inside.
+        loitered, picked, placed: Events of these kinds.
     """
 
     entered: int = 0
@@ -95,6 +97,10 @@ class ZoneCounts(msgspec.Struct, frozen=True, kw_only=True):
     occupancy_s: float = 0.0
     occupancy_max: int = 0
     dwell_s: Histogram | None = None
+    visits: int = 0
+    loitered: int = 0
+    picked: int = 0
+    placed: int = 0
 
 
 class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +126,9 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     """Everything counted on one camera within at most one minute; never crosses a minute's edge.
 
     `zones[name][label]`, `lines[name][label]`, `presence_s[label]` (seconds with at least one
-    confirmed track of that class), `stage_ms[stage]`, `confidence[label]`, `entropy[label]`.
+    confirmed track of that class), `stage_ms[stage]`, `confidence[label]`, `entropy[label]`,
+    `class_s[label]` (seconds for which a classifier held that class), `scores[name]` (such as
+    `anomaly`: distribution of a score from 0 to 1).
     """
 
     camera: str
@@ -139,6 +147,8 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     detections: dict[str, int] = {}
     quality: dict[str, Bins] = {}
     slow_path_shed_s: float = 0.0
+    class_s: dict[str, float] = {}
+    scores: dict[str, Bins] = {}
 
 
 class State(enum.StrEnum):
@@ -211,6 +221,12 @@ class EventKind(enum.StrEnum):
     ZONE_LEFT = "zone_left"
     DWELL = "dwell"
     TAMPER = "tamper"
+    LOITER = "loiter"  # visits to a zone added up to too long
+    HEADING = "heading"  # moved through a zone in the watched direction
+    PICKED = "picked"  # something was taken from a shelf
+    PLACED = "placed"  # something was put onto a shelf
+    CLASS_CHANGED = "class_changed"  # a classifier's answer is another, lastingly
+    ANOMALY = "anomaly"  # a picture unlike those that the model was made from
 
 
 class EventReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,6 +247,8 @@ class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     evidence: str = ""  # the evidence id, where a clip was asked for
     latency_ms: float | None = None  # capture to this event
+    score: float | None = None  # of an anomaly or a class, 0 to 1
+    was: str = ""  # the class before, where a class changed
 
 
 class EvidenceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,6 +277,7 @@ class EvidenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     boxes: list[Box] = []
     status: str = "complete"
     detail: str = ""
+    blurred: bool = False  # re-encoded with people made unrecognisable
 
 
 # ---------------------------------------------------------------------------------------- health
@@ -300,6 +319,9 @@ class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
     codec: str = ""
     picture_px: tuple[int, int] | None = None
     quality: dict[str, float] = {}
+    advice: list[str] = []  # what a person should do about the picture
+    tier: str = ""
+    decode: str = ""  # which pictures are decoded now: all, nonref, keyframes
 
 
 class ModelHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,10 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     dwell_s: float | None = None  # an event when somebody stays longer
     events: bool = True
     evidence: bool = False
+    loiter_s: float | None = None  # an event when visits of the last 10 minutes add up to this
+    heading_deg: float | None = None  # an event for who moves this way: 0 right, 90 down
+    heading_tolerance_deg: float = 45.0
+    shelf: bool = False  # reaching in and a lasting change of what stands there is a pick
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +54,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     labels: list[str] = []
     events: bool = True
     evidence: bool = False
+    confirm_s: float = 0.0  # counts once the far side was kept for so long
 
 
 class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +66,7 @@ class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     labels: list[str] | None = None
     off_hours: list[tuple[str, str]] | None = None  # local times "22:00" to "06:00"
+    regions: list[list[tuple[float, float]]] | None = None  # only these parts are looked at
 
 
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +86,7 @@ class CameraAddress(msgspec.Struct, frozen=True, kw_only=True):
     camera: str
     source: str
     name: str = ""
+    evidence_source: str = ""  # the camera's second, larger stream, only kept for clips
 
 
 class PixelPolicy(msgspec.Struct, frozen=True, kw_only=True):
