@@ -5,7 +5,10 @@ those four. The rule: everything that can be wrong with a bundle shows when it i
 picture, and not on the first frame of a camera.
 """
 
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -21,7 +24,10 @@ from vedette.vision.heads import decode
 from vedette.vision.picture import Picture
 from vedette.vision.preprocess import Transform, prepare
 
-_GREY = 114
+MAX_BATCH: Final = 64
+_GREY: Final = 114
+_ALIKE: Final = 0.02
+"""How far a picture's outputs may be away in company from what they are alone, of their span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,9 @@ class Model:
         self._bundle = bundle
         self._backend = backend
         self._clock = clock or SystemClock()
-        self._input = _only_input(bundle.manifest, backend.inputs)
+        self._input, self._batch = _only_input(bundle.manifest, backend.inputs)
+        self._batch_lock = threading.Lock()
+        self._batch_sizes: range | None = None
         self._thresholds = np.array(
             [self.manifest.thresholds.get(label, self.threshold) for label in self.labels],
             np.float32,
@@ -99,6 +107,21 @@ class Model:
         """Return what runs the network."""
         return self._backend
 
+    @property
+    def batch_sizes(self) -> range:
+        """Return how many pictures one run may take together.
+
+        One fixed number where the network has it fixed. Where it is free, two pictures are run
+        together the first time that this is asked: only if each then has the answer that it has
+        alone are it 1 to `MAX_BATCH`, else just 1.
+
+        Thread: any; the first waits for that run.
+        """
+        with self._batch_lock:
+            if self._batch_sizes is None:
+                self._batch_sizes = self._prove_batches()
+            return self._batch_sizes
+
     def detect(self, picture: Picture, threshold: float | None = None) -> Result:
         """Return what is in `picture`, boxes in its pixels, with timings.
 
@@ -109,24 +132,95 @@ class Model:
         Raises:
             BadModelOutput: NaN, infinity, a wrong shape; as `RunFailed`, a run that failed.
         """
-        started = self._clock.mono_ns()
-        tensor, transform = prepare(picture, self.manifest.preprocess)
-        prepared = self._clock.mono_ns()
-        outputs = self._backend.run({self._input: tensor})
-        ran = self._clock.mono_ns()
-        detections = self._decode(outputs, transform, threshold)
-        done = self._clock.mono_ns()
-        return Result(
-            detections,
-            preprocess_ms=(prepared - started) / NS_PER_MS,
-            inference_ms=(ran - prepared) / NS_PER_MS,
-            postprocess_ms=(done - ran) / NS_PER_MS,
-        )
+        return self._run([picture], threshold)[0]
+
+    def detect_batch(
+        self, pictures: Sequence[Picture], threshold: float | None = None
+    ) -> list[Result]:
+        """Return what is in each picture, from one run; `inference_ms` is each one's share.
+
+        Args:
+            pictures: As many as one of `batch_sizes`; of any sizes.
+            threshold: Instead of all of the bundle's own.
+
+        Raises:
+            ValueError: A number of pictures that is not among `batch_sizes`.
+            BadModelOutput: As `detect`, for any of them.
+        """
+        if len(pictures) != 1 and len(pictures) not in self.batch_sizes:
+            raise ValueError(f"{len(pictures)} pictures at once; {self.name} takes {self._sizes()}")
+        return self._run(pictures, threshold)
 
     def raw(self, picture: Picture) -> tuple[dict[str, Tensor], Transform]:
         """Return the network's outputs as they are, and where the picture lay in its input."""
         tensor, transform = prepare(picture, self.manifest.preprocess)
-        return self._backend.run({self._input: tensor}), transform
+        return self._outputs([tensor])[0], transform
+
+    def _run(self, pictures: Sequence[Picture], threshold: float | None) -> list[Result]:
+        """Return the results of one run."""
+        marks = [self._clock.mono_ns()]
+        inputs: list[tuple[Tensor, Transform]] = []
+        for picture in pictures:
+            inputs.append(prepare(picture, self.manifest.preprocess))
+            marks.append(self._clock.mono_ns())
+        outputs = self._outputs([tensor for tensor, _ in inputs])
+        ran = self._clock.mono_ns()
+        share_ms = (ran - marks[-1]) / NS_PER_MS / len(pictures)
+        results: list[Result] = []
+        for index, (own, (_, transform)) in enumerate(zip(outputs, inputs, strict=True)):
+            started = self._clock.mono_ns() if index else ran
+            detections = self._decode(own, transform, threshold)
+            done = self._clock.mono_ns()
+            results.append(
+                Result(
+                    detections,
+                    preprocess_ms=(marks[index + 1] - marks[index]) / NS_PER_MS,
+                    inference_ms=share_ms,
+                    postprocess_ms=(done - started) / NS_PER_MS,
+                )
+            )
+        return results
+
+    def _outputs(self, tensors: list[Tensor]) -> list[dict[str, Tensor]]:
+        """Return each picture's outputs from one run; a fixed batch is filled up with the last."""
+        count = len(tensors)
+        wanted = max(count, self._batch or 0)
+        if wanted == 1:
+            return [self._backend.run({self._input: tensors[0]})]
+        filled = [*tensors, *[tensors[-1]] * (wanted - count)]
+        outputs = self._backend.run({self._input: np.concatenate(filled)})
+        for name, value in outputs.items():
+            if value.ndim == 0 or len(value) != wanted:
+                raise BadModelOutput(
+                    f"output {name} has shape {value.shape} for {wanted} pictures at once",
+                    operator_hint="Run this model with one picture at a time: "
+                    "`pipeline.batch_sizes: [1]`.",
+                )
+        return [{name: v[n : n + 1] for name, v in outputs.items()} for n in range(count)]
+
+    def _prove_batches(self) -> range:
+        """Return the batch sizes, after trying two together where the network leaves it open."""
+        if self._batch is not None:
+            return range(self._batch, self._batch + 1)
+        width, height = self.manifest.preprocess.size
+        grey = np.full((height, width, 3), _GREY, np.uint8)
+        slopes = np.zeros_like(grey)  # red rises to the right, blue downwards
+        slopes[..., 2] = np.linspace(0, _GREY, width)
+        slopes[..., 0] = np.linspace(0, _GREY, height)[:, None]
+        tensors = [
+            prepare(Picture.from_bgr(bgr), self.manifest.preprocess)[0] for bgr in (grey, slopes)
+        ]
+        try:
+            together = self._outputs(tensors)
+            alone = [self._outputs([tensor])[0] for tensor in tensors]
+        except BadModelOutput:
+            return range(1, 2)
+        same = all(_alike(a, b) for a, b in zip(together, alone, strict=True))
+        return range(1, MAX_BATCH + 1) if same else range(1, 2)
+
+    def _sizes(self) -> str:
+        sizes = self.batch_sizes
+        return str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
 
     def check_golden(self) -> GoldenResult:
         """Return whether the golden frames have, here, the answers that they had elsewhere.
@@ -175,8 +269,22 @@ class Model:
             ) from error
 
 
-def _only_input(manifest: Manifest, inputs: tuple[TensorInfo, ...]) -> str:
-    """Return the name of the one input, after comparing it with the manifest.
+def _alike(found: dict[str, Tensor], alone: dict[str, Tensor]) -> bool:
+    """Return whether both are the same answer, up to a runtime's other order of adding."""
+    for name, expected in alone.items():
+        if found[name].shape != expected.shape:
+            return False
+        wanted = np.asarray(expected, np.float64)
+        away = np.abs(np.asarray(found[name], np.float64) - wanted)
+        if wanted.size and not away.max() <= _ALIKE * max(float(np.ptp(wanted)), 1e-6):
+            return False
+    return True
+
+
+def _only_input(manifest: Manifest, inputs: tuple[TensorInfo, ...]) -> tuple[str, int | None]:
+    """Return the name of the one input and its batch size, None where free.
+
+    The rest of it is compared with the manifest.
 
     Raises:
         ModelLoadFailed: Another number of inputs, another shape or element type.
@@ -190,12 +298,14 @@ def _only_input(manifest: Manifest, inputs: tuple[TensorInfo, ...]) -> str:
         )
     found = inputs[0]
     fits = len(found.shape) == len(wanted) and all(
-        side in {None, want} for side, want in zip(found.shape, wanted, strict=True)
+        side in {None, want} for side, want in zip(found.shape[1:], wanted[1:], strict=True)
     )
+    batch = found.shape[0] if found.shape else None
+    fits = fits and (batch is None or 1 <= batch <= MAX_BATCH)
     if not fits or found.dtype != dtype:
         raise ModelLoadFailed(
             f"{manifest.name} takes {found.dtype} {list(found.shape)}, but its manifest says "
             f"{dtype} {list(wanted)}",
             operator_hint="The manifest belongs to another model; make the bundle again.",
         )
-    return found.name
+    return found.name, batch

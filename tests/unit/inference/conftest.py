@@ -19,10 +19,13 @@ SIDE, STRIDE = 64, 4
 CELLS = SIDE // STRIDE
 
 
-def tiny_onnx(*, poison: bool = False, channels: int = 2) -> bytes:
+def tiny_onnx(
+    *, poison: bool = False, channels: int = 2, batch: int | str = 1, mixes: bool = False
+) -> bytes:
     """Return a network: hm is the mean of red and of blue less the other two, wh is always 6.
 
-    With `poison`, a picture that is brighter than the grey of the try-out gives NaN.
+    With `poison`, a picture that is brighter than the grey of the try-out gives NaN. `batch` is a
+    number or a name where it is free; with `mixes`, pictures in one run change each other.
     """
     heat = np.zeros((channels, 3, STRIDE, STRIDE), np.float32)
     own = 1 / (255 * STRIDE * STRIDE)
@@ -38,7 +41,7 @@ def tiny_onnx(*, poison: bool = False, channels: int = 2) -> bytes:
     ]
     if poison:
         nodes += [
-            helper.make_node("ReduceMax", ["images"], ["top"], keepdims=0),
+            helper.make_node("ReduceMax", ["images"], ["top"], axes=[1, 2, 3]),
             helper.make_node("Sub", ["limit", "top"], ["room"]),
             helper.make_node("Sqrt", ["room"], ["root"]),
             helper.make_node("Mul", ["root", "zero"], ["nothing"]),
@@ -46,6 +49,12 @@ def tiny_onnx(*, poison: bool = False, channels: int = 2) -> bytes:
         ]
     else:
         nodes.append(helper.make_node("Identity", ["w1"], ["wh"]))
+    if mixes:
+        nodes[0].input[0] = "mixed"
+        nodes[:0] = [
+            helper.make_node("ReduceMean", ["images"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Add", ["images", "mean"], ["mixed"]),
+        ]
     constants = {
         "heat": heat,
         "sides": sides,
@@ -54,11 +63,11 @@ def tiny_onnx(*, poison: bool = False, channels: int = 2) -> bytes:
         "one": np.array(1, np.float32),
         "limit": np.array(200, np.float32),
     }
-    shapes = {"hm": [1, CELLS, CELLS, channels], "wh": [1, CELLS, CELLS, 4]}
+    shapes = {"hm": [batch, CELLS, CELLS, channels], "wh": [batch, CELLS, CELLS, 4]}
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [batch, 3, SIDE, SIDE])],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
