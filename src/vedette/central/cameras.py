@@ -258,11 +258,21 @@ def _counts(total: Aggregate | None, coverage: Coverage) -> list[CountRow]:
     fields: tuple[tuple[str, Callable[[ZoneCounts], float]], ...] = (
         ("entered", lambda counts: counts.entered),
         ("left", lambda counts: counts.left),
+        ("visits", lambda counts: counts.visits),
         ("occupancy_s", lambda counts: counts.occupancy_s),
+    )
+    rare: tuple[tuple[str, Callable[[ZoneCounts], float]], ...] = (
+        ("loitered", lambda counts: counts.loitered),
+        ("headed", lambda counts: counts.headed),
+        ("picked", lambda counts: counts.picked),
+        ("placed", lambda counts: counts.placed),
+        ("shelf_changed", lambda counts: counts.shelf_changed),
     )
     for zone, by_label in sorted(total.zones.items()):
         for label, counts in sorted(by_label.items()):
             listed += [row(zone, kind, label, read(counts)) for kind, read in fields]
+            # Whether a zone watches for these is its setting; without one they are no zero.
+            listed += [row(zone, kind, label, n) for kind, read in rare if (n := read(counts))]
     for line, by_line_label in sorted(total.lines.items()):
         for label, crossed in sorted(by_line_label.items()):
             listed.append(row(line, "forward", label, crossed.forward))

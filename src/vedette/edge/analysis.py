@@ -18,8 +18,9 @@ from vedette.ids import new_id
 from vedette.inference.model import Result
 from vedette.stats.sketch import ExpHistogram, LinearBins
 from vedette.vision.aggregates import Aggregator
+from vedette.vision.happenings import Happening
 from vedette.vision.tracking import Tracker, TrackerSettings, Tracks
-from vedette.vision.zones import Happening, ZoneWatch
+from vedette.vision.zones import ZoneWatch
 from vedette.wire.messages import (
     Aggregate,
     Box,

@@ -27,8 +27,8 @@ from vedette.errors import ConfigError, InferenceError, TrustError, VedetteError
 from vedette.ids import CameraId, new_id
 from vedette.inference.library import Library
 from vedette.inference.model import Model
+from vedette.vision.happenings import Happening
 from vedette.vision.motion import MotionGate, MotionSettings
-from vedette.vision.zones import Happening
 from vedette.wire.messages import (
     Box,
     CameraState,
@@ -43,7 +43,16 @@ _LOG = logging.getLogger(__name__)
 
 Emit = Callable[[msgspec.Struct], None]
 
-ALERT_KINDS: Final = frozenset({EventKind.DWELL, EventKind.LINE_CROSSED})
+ALERT_KINDS: Final = frozenset(
+    {
+        EventKind.DWELL,
+        EventKind.LINE_CROSSED,
+        EventKind.LOITER,
+        EventKind.HEADING,
+        EventKind.PICKED,
+        EventKind.SHELF_CHANGED,
+    }
+)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from vedette import config
 from vedette.config import entry
 from vedette.errors import ConfigError
 from vedette.ids import is_slug
-from vedette.wire.limits import MAX_CAMERAS
+from vedette.wire.limits import LOITER_WINDOW_S, MAX_CAMERAS, MAX_CONFIRM_S
 from vedette.wire.signed import Line, Zone
 
 BUDGET_MS: dict[str, float] = {
@@ -271,6 +271,7 @@ def _check_geometry(camera: Camera, where: str) -> None:
     for zone in camera.zones:
         if not 3 <= len(zone.polygon) <= 32:
             raise ConfigError(f"{where}: zone {zone.name!r}: a polygon has 3 to 32 corners")
+        _check_rules(zone, f"{where}: zone {zone.name!r}")
     points = [p for z in camera.zones for p in z.polygon]
     points += [p for line in camera.lines for p in (line.a, line.b)]
     if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y in points):
@@ -281,6 +282,28 @@ def _check_geometry(camera: Camera, where: str) -> None:
     for line in camera.lines:
         if line.a == line.b:
             raise ConfigError(f"{where}: line {line.name!r} has no length")
+        if not 0 <= line.confirm_s <= MAX_CONFIRM_S:
+            raise ConfigError(
+                f"{where}: line {line.name!r}: confirm_s: {line.confirm_s:g} is too long",
+                operator_hint=f"write 0 to {MAX_CONFIRM_S:g} seconds; one or two are usual",
+            )
+
+
+def _check_rules(zone: Zone, where: str) -> None:
+    if zone.dwell_s is not None and not 0 < zone.dwell_s <= 86_400:
+        raise ConfigError(f"{where}: dwell_s lies between 0 and 86400 seconds")
+    if zone.loiter_s is not None and not 0 < zone.loiter_s <= LOITER_WINDOW_S:
+        raise ConfigError(
+            f"{where}: loiter_s: {zone.loiter_s:g} cannot be reached",
+            operator_hint=f"stays of the last {LOITER_WINDOW_S:g} s add up: write at most that",
+        )
+    if zone.heading_deg is not None and not -360 <= zone.heading_deg <= 360:
+        raise ConfigError(
+            f"{where}: heading_deg: {zone.heading_deg:g} is no direction",
+            operator_hint="0 is right in the picture, 90 down, 180 left, 270 up",
+        )
+    if not 0 < zone.heading_tolerance_deg <= 180:
+        raise ConfigError(f"{where}: heading_tolerance_deg lies between 0 and 180")
 
 
 def check_labels(camera: Camera, model: str, labels: Sequence[str]) -> None:

@@ -126,6 +126,8 @@ def _add_zones(a: ZoneCounts, b: ZoneCounts) -> ZoneCounts:
         loitered=a.loitered + b.loitered,
         picked=a.picked + b.picked,
         placed=a.placed + b.placed,
+        headed=a.headed + b.headed,
+        shelf_changed=a.shelf_changed + b.shelf_changed,
     )
 
 

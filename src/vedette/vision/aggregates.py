@@ -23,8 +23,8 @@ from vedette.stats.sketch import ExpHistogram, LinearBins
 from vedette.stats.summing import add_frames, exact, merge, union
 from vedette.vision import geometry
 from vedette.vision.detections import Detections
+from vedette.vision.happenings import BACKWARD, BORN, FORWARD, LOST, Happening
 from vedette.vision.tracking import Tracks
-from vedette.vision.zones import BACKWARD, FORWARD, LOST, Happening
 from vedette.wire.messages import (
     Aggregate,
     Bins,
@@ -46,6 +46,14 @@ ENTROPY_BINS: Final = 32
 QUALITY_BINS: Final = 20
 HOLD_S: Final = 15.0
 """Longest time that one look speaks for; the coverage ledger calls a longer silence a gap."""
+
+_TOLD: Final = (
+    EventKind.LOITER,
+    EventKind.HEADING,
+    EventKind.PICKED,
+    EventKind.PLACED,
+    EventKind.SHELF_CHANGED,
+)
 
 
 def minute_slices(start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
@@ -84,6 +92,8 @@ class Aggregator:
         self._occupancy_max: Counter[tuple[str, str]] = Counter()
         self._entered: Counter[tuple[str, str]] = Counter()
         self._left: Counter[tuple[str, str]] = Counter()
+        self._visits: Counter[tuple[str, str]] = Counter()
+        self._told: dict[EventKind, Counter[tuple[str, str]]] = {k: Counter() for k in _TOLD}
         self._crossed: Counter[tuple[str, str, str]] = Counter()
         self._detections: Counter[str] = Counter()
         self._dwell: dict[tuple[str, str], ExpHistogram] = {}
@@ -138,17 +148,20 @@ class Aggregator:
         self._held = None
 
     def add_happenings(self, happenings: Iterable[Happening]) -> None:
-        """Count crossings, entries, exits and the dwell of finished visits."""
+        """Count crossings, entries, visits, exits, the dwell of finished visits, and events."""
         for h in happenings:
             key = (h.where, h.label)
             if h.kind is EventKind.LINE_CROSSED:
                 self._crossed[(*key, h.direction)] += 1
             elif h.kind is EventKind.ZONE_ENTERED:
-                self._entered[key] += 1
+                self._entered[key] += h.direction != BORN
+                self._visits[key] += 1
             elif h.kind is EventKind.ZONE_LEFT:
                 self._left[key] += h.direction != LOST
                 if h.dwell_s is not None:
                     self._dwell.setdefault(key, ExpHistogram()).add(h.dwell_s)
+            elif h.kind in _TOLD:
+                self._told[h.kind][key] += 1
 
     def add_detections(self, detections: Detections) -> None:
         """Count detections, their confidence and entropy, per class."""
@@ -259,8 +272,9 @@ class Aggregator:
 
     def _zone_counts(self) -> dict[str, dict[str, ZoneCounts]]:
         zones: dict[str, dict[str, ZoneCounts]] = {}
-        touched = {*self._entered, *self._left, *self._occupancy_s, *self._occupancy_max}
-        for key in sorted(touched | set(self._dwell)):
+        told = self._told
+        touched = {*self._visits, *self._left, *self._occupancy_s, *self._occupancy_max}
+        for key in sorted(touched.union(self._dwell, *told.values())):
             dwell = self._dwell.get(key)
             zones.setdefault(key[0], {})[key[1]] = ZoneCounts(
                 entered=self._entered[key],
@@ -268,6 +282,12 @@ class Aggregator:
                 occupancy_s=exact(self._occupancy_s[key]),
                 occupancy_max=self._occupancy_max[key],
                 dwell_s=dwell.to_wire() if dwell else None,
+                visits=self._visits[key],
+                loitered=told[EventKind.LOITER][key],
+                headed=told[EventKind.HEADING][key],
+                picked=told[EventKind.PICKED][key],
+                placed=told[EventKind.PLACED][key],
+                shelf_changed=told[EventKind.SHELF_CHANGED][key],
             )
         return zones
 

@@ -1,7 +1,7 @@
-"""What tracks do: presence, lines crossed, zones entered and left, staying too long.
+"""What tracks do: presence, lines crossed, zones entered and left, staying too long, heading.
 
-Here: the small state per confirmed track, and the happenings that come of it. Not here: evidence,
-messages and counting over time (`aggregates`). Pure: time comes in as seconds.
+Here: the small state per confirmed track, and the happenings that come of it. Not here: shelves
+(`shelf`), evidence, messages and counting over time (`aggregates`). Pure: time comes in as seconds.
 
 The rules:
 
@@ -10,10 +10,12 @@ The rules:
   what it did meanwhile is told when it is confirmed, not lost.
 - Only places where it was really observed count; a coasting box moves nobody.
 - Jitter does not count. Each test has a dead band of `MARGIN` of the box's height: inside and
-  outside change only beyond it, and a crossing is told once the foot point is clear of the line.
+  outside change only beyond it, and a crossing is told once the foot point is clear of the line
+  and, where the line wants that, the far side was kept for a while (`crossings`).
 - Entering and leaving are movements that were seen. Who is born inside a zone (the first sight of
   a track) is present and occupies it, but did not enter; whose track ends inside did not leave:
   their visit ends as `lost`, with the time until last seen as its dwell, which is a lower bound.
+  A visit that began by birth is told as `born`, to be counted as a visit and nothing else.
 - Nobody jumps across a gap: `interrupt` forgets all places. A visit that a gap cuts short has no
   dwell, and whoever is inside after it counts as born inside.
 """
@@ -21,12 +23,15 @@ The rules:
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from vedette.vision import geometry
+from vedette.vision.crossings import Crosser
 from vedette.vision.geometry import Point
+from vedette.vision.happenings import BACKWARD, BORN, FORWARD, LOST, Happening
 from vedette.vision.tracking import Tracks
+from vedette.vision.visits import Heading, Loitering
 from vedette.wire.messages import EventKind
 from vedette.wire.signed import Line, Zone
 
@@ -38,42 +43,6 @@ ABSENCE_S: Final = 10.0
 
 FORGET_S: Final = 3.0
 """A track unseen for longer is over. Longer than the tracker's patience, so that it may return."""
-
-FORWARD: Final = "forward"
-BACKWARD: Final = "backward"
-LOST: Final = "lost"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
-    """Something that one track did.
-
-    Attributes:
-        kind: PRESENCE, LINE_CROSSED, ZONE_ENTERED, ZONE_LEFT or DWELL.
-        where: Zone or line; empty for presence.
-        direction: `forward` (from the left of A→B to its right) or `backward` for lines; `lost`
-            for a ZONE_LEFT that nobody saw; otherwise empty.
-        label: The class's name.
-        t_s: When; for `lost` the time last seen.
-        dwell_s: Seconds inside so far, for ZONE_LEFT and DWELL.
-        box: xyxy in pixels when it happened.
-        event: True where it is worth an event of its own; the zone or line says so. False: it is
-            only counted. Always False for `lost`.
-        evidence: True where the zone or line asks for a clip.
-    """
-
-    kind: EventKind
-    where: str = ""
-    direction: str = ""
-    class_id: int
-    label: str
-    track: int
-    t_s: float
-    dwell_s: float | None = None
-    box: tuple[float, float, float, float]
-    confidence: float = 0.0
-    event: bool = True
-    evidence: bool = False
 
 
 @dataclass(slots=True)
@@ -95,7 +64,9 @@ class _Wire:
 @dataclass(slots=True)
 class _Visit:
     since_s: float
+    born: bool = False
     dwell_told: bool = False
+    heading: Heading | None = None
 
 
 @dataclass(slots=True)
@@ -112,8 +83,10 @@ class _Walk:
     confirmed: bool = False
     visits: dict[int, _Visit] = field(default_factory=dict)
     """By index of the zone."""
-    nets: dict[int, int] = field(default_factory=dict)
-    """By index of the line: steps through it that are not told yet, forward minus backward."""
+    loitering: dict[int, Loitering] = field(default_factory=dict)
+    """By index of the zone."""
+    crossers: dict[int, Crosser] = field(default_factory=dict)
+    """By index of the line, while steps through it are not told yet."""
 
 
 class ZoneWatch:
@@ -183,7 +156,7 @@ class ZoneWatch:
             if walk.confirmed:
                 happenings += self._presence(walk)
                 happenings += self._lines(walk)
-                happenings += self._zones(walk)
+                happenings += self._zones(walk, before)
         happenings += self._forget(t_s)
         return happenings
 
@@ -220,7 +193,9 @@ class ZoneWatch:
         )
         for index, area in enumerate(self._areas):
             if row.class_id in area.classes and geometry.is_inside(area.polygon, row.foot):
-                walk.visits[index] = _Visit(since_s=row.born_s)
+                visit = _visit(area.zone, row.born_s, row.foot, row.height_px)
+                visit.born = True
+                walk.visits[index] = visit
         self._walks[row.track] = walk
         return walk
 
@@ -232,36 +207,28 @@ class ZoneWatch:
             if walk.class_id in wire.classes:
                 net = geometry.crossing(wire.a, wire.b, before, walk.foot)
                 if net:
-                    walk.nets[index] = walk.nets.get(index, 0) + net
+                    walk.crossers.setdefault(index, Crosser(wire.line.confirm_s)).step(net)
 
     def _lines(self, walk: _Walk) -> list[Happening]:
-        """Tell the crossings of lines that the walk is clear of.
-
-        ::
-
-              · · ·  margin          Steps through the line add up as +1 and -1, so jitter on it
-            A ───────────▶ B         comes to nothing or to one. The sum is told once the foot
-              · · ·  margin          point is further than the margin from the segment.
-        """
+        """Tell the crossings that count from now on."""
         told: list[Happening] = []
-        for index, net in list(walk.nets.items()):
+        for index, crosser in list(walk.crossers.items()):
             wire = self._wires[index]
             clear_px = geometry.distance_to_segment(wire.a, wire.b, walk.foot)
-            if net and clear_px <= MARGIN * walk.height_px:
+            is_clear = clear_px > MARGIN * walk.height_px
+            crossed = crosser.look(walk.seen_s, walk.box, walk.confidence, is_clear=is_clear)
+            if crosser.is_idle:
+                del walk.crossers[index]
+            if crossed is None:
                 continue
-            del walk.nets[index]
-            told += [
-                self._tell(
-                    walk,
-                    EventKind.LINE_CROSSED,
-                    where=wire.line,
-                    direction=FORWARD if net > 0 else BACKWARD,
-                )
-            ] * abs(net)
+            way = FORWARD if crossed.net > 0 else BACKWARD
+            now = self._tell(walk, EventKind.LINE_CROSSED, where=wire.line, direction=way)
+            then = replace(now, t_s=crossed.t_s, box=crossed.box, confidence=crossed.confidence)
+            told += [then] * abs(crossed.net)
         return told
 
-    def _zones(self, walk: _Walk) -> list[Happening]:
-        """Tell zones that the walk came into, left or stays in for long."""
+    def _zones(self, walk: _Walk, before: Point) -> list[Happening]:
+        """Tell zones that the walk came into, left, stays in for long or moves through."""
         told: list[Happening] = []
         for index, area in enumerate(self._areas):
             if walk.class_id not in area.classes:
@@ -269,26 +236,44 @@ class ZoneWatch:
             visit = walk.visits.get(index)
             depth_px = geometry.signed_distance(area.polygon, walk.foot)
             margin_px = min(MARGIN * walk.height_px, 0.25 * area.thickness_px)
-            if visit is None and depth_px > margin_px:
-                walk.visits[index] = visit = _Visit(since_s=walk.seen_s)
+            if visit is None:
+                if depth_px <= margin_px:
+                    continue
+                visit = _visit(area.zone, walk.seen_s, before, walk.height_px)
+                walk.visits[index] = visit
                 told.append(self._tell(walk, EventKind.ZONE_ENTERED, where=area.zone))
-            elif visit is not None and depth_px < -margin_px:
-                dwell_s = walk.seen_s - visit.since_s
+            elif visit.born:
+                visit.born = False
+                one = self._tell(walk, EventKind.ZONE_ENTERED, where=area.zone, direction=BORN)
+                told.append(one)
+            told += self._staying(walk, index, visit)
+            if depth_px < -margin_px:
                 del walk.visits[index]
-                told += self._dwell(walk, area, visit)
+                if index in walk.loitering:
+                    walk.loitering[index].leave(visit.since_s, walk.seen_s)
+                dwell_s = walk.seen_s - visit.since_s
                 told.append(self._tell(walk, EventKind.ZONE_LEFT, where=area.zone, dwell_s=dwell_s))
-                continue
-            if visit is not None:
-                told += self._dwell(walk, area, visit)
         return told
 
-    def _dwell(self, walk: _Walk, area: _Area, visit: _Visit) -> list[Happening]:
-        """Tell a stay that became longer than the zone allows, once per visit."""
-        limit_s, dwell_s = area.zone.dwell_s, walk.seen_s - visit.since_s
-        if limit_s is None or visit.dwell_told or dwell_s < limit_s:
-            return []
-        visit.dwell_told = True
-        return [self._tell(walk, EventKind.DWELL, where=area.zone, dwell_s=dwell_s)]
+    def _staying(self, walk: _Walk, index: int, visit: _Visit) -> list[Happening]:
+        """Tell a stay that became longer than the zone allows, stays that add up, a direction."""
+        told: list[Happening] = []
+        zone = self._areas[index].zone
+        dwell_s = walk.seen_s - visit.since_s
+        if zone.dwell_s is not None and not visit.dwell_told and dwell_s >= zone.dwell_s:
+            visit.dwell_told = True
+            told.append(self._tell(walk, EventKind.DWELL, where=zone, dwell_s=dwell_s))
+        if zone.loiter_s is not None:
+            stays = walk.loitering.setdefault(index, Loitering(zone.loiter_s))
+            total_s = stays.look(visit.since_s, walk.seen_s)
+            if total_s is not None:
+                told.append(self._tell(walk, EventKind.LOITER, where=zone, dwell_s=total_s))
+        if visit.heading is not None:
+            degrees = visit.heading.look(walk.foot, walk.height_px)
+            if degrees is not None:
+                way = f"{degrees:.0f}°"
+                told.append(self._tell(walk, EventKind.HEADING, where=zone, direction=way))
+        return told
 
     def _presence(self, walk: _Walk) -> list[Happening]:
         """Tell the first confirmed track of a class after its absence."""
@@ -337,8 +322,8 @@ class ZoneWatch:
             dwell_s=dwell_s,
             box=walk.box,
             confidence=walk.confidence,
-            event=(where is None or where.events) and direction != LOST,
-            evidence=where is not None and where.evidence and direction != LOST,
+            event=(where is None or where.events) and direction not in {LOST, BORN},
+            evidence=where is not None and where.evidence and direction not in {LOST, BORN},
         )
 
     def _classes(self, wanted: Sequence[str]) -> frozenset[int]:
@@ -347,6 +332,15 @@ class ZoneWatch:
 
     def _label(self, class_id: int) -> str:
         return self._labels[class_id] if 0 <= class_id < len(self._labels) else str(class_id)
+
+
+def _visit(zone: Zone, since_s: float, foot: Point, height_px: float) -> _Visit:
+    """Return a visit that begins; the step into the zone is part of its movement."""
+    heading = None
+    if zone.heading_deg is not None:
+        heading = Heading(zone.heading_deg, zone.heading_tolerance_deg)
+        heading.look(foot, height_px)
+    return _Visit(since_s=since_s, heading=heading)
 
 
 @dataclass(slots=True)

@@ -29,3 +29,9 @@ MAX_FUTURE_S: Final = 300.0
 
 MAX_AGE_S: Final = 30 * 86_400.0
 """A report older than this is refused: longer than any spool holds."""
+
+LOITER_WINDOW_S: Final = 600.0
+"""Stays of the last so many seconds add up to loitering; `Zone.loiter_s` cannot be more."""
+
+MAX_CONFIRM_S: Final = 60.0
+"""`Line.confirm_s` at most: what is confirmed later is no news, and its clip has left the ring."""

@@ -89,7 +89,8 @@ class ZoneCounts(msgspec.Struct, frozen=True, kw_only=True):
         occupancy_s: Sum over tracks of the seconds they were inside: mean occupancy × time.
         dwell_s: Seconds inside, per finished visit.
         visits: Stays that began, seen entering or born inside.
-        loitered, picked, placed: Events of these kinds.
+        loitered, headed, picked, placed, shelf_changed: Events of these kinds; what happened on a
+            shelf without a known track has the label of nobody, which is empty.
     """
 
     entered: int = 0
@@ -101,6 +102,8 @@ class ZoneCounts(msgspec.Struct, frozen=True, kw_only=True):
     loitered: int = 0
     picked: int = 0
     placed: int = 0
+    headed: int = 0
+    shelf_changed: int = 0
 
 
 class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,6 +228,7 @@ class EventKind(enum.StrEnum):
     HEADING = "heading"  # moved through a zone in the watched direction
     PICKED = "picked"  # something was taken from a shelf
     PLACED = "placed"  # something was put onto a shelf
+    SHELF_CHANGED = "shelf_changed"  # something is lastingly another on a shelf: taken or put?
     CLASS_CHANGED = "class_changed"  # a classifier's answer is another, lastingly
     ANOMALY = "anomaly"  # a picture unlike those that the model was made from
 
@@ -249,6 +253,7 @@ class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float | None = None  # capture to this event
     score: float | None = None  # of an anomaly or a class, 0 to 1
     was: str = ""  # the class before, where a class changed
+    compared_ms: tuple[int, int] | None = None  # the shelf's pictures, before and after
 
 
 class EvidenceRecord(msgspec.Struct, frozen=True, kw_only=True):

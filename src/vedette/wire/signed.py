@@ -41,7 +41,7 @@ class Zone(msgspec.Struct, frozen=True, kw_only=True):
     evidence: bool = False
     loiter_s: float | None = None  # an event when visits of the last 10 minutes add up to this
     heading_deg: float | None = None  # an event for who moves this way: 0 right, 90 down
-    heading_tolerance_deg: float = 45.0
+    heading_tolerance_deg: float = 45.0  # more than 0, at most 180
     shelf: bool = False  # reaching in and a lasting change of what stands there is a pick
 
 

@@ -75,6 +75,9 @@ def test_broken_yaml_names_its_line():
     assert "not valid YAML" in message
 
 
+TRIANGLE = "name: z, polygon: [[0, 0], [1, 0], [1, 1]]"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -83,6 +86,11 @@ def test_broken_yaml_names_its_line():
         ("  - {id: b, zones: [{name: z, polygon: [[0, 0], [1, 1]]}]}\n", "3 to 32 corners"),
         ("  - {id: b, zones: [{name: z, polygon: [[0, 0], [2, 1], [1, 1]]}]}\n", "outside"),
         ("  - {id: b, lines: [{name: l, a: [0.5, 0], b: [0.5, 0]}]}\n", "no length"),
+        ("  - {id: b, lines: [{name: l, a: [0, 0], b: [1, 0], confirm_s: 90}]}\n", "too long"),
+        (f"  - {{id: b, zones: [{{{TRIANGLE}, loiter_s: 900}}]}}\n", "cannot be reached"),
+        (f"  - {{id: b, zones: [{{{TRIANGLE}, heading_deg: 999}}]}}\n", "no direction"),
+        (f"  - {{id: b, zones: [{{{TRIANGLE}, heading_tolerance_deg: 0}}]}}\n", "tolerance"),
+        (f"  - {{id: b, zones: [{{{TRIANGLE}, dwell_s: -1}}]}}\n", "dwell_s"),
         ("  - {id: b, off_hours: [['25:00', '06:00']]}\n", "no time of day"),
     ],
 )

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from vedette.stats.sketch import ExpHistogram, LinearBins
 from vedette.vision.aggregates import HOLD_S, Aggregator, merge, minute_slices
 from vedette.vision.detections import Detections
+from vedette.vision.happenings import Happening
 from vedette.vision.tracking import Tracks
-from vedette.vision.zones import Happening
 from vedette.wire import codec
 from vedette.wire.messages import (
     Aggregate,
@@ -78,6 +78,25 @@ def test_presence_and_heat_are_track_seconds() -> None:
     assert got.heatmap is not None
     assert (got.heatmap.deciseconds[0], got.heatmap.deciseconds[-1]) == (30, 30)
     assert sum(got.heatmap.deciseconds) == 60
+
+
+def test_visits_are_those_seen_entering_and_those_born_inside() -> None:
+    """Two entered, three began inside: five visits, two entries."""
+    counts = counting()
+    entered, born = EventKind.ZONE_ENTERED, ("born",) * 3
+    counts.add_happenings([happening(entered)] * 2 + [happening(entered, way) for way in born])
+    got = counts.cut(0, 1000).zones["gate"]["person"]
+    assert (got.visits, got.entered, got.left) == (5, 2, 0)
+
+
+def test_events_of_zones_are_counted_by_their_kind() -> None:
+    """Each in its own field, and nowhere else."""
+    counts = counting()
+    for n, kind in enumerate(("loiter", "heading", "picked", "placed", "shelf_changed"), start=1):
+        counts.add_happenings([happening(EventKind(kind))] * n)
+    assert counts.cut(0, 1000).zones == {
+        "gate": {"person": ZoneCounts(loitered=1, headed=2, picked=3, placed=4, shelf_changed=5)}
+    }
 
 
 def test_unconfirmed_tracks_are_nobody() -> None:

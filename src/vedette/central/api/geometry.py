@@ -9,6 +9,7 @@ from datetime import time
 from typing import Final
 
 from vedette.ids import is_slug
+from vedette.wire.limits import LOITER_WINDOW_S, MAX_CONFIRM_S
 from vedette.wire.signed import CameraSettings, Line, Zone
 
 MAX_CORNERS: Final = 32
@@ -46,6 +47,12 @@ def _zone(zone: Zone) -> list[str]:
         out.append(f"zone {zone.name}: it has no area")
     if zone.dwell_s is not None and not 0 < zone.dwell_s <= 86_400:
         out.append(f"zone {zone.name}: dwell_s lies between 0 and 86400 seconds")
+    if zone.loiter_s is not None and not 0 < zone.loiter_s <= LOITER_WINDOW_S:
+        out.append(f"zone {zone.name}: loiter_s lies between 0 and {LOITER_WINDOW_S:g} seconds")
+    if zone.heading_deg is not None and not -360 <= zone.heading_deg <= 360:
+        out.append(f"zone {zone.name}: heading_deg is 0 for right, 90 down, 180 left, 270 up")
+    if not 0 < zone.heading_tolerance_deg <= 180:
+        out.append(f"zone {zone.name}: heading_tolerance_deg lies between 0 and 180")
     return out
 
 
@@ -54,6 +61,8 @@ def _line(line: Line) -> list[str]:
     out = _outside(f"line {line.name}", [line.a, line.b])
     if line.a == line.b:
         out.append(f"line {line.name}: its ends are the same point")
+    if not 0 <= line.confirm_s <= MAX_CONFIRM_S:
+        out.append(f"line {line.name}: confirm_s lies between 0 and {MAX_CONFIRM_S:g} seconds")
     return out
 
 

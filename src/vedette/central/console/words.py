@@ -93,12 +93,23 @@ EVENT_KINDS: Final[dict[str, str]] = {
     "zone_left": "zone left",
     "dwell": "long stay",
     "tamper": "tamper",
+    "loiter": "loitering",
+    "heading": "going the watched way",
+    "picked": "picked from shelf",
+    "placed": "put onto shelf",
+    "shelf_changed": "shelf changed",
 }
 
 COUNT_KINDS: Final[dict[str, tuple[str, str]]] = {
     "entered": ("entered", ""),
     "left": ("left", ""),
+    "visits": ("visits", ""),
     "occupancy_s": ("time inside, summed", "s"),
+    "loitered": ("loitered", ""),
+    "headed": ("went the watched way", ""),
+    "picked": ("picked", ""),
+    "placed": ("put back or stocked", ""),
+    "shelf_changed": ("shelf changed, unclear how", ""),
     "forward": ("crossed forward", ""),
     "backward": ("crossed backward", ""),
     "presence_s": ("present", "s"),
