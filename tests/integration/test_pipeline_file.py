@@ -316,7 +316,7 @@ def test_a_covered_camera_is_never_observed(config: Config, folder: Path) -> Non
     footage.encode(clip, world.pictures(46, FPS), fps=FPS, gop_s=1.0)
     rig = run(config(clip))
     (gap,) = gaps(rig, Cause.TAMPERED)
-    assert gap[0] == pytest.approx(12.0, abs=0.5)
+    assert 10.9 <= gap[0] <= 12.1  # never later; the second before is not vouched for
     assert 34.0 <= gap[1] <= 40.0
     states = [m for m in rig.messages(CameraState) if m.state is State.TAMPERED]
     assert states[0].cause is Cause.TAMPERED

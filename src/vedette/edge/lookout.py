@@ -1,6 +1,8 @@
 """What is known of a picture before inference: quality, tamper signs, motion, background.
 
-Runs in the capture thread on the small luma plane, so it must stay well below a millisecond or two.
+Runs in the capture thread on the small luma plane, made once for all who look at it, and not at
+all for a picture that nobody judges: the gate looks at every picture, everything else once a
+second (after an inference the caches are cold, and a look costs four times what it does alone).
 Everything about one camera over time is kept here; what follows from it is the lane's business.
 
 Thread: `look` and `interrupt` from the capture thread; `quality` and `thumbnail` from any.
@@ -16,11 +18,13 @@ from vedette.errors import DecodeFailed
 from vedette.stats.sketch import LinearBins
 from vedette.vision.aggregates import QUALITY_BINS
 from vedette.vision.motion import MotionGate
+from vedette.vision.picture import Picture, Plane
 from vedette.vision.privacy import BackgroundMedian
 from vedette.vision.quality import QualityVerdict, assess
-from vedette.vision.tamper import TamperWatch
+from vedette.vision.tamper import TamperVerdict, TamperWatch
 
-QUALITY_EVERY_S: Final = 1.0
+JUDGE_EVERY_S: Final = 1.0
+"""Quality and tamper signs are judged so often: signs stand after eight seconds at the earliest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,8 @@ class Lookout:
         self._lock = threading.Lock()
         self._bins: dict[str, LinearBins] = {}
         self._verdict: QualityVerdict | None = None
-        self._judged_s = float("-inf")
+        self._standing: TamperVerdict | None = None
+        self._judged_s = self._clean_s = float("-inf")
 
     def look(self, frame: Frame, *, tracked: bool = False) -> Look:
         """Judge one picture; one whose pixels cannot be read is analysed and fails there.
@@ -57,30 +62,32 @@ class Lookout:
             frame: The picture.
             tracked: True while somebody is known to be in view: who stands still is looked at.
         """
-        try:
-            picture = frame.picture
-        except DecodeFailed:
-            return Look(analyse=True)
-        small = picture.small_luma()
-        verdict = self._tamper.update(small, frame.t_s)
-        if frame.t_s - self._judged_s >= QUALITY_EVERY_S:
-            self._judged_s = frame.t_s
-            self._keep(assess(small, picture_px=picture.size))
-        if not verdict.signs:
-            with self._lock:
-                self._background.add(picture, frame.t_s)
-        since_ms = None
-        if verdict.since_t_s:
-            began_s = min(verdict.since_t_s.values())
-            since_ms = wall_ms(frame.captured_at) - round((frame.t_s - began_s) * 1000)
-        analyse = self._gate is None or self._gate.look(small, frame.t_s, tracked=tracked).analyse
+        due = not 0 <= frame.t_s - self._judged_s < JUDGE_EVERY_S
+        analyse = True
+        if due or self._gate is not None:
+            try:
+                picture = frame.picture
+            except DecodeFailed:
+                return Look(analyse=True)
+            small = picture.small_luma()
+            if due:
+                self._judge(frame, picture, small)
+            if self._gate is not None:
+                analyse = self._gate.look(small, frame.t_s, tracked=tracked).analyse
+        standing = self._standing
+        if standing is None:
+            return Look(analyse=analyse, settled=False)
         return Look(
-            analyse=analyse, signs=verdict.signs, since_ms=since_ms, settled=verdict.settled
+            analyse=analyse,
+            signs=standing.signs,
+            since_ms=self._since_ms(frame, standing),
+            settled=standing.settled,
         )
 
     def interrupt(self) -> None:
         """Forget what was running, as after a gap."""
         self._tamper.interrupt()
+        self._judged_s = self._clean_s = float("-inf")
 
     def quality(self) -> dict[str, float]:
         """Return the last scores, 0 to 1; empty before the first picture."""
@@ -97,6 +104,28 @@ class Lookout:
         """Return a privacy-safe JPEG, or None until enough was seen of the background."""
         with self._lock:
             return self._background.thumbnail(width_px)
+
+    def _judge(self, frame: Frame, picture: Picture, small: Plane) -> None:
+        """Look for tampering, score the picture, and take it into the background."""
+        self._judged_s = frame.t_s
+        self._standing = verdict = self._tamper.update(small, frame.t_s)
+        if not verdict.signs and not verdict.suspected:
+            self._clean_s = frame.t_s
+        self._keep(assess(small, picture_px=picture.size))
+        if not verdict.signs:
+            with self._lock:
+                self._background.add(picture, frame.t_s)
+
+    def _since_ms(self, frame: Frame, standing: TamperVerdict) -> int | None:
+        """Return the wall time from which the oldest sign may have held; None without signs.
+
+        Between two judgements nobody looked: the time since the last clean one is not vouched for.
+        """
+        if not standing.since_t_s:
+            return None
+        began_s = min(standing.since_t_s.values())
+        unseen_s = max(self._clean_s, began_s - 2 * JUDGE_EVERY_S)
+        return wall_ms(frame.captured_at) - round((frame.t_s - min(began_s, unseen_s)) * 1000)
 
     def _keep(self, verdict: QualityVerdict) -> None:
         with self._lock:

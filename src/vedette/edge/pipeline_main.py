@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import cv2
 import msgspec
 
 from vedette import logs
@@ -81,13 +82,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def tune() -> None:
+    """Set what holds for the whole process: how threads share the interpreter and the cores."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # The pipeline's own threads keep every core busy; a pool inside OpenCV would fight them.
+    cv2.setNumThreads(1)
+
+
 def run(config: EdgeConfig, stop: threading.Event) -> None:
     """Run the cameras of `config` until `stop` is set.
 
     Raises:
         VedetteError: A model, the spool or the evidence folder cannot be used.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    tune()
     clock = SteadyClock(SystemClock())
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     boot = boot_id()

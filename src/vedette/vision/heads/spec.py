@@ -5,8 +5,10 @@ of models (`centernet`, `yolox`). The rule: a wrong shape or a value that is not
 `BadModelOutput`, never a strange box.
 """
 
+import math
 from typing import Any, Final, Literal
 
+import cv2
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -78,10 +80,8 @@ def take(spec: HeadSpec, outputs: Outputs, role: str, shape: tuple[int, ...]) ->
     if found.shape != shape:
         raise bad(f"{role} has shape {found.shape}, expected {shape}")
     values = np.asarray(found, np.float32)
-    # One pass: a sum is finite only if every term is. Overflow of finite terms is nonsense too.
-    with np.errstate(all="ignore"):
-        finite = bool(np.isfinite(values.sum()))
-    if not finite:
+    # One pass: a sum (of doubles, so that it cannot overflow) is finite only if every term is.
+    if values.size and not math.isfinite(cv2.sumElems(values.reshape(1, -1))[0]):
         raise bad(f"{role} holds values that are not finite")
     return values
 
