@@ -16,6 +16,7 @@ from rich.text import Text
 from vedette import logs
 from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import settings
+from vedette.edge.address import is_live
 from vedette.edge.assembly import Models
 from vedette.edge.settings import Camera, EdgeConfig, Gate
 from vedette.edge.watch import CAMERA, Seen, Watch
@@ -149,7 +150,7 @@ def _run(watch: Watch, options: dict[str, Any], console: Console, source: str) -
         raise StreamLost(
             f"nothing was seen of {source}: {why}",
             operator_hint="check address and password, and that it sends H.264 or H.265"
-            if "://" in source
+            if is_live(source)
             else "name a video file that a player can play",
         )
 

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from vedette.clock import Clock, wall_ms
+from vedette.edge.address import is_live
 from vedette.edge.analysis import Analysis
 from vedette.edge.capture import CaptureSettings, Pace
 from vedette.edge.evidence import EvidenceStore, Wanted
@@ -205,11 +206,13 @@ class Assembly:
             is_off=off_hours(camera.off_hours, self._config.time_zone),
             observer=observer,
         )
-        live = "://" in camera.source or (camera.loop and pace is Pace.REAL_TIME)
+        live = is_live(camera.source) or (camera.loop and pace is Pace.REAL_TIME)
         return CameraPlan(
             capture=CaptureSettings(
                 camera=CameraId(camera.id),
                 source=camera.source,
+                evidence_source=camera.evidence_source if self._evidence else "",
+                rotate_deg=None if camera.rotate == "auto" else int(camera.rotate),
                 max_fps=camera.max_fps,
                 loop=camera.loop,
                 pace=pace,

@@ -11,6 +11,7 @@ from typing import Final, cast
 
 import av
 import av.error
+import cv2
 import numpy as np
 import numpy.typing as npt
 from av.video.plane import VideoPlane
@@ -22,6 +23,11 @@ from vedette.vision.picture import Picture
 _LIMITED_RANGE: Final = 1  # AVCOL_RANGE_MPEG
 _FULL_RANGE: Final = 2  # AVCOL_RANGE_JPEG
 _PLANAR: Final = frozenset({"yuv420p", "yuvj420p"})
+_TURNS: Final = {
+    90: cv2.ROTATE_90_CLOCKWISE,
+    180: cv2.ROTATE_180,
+    270: cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -41,9 +47,10 @@ class Frame:
         keyframe: True where it was decoded without any other.
         discontinuity: True where it does not continue the frame before: the first after a
             connection, a file's loop, a jump of the source's timestamps, a new picture size.
-        width: Pixels.
-        height: Pixels.
-        video: The decoder's frame.
+        width: Pixels, after turning.
+        height: Pixels, after turning.
+        video: The decoder's frame, as it came: not turned.
+        rotation_deg: Clockwise turn that `picture` has had: 0, 90, 180 or 270.
     """
 
     camera: CameraId
@@ -57,11 +64,12 @@ class Frame:
     width: int
     height: int
     video: av.VideoFrame = field(repr=False)
+    rotation_deg: int = 0
     _picture: Picture | None = field(default=None, init=False, repr=False)
 
     @property
     def is_direct(self) -> bool:
-        """True where `picture` only looks at the decoder's memory and cannot fail."""
+        """True where `picture` needs no conversion of pixels and cannot fail."""
         return self.video.format.name in _PLANAR
 
     @property
@@ -74,7 +82,7 @@ class Frame:
             DecodeFailed: The decoder's pixel format cannot be turned into I420.
         """
         if self._picture is None:
-            self._picture = planes(self.video)
+            self._picture = turned(planes(self.video), self.rotation_deg)
         return self._picture
 
 
@@ -102,6 +110,49 @@ def planes(video: av.VideoFrame) -> Picture:
         v=_view(v, half),
         full_range=full_range,
     )
+
+
+def turned(picture: Picture, rotation_deg: int) -> Picture:
+    """Return the picture turned clockwise by 0, 90, 180 or 270 degrees; 0 is the same object.
+
+    Each plane is turned by itself: half the bytes of a colour picture, and no conversion.
+    """
+    if rotation_deg == 0:
+        return picture
+    y, u, v = (
+        cv2.rotate(plane, _TURNS[rotation_deg]) for plane in (picture.y, picture.u, picture.v)
+    )
+    for plane in (y, u, v):
+        plane.flags.writeable = False
+    return Picture(y=_bytes(y), u=_bytes(u), v=_bytes(v), full_range=picture.full_range)
+
+
+def stated_rotation(video: av.VideoFrame) -> int:
+    """Return the clockwise turn that the frame's display matrix asks for: 0, 90, 180 or 270.
+
+    A matrix that also mirrors is read as if it did not: faces of a selfie stay mirrored.
+
+    Source: FFmpeg's libavutil/display.h; EXIF 2.32, tag 0x0112 (which FFmpeg reads into it).
+    """
+    counterclockwise = video.rotation
+    if counterclockwise == 0:
+        return 0
+    if _mirrors(video):
+        counterclockwise = 180 - counterclockwise
+    return round(-counterclockwise / 90) % 4 * 90
+
+
+def _mirrors(video: av.VideoFrame) -> bool:
+    matrix = video.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False
+    a, b, _, c, d = np.frombuffer(bytes(cast("memoryview", matrix)), np.int32)[:5].tolist()
+    return a * d - b * c < 0
+
+
+def _bytes(plane: object) -> npt.NDArray[np.uint8]:
+    """Give OpenCV's result the type that it has: uint8, as what went in."""
+    return cast("npt.NDArray[np.uint8]", plane)
 
 
 def _view(plane: VideoPlane, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:

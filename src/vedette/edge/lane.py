@@ -17,7 +17,7 @@ import msgspec
 from vedette.clock import wall_ms
 from vedette.edge.accounting import Account, Outcome, Ticket, since
 from vedette.edge.analysis import Analysis
-from vedette.edge.capture import CameraDown, CameraSays, CameraUp, SourceEnded
+from vedette.edge.capture import CameraDown, CameraSays, CameraUp, EvidenceStream, SourceEnded
 from vedette.edge.frame import Frame
 from vedette.edge.lookout import Lookout
 from vedette.edge.spans import SpanBuilder
@@ -40,6 +40,9 @@ TAMPERING: Final = frozenset(
     {"Covered", "GlobalSceneChange", "ImageTooDark", "ImageTooBright", "FrozenPicture"}
 )
 """Signs under which nothing was observed; others (a blurred picture) only degrade what was."""
+
+EVIDENCE_DOWN: Final = "EvidenceStreamDown"
+"""Sign of a camera that is analysed while its second stream, for clips, gives nothing."""
 
 MAX_STATED_JUMP_MS: Final = 600_000
 """A clock that was set forward by more was no clock: a device that woke in 1970, say."""
@@ -98,6 +101,7 @@ class CameraLane:
         self._down, self._off, self._settled = True, False, False
         self._down_detail = self._told_detail = "no picture yet"
         self._signs: tuple[str, ...] = ()
+        self._evidence_down = ""  # why the stream for clips is not there
         self._last_frame_ms: int | None = None
         self._picture_px: tuple[int, int] | None = None
         self._codec = self._source = ""
@@ -131,7 +135,9 @@ class CameraLane:
     def says(self, state: CameraSays) -> None:
         """Take what capture says of the camera: up, down or at its end."""
         at_ms = wall_ms(state.at)
-        if isinstance(state, CameraUp):
+        if isinstance(state, EvidenceStream):
+            self._change(at_ms, evidence_down="" if state.up else state.detail or "down")
+        elif isinstance(state, CameraUp):
             self._codec, self._source = state.codec, state.source
             self._reconnects += 1
             self._change(at_ms, down=False)
@@ -205,6 +211,7 @@ class CameraLane:
         signs: tuple[str, ...] | None = None,
         since_ms: int | None = None,
         noticed_ms: int | None = None,
+        evidence_down: str | None = None,
     ) -> None:
         """Move to the state that follows from what is known now, and say so where it changed."""
         with self._lock:
@@ -217,6 +224,8 @@ class CameraLane:
                 self._off = off
             if signs is not None:
                 self._signs = signs
+            if evidence_down is not None:
+                self._evidence_down = evidence_down[:500]
             state, cause = self._judge()
             when_ms = (
                 since_ms if signs and since_ms is not None and state is not State.OFF else at_ms
@@ -233,7 +242,7 @@ class CameraLane:
             return State.OFF, Cause.SCHEDULED_OFF
         if TAMPERING.intersection(self._signs):
             return State.TAMPERED, Cause.TAMPERED
-        if self._signs:
+        if self._signs or self._evidence_down:
             return State.DEGRADED, None
         return (State.OK if self._settled else State.STARTING), None
 
@@ -242,6 +251,10 @@ class CameraLane:
     ) -> CameraState | None:
         """Book the gap that begins or ends; return the message where state or reason is another."""
         detail = self._down_detail if state is State.DOWN else ", ".join(self._signs)
+        signs = list(self._signs)
+        if self._evidence_down and state is State.DEGRADED:
+            signs.append(EVIDENCE_DOWN)
+            detail = f"{detail}, no clips: {self._evidence_down}".lstrip(", ")
         if state is self._state and cause is self._cause:
             if state is not State.DOWN or detail == self._told_detail:
                 return None
@@ -260,7 +273,7 @@ class CameraLane:
             noticed_ms=max(noticed_ms, at_ms),
             state=state,
             cause=cause,
-            signs=list(self._signs),
+            signs=signs,
             detail=detail,
         )
 

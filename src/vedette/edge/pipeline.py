@@ -18,6 +18,7 @@ from vedette.edge.capture import (
     CameraSays,
     CaptureSupervisor,
     EncodedPacket,
+    EvidenceStream,
 )
 from vedette.edge.frame import Frame
 from vedette.edge.intake import Intake
@@ -99,8 +100,14 @@ class Pipeline:
         self._plans[camera].lane.undecodable(count)
 
     def on_state(self, state: CameraSays) -> None:
-        """Tell the lane."""
-        self._plans[state.camera].lane.says(state)
+        """Tell the lane; tell the ring of its own stream, so that clips can say why they lack."""
+        plan = self._plans[state.camera]
+        if isinstance(state, EvidenceStream):
+            if state.up:
+                plan.ring.source_back(state.t_s)
+            else:
+                plan.ring.source_lost(state.t_s, f"the stream for clips is down: {state.detail}")
+        plan.lane.says(state)
 
     def _stale(self, camera: str, item: Work) -> None:
         self._plans[CameraId(camera)].lane.finish(item.ticket, item.frame, Drop.STALE)

@@ -21,6 +21,7 @@ PIN_FACTOR: Final = 2
 
 _HOLE_S: Final = 2.0
 _SLACK_S: Final = 0.5
+_MAX_OUTAGES: Final = 16
 
 
 @dataclass(slots=True)
@@ -91,6 +92,7 @@ class PacketRing:
         self._pins: list[Pin] = []
         self._closed = False
         self._newest: EncodedPacket | None = None
+        self._outages: deque[tuple[float, float | None, str]] = deque(maxlen=_MAX_OUTAGES)
         self._lock = threading.Lock()
 
     def put(self, packet: EncodedPacket) -> None:
@@ -121,6 +123,17 @@ class PacketRing:
         """Say that nothing more will come (a file's end): whoever waits need not."""
         with self._lock:
             self._closed = True
+
+    def source_lost(self, since_s: float, why: str) -> None:
+        """Note that no packets come since then, and why: clips of that time will say so."""
+        with self._lock:
+            self._end_outage(since_s)
+            self._outages.append((since_s, None, why))
+
+    def source_back(self, at_s: float) -> None:
+        """Note that packets come again."""
+        with self._lock:
+            self._end_outage(at_s)
 
     @property
     def is_closed(self) -> bool:
@@ -156,16 +169,27 @@ class PacketRing:
         """
         with self._lock:
             gops = list(self._gops)
+            outages = [
+                why
+                for since_s, until_s, why in self._outages
+                if since_s < end_s and (until_s is None or until_s > start_s)
+            ]
         notes: list[str] = []
         gops = _one_stream(gops, start_s, end_s, at_s, notes)
         first = max((i for i, gop in enumerate(gops) if gop.start_s <= start_s), default=0)
         packets = _up_to(itertools.chain(*(list(gop.packets) for gop in gops[first:])), end_s)
         if not packets:
-            return Cut((), "nothing was recorded in this time")
+            return Cut((), "; ".join(["nothing was recorded in this time", *outages]))
         _note_ends(packets, start_s, end_s, notes)
+        notes += outages
         if any(gop.is_cut_short for gop in gops[first:]):
             notes.append("a group of pictures larger than the ring is cut short")
         return Cut(packets, "; ".join(notes))
+
+    def _end_outage(self, at_s: float) -> None:
+        if self._outages and self._outages[-1][1] is None:
+            since_s, _, why = self._outages.pop()
+            self._outages.append((since_s, max(at_s, since_s), why))
 
     def _continues(self, packet: EncodedPacket) -> bool:
         if not self._gops:

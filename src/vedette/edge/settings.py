@@ -15,6 +15,7 @@ import msgspec
 
 from vedette import config
 from vedette.config import entry
+from vedette.edge import address
 from vedette.errors import ConfigError
 from vedette.ids import is_slug
 from vedette.wire.limits import LOITER_WINDOW_S, MAX_CAMERAS, MAX_CONFIRM_S
@@ -244,12 +245,7 @@ def check(tree: EdgeConfig, name: str = "configuration") -> None:
         if camera.id in seen:
             raise ConfigError(f"{where} stands twice", operator_hint="give each its own id")
         seen.add(camera.id)
-        scheme, mark, _ = camera.source.partition("://")
-        if mark and scheme.lower() not in {"rtsp", "rtsps", "file"}:
-            raise ConfigError(
-                f"{where}: source: {scheme}:// is not supported",
-                operator_hint="write rtsp://…, rtsps://… or the path of a video file",
-            )
+        _check_sources(camera, where)
         _check_geometry(camera, where)
         for start, end in camera.off_hours:
             minute_of_day(start)
@@ -259,6 +255,14 @@ def check(tree: EdgeConfig, name: str = "configuration") -> None:
             f"{name}: central.url: {tree.central.url!r} is no address",
             operator_hint="write https://host or, on this machine only, http://127.0.0.1:8080",
         )
+
+
+def _check_sources(camera: Camera, where: str) -> None:
+    try:
+        address.check_source(camera.source)
+        address.check_evidence_source(camera.evidence_source)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}", operator_hint=error.operator_hint) from error
 
 
 def _check_geometry(camera: Camera, where: str) -> None:

@@ -23,6 +23,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from vedette.clock import Clock, wall_ms
+from vedette.edge.address import is_live
 from vedette.edge.assembly import Assembly, Models, worker_count
 from vedette.edge.capture import Pace
 from vedette.edge.frame import Frame
@@ -71,7 +72,7 @@ class Watch:
         self._lock = threading.Lock()
         self.seen = Seen()
         camera = config.cameras[0]
-        self._live = live = "://" in camera.source
+        self._live = live = is_live(camera.source)
         assembly = Assembly(config, models, clock, emit=self._take, evidence=None)
         pace = Pace.REAL_TIME if live else Pace.AS_FAST_AS_POSSIBLE
         self._painter = Painter(annotate, camera) if annotate else None

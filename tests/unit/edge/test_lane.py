@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vedette.clock import NS_PER_S, ManualClock, wall_ms
-from vedette.edge.capture import CameraDown, CameraUp, Loss, SourceEnded
+from vedette.edge.capture import CameraDown, CameraUp, EvidenceStream, Loss, SourceEnded
 from vedette.edge.lane import CameraLane
 from vedette.ids import CameraId
 from vedette.sim.closed_world import World, back_and_forth
@@ -386,3 +386,24 @@ def test_messages_are_emitted_outside_the_lock(street: MakeStreet) -> None:
     lane.says(up(made.clock))
     walk(made, 3)
     assert asked
+
+
+def test_a_lost_stream_for_clips_degrades_and_is_no_gap(street: MakeStreet) -> None:
+    """The second stream goes: the camera is degraded and says why; what it sees is observed."""
+    made = street()
+    now_ms = wall_ms(made.clock.now_at())
+    made.lane.says(up(made.clock))
+    walk(made, 8)
+    at = made.clock.now_at() + timedelta(seconds=8)
+    gone = EvidenceStream(DOOR, at, 8.0, up=False, detail="closed by the camera")
+    made.lane.says(gone)
+    state = made.of(CameraState)[-1]
+    assert state.state is State.DEGRADED
+    assert state.cause is None
+    assert state.signs == ["EvidenceStreamDown"]
+    assert "closed by the camera" in state.detail
+    walk(made, 2, start_s=8.2)
+    (cut,) = made.lane.cut(now_ms + 10_000)
+    assert cut.spans[-1].cause is None
+    made.lane.says(dataclasses.replace(gone, up=True))
+    assert made.of(CameraState)[-1].state is State.OK

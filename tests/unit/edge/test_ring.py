@@ -153,3 +153,25 @@ def test_nothing_is_kept_before_the_first_keyframe() -> None:
     assert ring.newest is not None
     fill(ring, 10, 12)
     assert len(ring.cut(0, 2, 0.5).packets) == 2
+
+
+def test_a_clip_of_a_time_without_its_stream_says_why() -> None:
+    """The stream was gone within the window: the cause stands in the shortfall, not elsewhere."""
+    ring = PacketRing(60, 1_000_000)
+    fill(ring, 0, 50)
+    ring.source_lost(5.0, "the stream for clips is down: closed")
+    ring.source_back(9.0)
+    fill(ring, 90, 150)
+    assert "the stream for clips is down: closed" in ring.cut(4.0, 6.0, 5.0).shortfall
+    assert "is down" not in ring.cut(10.0, 12.0, 11.0).shortfall
+    ring.source_lost(15.0, "the stream for clips is down: refused")
+    assert "down: refused" in ring.cut(14.0, 20.0, 16.0).shortfall
+
+
+def test_a_ring_that_never_had_a_stream_says_why() -> None:
+    """Nothing was kept: the clip is empty and names the cause."""
+    ring = PacketRing(60, 1_000_000)
+    ring.source_lost(0.0, "the stream for clips is down: no such stream (404)")
+    cut = ring.cut(1.0, 3.0, 2.0)
+    assert cut.packets == ()
+    assert "404" in cut.shortfall

@@ -13,7 +13,8 @@
 
 Where things are: `seam` what is said to the pipeline · `packets` what the ring keeps · `source`
 where packets come from · `timeline` their times · `decode` pictures · `thread` the loop of one
-connection after another · `feed` the state of one camera · `supervisor` all of them.
+connection after another · `feed` the state of one camera · `second` a
+stream for clips only · `supervisor` all of them.
 
 The rule: one thread per camera, and it may die or hang at any call into native code without any
 other camera noticing. Nothing here knows what is looked for in a picture.
@@ -25,6 +26,7 @@ from vedette.edge.capture.seam import (
     CameraDown,
     CameraSays,
     CameraUp,
+    EvidenceStream,
     Loss,
     Sink,
     SourceEnded,
@@ -42,6 +44,7 @@ __all__ = [
     "CaptureSupervisor",
     "Decode",
     "EncodedPacket",
+    "EvidenceStream",
     "Loss",
     "Pace",
     "Sink",

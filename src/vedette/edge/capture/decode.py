@@ -86,4 +86,5 @@ class Decoder:
             yield Decoded(video, own)
 
     def _apply(self) -> None:
+        # `NOTHING` never comes here: its packets are not fed at all.
         self._context.skip_frame = "NONREF" if self._mode is Decode.NONREF else "DEFAULT"

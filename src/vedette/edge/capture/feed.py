@@ -183,6 +183,21 @@ class CameraFeed:
         if up:
             self._sink.on_state(up)
 
+    def kept(self, generation: int, packet: EncodedPacket, at: datetime) -> None:
+        """Note a packet of a stream that is not decoded: it alone shows that the camera is up."""
+        up: CameraUp | None = None
+        with self._lock:
+            if generation != self._generation:
+                return
+            info = packet.info
+            size = (info.width, info.height)
+            self._last = _Last(at, packet.t_s, packet.received_mono_ns, True, info.codec, size)
+            if self._state is not _State.UP:
+                self._state, self._since_at = _State.UP, at
+                up = CameraUp(self.camera, at, packet.t_s, info.codec, size, self.source)
+        if up:
+            self._sink.on_state(up)
+
     def number_next(self, generation: int) -> int | None:
         """Return the next frame's number and count it; None where the thread was given up."""
         with self._lock:

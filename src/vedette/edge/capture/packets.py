@@ -17,12 +17,15 @@ class StreamInfo:
         extradata: Parameter sets, as avcC/hvcC record or Annex-B; empty where they are in-band.
         width: Pixels as announced; 0 where unknown until decoded.
         height: Pixels as announced; 0 where unknown until decoded.
+        rotation_deg: Clockwise turn under which it is to be shown: 0, 90, 180 or 270. The packets
+            and the sizes above are not turned.
     """
 
     codec: str
     extradata: bytes = field(repr=False)
     width: int = 0
     height: int = 0
+    rotation_deg: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,24 @@ class SourceEnded:
     detail: str = ""
 
 
-CameraSays = CameraUp | CameraDown | SourceEnded
+@dataclass(frozen=True, slots=True)
+class EvidenceStream:
+    """The camera's second stream, kept for clips only, came or went; the camera itself did not.
+
+    Attributes:
+        at: When: of its last packet, where it went.
+        up: True where packets come again.
+        detail: Why not, in words without credentials.
+    """
+
+    camera: CameraId
+    at: datetime
+    t_s: float
+    up: bool
+    detail: str = ""
+
+
+CameraSays = CameraUp | CameraDown | SourceEnded | EvidenceStream
 
 
 class Sink(Protocol):

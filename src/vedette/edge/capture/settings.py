@@ -11,6 +11,7 @@ class Decode(enum.Enum):
 
     ALL = "all"
     NONREF = "nonref"  # pictures that no other refers to are skipped: cheaper, still smooth
+    NOTHING = "nothing"  # a second stream, only kept for clips
     KEYFRAMES = "keyframes"  # for idle cameras; back to `ALL` takes effect at the next keyframe
 
 
@@ -26,7 +27,10 @@ class CaptureSettings:
     """One camera.
 
     Attributes:
-        source: `rtsp://…`, `rtsps://…`, or the path of a file (`file:` in front is allowed).
+        source: What `edge.capture.address` can read.
+        evidence_source: A second stream of the same camera: its packets are kept for clips in place
+            of those of `source`, and never decoded; empty for none.
+        rotate_deg: Turn pictures clockwise by 0, 90, 180 or 270; None: as the stream itself says.
         max_fps: Frames per second that are handed over; None for all.
         loop: A file starts again at its end, on the same timeline.
         pace: How fast a file is read.
@@ -38,6 +42,8 @@ class CaptureSettings:
 
     camera: CameraId
     source: str
+    evidence_source: str = ""
+    rotate_deg: int | None = None
     max_fps: float | None = None
     loop: bool = False
     pace: Pace = Pace.REAL_TIME

@@ -20,6 +20,7 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 
 from vedette.clock import NS_PER_S, Clock
+from vedette.edge.address import Kind, kind_of, path_of
 from vedette.edge.capture.packets import StreamInfo
 from vedette.edge.capture.seam import Loss, SourceLost
 from vedette.edge.capture.settings import CaptureSettings
@@ -35,7 +36,6 @@ MAX_PIXELS: Final = 8192 * 4608
 _PROBLEMS: Final = (av.error.FFmpegError, OSError, ValueError, RuntimeError, MemoryError)
 
 _FILE_FORMATS: Final = "mov,matroska,webm,avi,mpegts,mpeg,h264,hevc,m4v,mjpeg,flv,ogg,ivf"
-_RTSP_SCHEMES: Final = ("rtsp://", "rtsps://")
 
 
 class OpenStream(Protocol):
@@ -79,9 +79,10 @@ class Source(Protocol):
 def make_source(settings: CaptureSettings, clock: Clock) -> Source:
     """Return the source that `settings.source` names; nothing is opened yet."""
     text = settings.source
-    if text.lower().startswith(_RTSP_SCHEMES):
+    kind = kind_of(text)
+    if kind is Kind.RTSP:
         return RtspSource(text, settings.open_timeout_s, settings.read_timeout_s, clock)
-    return FileSource(Path(text.removeprefix("file:")))
+    return FileSource(path_of(text))
 
 
 class RtspSource:

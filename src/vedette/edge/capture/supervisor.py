@@ -14,6 +14,7 @@ from typing import Final
 from vedette.clock import Clock
 from vedette.edge.capture.feed import CameraFeed, CaptureStatus
 from vedette.edge.capture.seam import Sink
+from vedette.edge.capture.second import PacketsOnly, PicturesOnly, second_stream
 from vedette.edge.capture.settings import CaptureSettings, Decode
 from vedette.edge.capture.source import Source, make_source
 from vedette.edge.capture.thread import CaptureThread
@@ -37,6 +38,12 @@ class _Camera:
         self.feed = feed
         self.decode = settings.decode
         self.thread: CaptureThread | None = None
+        self.second: _Camera | None = None
+
+    @property
+    def streams(self) -> "list[_Camera]":
+        """The camera itself, and the stream for clips where there is one."""
+        return [self, self.second] if self.second else [self]
 
 
 class CaptureSupervisor:
@@ -71,24 +78,29 @@ class CaptureSupervisor:
         with self._lock:
             if settings.camera in self._cameras:
                 raise ConfigError(f"camera {settings.camera!r} stands twice")
-            feed = CameraFeed(settings.camera, source.name, self._sink, self._clock)
-            camera = self._cameras[settings.camera] = _Camera(settings, source, feed)
+            sink = PicturesOnly(self._sink) if settings.evidence_source else self._sink
+            camera = self._cameras[settings.camera] = self._camera(settings, source, sink)
+            if settings.evidence_source:
+                second = second_stream(settings)
+                source = self._make(second, self._clock)
+                camera.second = self._camera(second, source, PacketsOnly(self._sink))
             if self._running:
-                self._launch(camera)
+                for stream in camera.streams:
+                    self._launch(stream)
 
     def start(self) -> None:
         """Begin capturing; returns at once, whether any camera answers or not."""
         with self._lock:
             self._running = True
-            for camera in self._cameras.values():
-                if camera.thread is None:
-                    self._launch(camera)
+            for stream in self._streams():
+                if stream.thread is None:
+                    self._launch(stream)
 
     def check(self) -> None:
         """Say which cameras are down, and replace the threads that hang."""
         with self._lock:
-            cameras = list(self._cameras.values()) if self._running else []
-        for camera in cameras:
+            streams = self._streams() if self._running else []
+        for camera in streams:
             camera.feed.say_down_if_silent()
             if camera.feed.hangs():
                 self._replace(camera)
@@ -122,18 +134,26 @@ class CaptureSupervisor:
         """Stop one camera and forget it."""
         with self._lock:
             gone = self._cameras.pop(camera)
-        self._stop_one(gone)
+        for stream in gone.streams:
+            self._stop_one(stream)
 
     def stop(self) -> None:
         """Stop every thread that still obeys; returns after `_JOIN_S` at most per hanging one."""
         with self._lock:
             self._running = False
-            cameras = list(self._cameras.values())
-        for camera in cameras:
-            if camera.thread:
-                camera.thread.ask_stop()
-        for camera in cameras:
-            self._stop_one(camera)
+            streams = self._streams()
+        for stream in streams:
+            if stream.thread:
+                stream.thread.ask_stop()
+        for stream in streams:
+            self._stop_one(stream)
+
+    def _camera(self, settings: CaptureSettings, source: Source, sink: Sink) -> _Camera:
+        feed = CameraFeed(settings.camera, source.name, sink, self._clock)
+        return _Camera(settings, source, feed)
+
+    def _streams(self) -> list[_Camera]:
+        return [stream for camera in self._cameras.values() for stream in camera.streams]
 
     def _launch(self, camera: _Camera) -> None:
         camera.thread = CaptureThread(

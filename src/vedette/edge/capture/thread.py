@@ -9,6 +9,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,7 +24,7 @@ from vedette.edge.capture.seam import Loss, SourceLost
 from vedette.edge.capture.settings import CaptureSettings, Decode, Pace
 from vedette.edge.capture.source import OpenStream, Source
 from vedette.edge.capture.timeline import FileTimeline, LiveTimeline, RateLimit
-from vedette.edge.frame import Frame
+from vedette.edge.frame import Frame, stated_rotation
 from vedette.errors import DecodeFailed
 from vedette.wire.streams import CAMERA_DOWN_AFTER_S
 
@@ -186,7 +187,9 @@ class CaptureThread:
             self._line.start_run()
         else:
             self._line.restart()
-        self._info = stream.info
+        turn = self._settings.rotate_deg
+        turn = stream.info.rotation_deg if turn is None else turn
+        self._info = replace(stream.info, rotation_deg=turn)
         self._spoken = nal.picture_parameters(
             stream.info.codec, nal.from_extradata(stream.info.codec, stream.info.extradata)
         )
@@ -211,21 +214,29 @@ class CaptureThread:
             if started:
                 self._pace(packet)
                 self._beat(Phase.DELIVERING)
-                decoder.set_mode(self._decode())
-                self._feed.packet(
-                    self._generation, packet, is_skipped=not decoder.wants(packet.keyframe)
-                )
-                self._beat(Phase.DECODING)
-                pictures += self._deliver(decoder, decoder.decode(raw, packet))
-                self._give_up_undecodable(decoder)
+                pictures += self._take(decoder, raw, packet)
             self._beat(Phase.READING)
-        if packet is not None and started:
+        if packet is not None and started and self._decode() is not Decode.NOTHING:
             self._beat(Phase.DECODING)
             pictures += self._deliver(decoder, decoder.flush(packet))
         if pictures == 0 and not self._stop.is_set():
             raise SourceLost(
                 Loss.UNDECODABLE, operator_hint="the file holds no picture that can be decoded"
             )
+
+    def _take(self, decoder: Decoder, raw: av.Packet, packet: EncodedPacket) -> int:
+        """Pass one packet on and hand its pictures over; return how many it made."""
+        mode = self._decode()
+        if mode is Decode.NOTHING:
+            self._feed.packet(self._generation, packet, is_skipped=True)
+            self._feed.kept(self._generation, packet, self._at(packet.t_s))
+            return 1
+        decoder.set_mode(mode)
+        self._feed.packet(self._generation, packet, is_skipped=not decoder.wants(packet.keyframe))
+        self._beat(Phase.DECODING)
+        pictures = self._deliver(decoder, decoder.decode(raw, packet))
+        self._give_up_undecodable(decoder)
+        return pictures
 
     def _deliver(self, decoder: Decoder, decoded: Iterator[Decoded]) -> int:
         pictures = 0
@@ -238,10 +249,10 @@ class CaptureThread:
 
     def _hand_over(self, one: Decoded) -> bool:
         """Note the picture, and hand it over where it is due; False where it cannot be used."""
-        size = (one.video.width, one.video.height)
+        frame = self._frame(one, number=-1)
+        size = (frame.width, frame.height)
         if size != self._size:
             self._cut, self._size = True, size
-        frame = self._frame(one, number=-1)
         self._last_picture_ns = self._clock.mono_ns()
         self._feed.picture(self._generation, frame, one.packet.info.codec)
         if not self._limit.is_due(one.packet.t_s):
@@ -262,6 +273,9 @@ class CaptureThread:
     def _frame(self, one: Decoded, number: int) -> Frame:
         packet, video = one.packet, one.video
         pts, base = video.pts, video.time_base
+        turn = self._settings.rotate_deg
+        turn = stated_rotation(video) if turn is None else turn
+        size = (video.width, video.height) if turn % 180 == 0 else (video.height, video.width)
         return Frame(
             camera=self._settings.camera,
             number=number,
@@ -271,9 +285,10 @@ class CaptureThread:
             pts_s=float(pts * base) if pts is not None and base is not None else None,
             keyframe=video.key_frame,
             discontinuity=False,
-            width=video.width,
-            height=video.height,
+            width=size[0],
+            height=size[1],
             video=video,
+            rotation_deg=turn,
         )
 
     # ------------------------------------------------------------------------------- times
@@ -313,7 +328,9 @@ class CaptureThread:
             return info
         changed = bool(self._spoken)
         self._spoken = spoken
-        self._info = StreamInfo(info.codec, nal.to_annexb(iter(sets)))
+        self._info = StreamInfo(
+            info.codec, nal.to_annexb(iter(sets)), rotation_deg=info.rotation_deg
+        )
         if changed:
             _LOG.info(
                 "camera %s: the stream's parameters changed",
