@@ -136,7 +136,7 @@ def list_(models_dir: Path, *, as_json: bool) -> None:
         said = entry.bundle.manifest
         short = entry.bundle.digest[: len("sha256:") + 12]
         table.add_row(
-            entry.name, said.version, said.head.kind, str(len(said.labels)), short, "whole"
+            entry.name, said.version, said.head_kind, str(len(said.labels)), short, "whole"
         )
     Console().print(table)
 
@@ -213,7 +213,9 @@ def _summary(bundle: Bundle) -> dict[str, Any]:
         "threshold": said.threshold,
         "thresholds": said.thresholds,
         "preprocess": msgspec.to_builtins(said.preprocess),
+        "purpose": said.purpose,
         "head": msgspec.to_builtins(said.head),
+        "task": None if said.task is msgspec.UNSET else msgspec.to_builtins(said.task),
         "files": {path: entry.bytes for path, entry in said.files.items()},
         "evaluation": msgspec.to_builtins(said.evaluation),
         "card": msgspec.to_builtins(said.card),
@@ -267,7 +269,7 @@ def _report_made(bundle: Bundle, *, as_json: bool) -> None:
         _print_json(_summary(bundle))
         return
     said = bundle.manifest
-    click.echo(f"{said.name} {said.version} ({said.head.kind}, {len(said.labels)} labels)")
+    click.echo(f"{said.name} {said.version} ({said.head_kind}, {len(said.labels)} labels)")
     click.echo(f"{bundle.digest}\n{bundle.path}")
 
 
@@ -282,7 +284,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     table.add_row("digest", facts["digest"])
     table.add_row("licence", facts["card"]["license"] or "not stated")
     table.add_row("source", facts["card"]["source"])
-    table.add_row("labels", ", ".join(labels[:12]) + more)
+    table.add_row("labels", ", ".join(labels[:12]) + more if labels else "none")
     table.add_row("threshold", str(facts["threshold"]))
     table.add_row(
         "input",
@@ -291,9 +293,13 @@ def _print_facts(facts: dict[str, Any]) -> None:
     )
     for name, (dtype, shape) in facts["outputs"].items():
         table.add_row("output", f"{name} {dtype} {shape}")
-    table.add_row(
-        "head", f"{head['kind']}, {head['classes']} classes, activation {head['activation']}"
-    )
+    if head:
+        table.add_row(
+            "head", f"{head['kind']}, {head['classes']} classes, activation {head['activation']}"
+        )
+    else:
+        said = [f"{key} {value}" for key, value in facts["task"].items() if key != "kind"]
+        table.add_row("task", ", ".join([facts["purpose"], *said]))
     operations = ", ".join(f"{n}× {op}" for op, n in facts["onnx"]["operations"].items())
     table.add_row("network", f"{operations} (opset {facts['onnx']['opsets'].get('ai.onnx')})")
     table.add_row("backend", facts["backend"])

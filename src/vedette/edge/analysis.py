@@ -9,10 +9,12 @@ Thread: called under the lane's lock.
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from vedette.clock import NS_PER_MS, Clock, wall_ms
 from vedette.edge.frame import Frame
+from vedette.edge.scenes import SceneWatch
 from vedette.edge.settings import Camera
 from vedette.ids import new_id
 from vedette.inference.model import Result
@@ -50,6 +52,7 @@ class Analysis:
         want_evidence: Asks for a clip.
         quality: Gives the distributions of picture quality since the last cut.
         note_boxes: Told the confirmed boxes of each analysed frame, for evidence.
+        scene: Where the model answers for whole pictures and gives no boxes.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Analysis:
         want_evidence: WantEvidence,
         quality: Callable[[], dict[str, LinearBins]] = dict,
         note_boxes: Callable[[Frame, list[Box]], None] = lambda _frame, _boxes: None,
+        scene: SceneWatch | None = None,
     ) -> None:
         self._camera = camera
         self._labels = list(labels)
@@ -72,6 +76,7 @@ class Analysis:
         self._want_evidence = want_evidence
         self._quality = quality
         self._note_boxes = note_boxes
+        self._scene = scene
         self._wanted = np.array(
             [not camera.labels or label in camera.labels for label in labels], np.bool_
         )
@@ -96,6 +101,8 @@ class Analysis:
 
     def advance(self, frame: Frame, result: Result) -> tuple[Tracks, list[EventReport]]:
         """Take one analysed picture; return its tracks and the events that came of it."""
+        if self._scene is not None:
+            return Tracks.empty(), self._look(self._scene, frame, result)
         zones = self._zones_for(frame)
         found = result.detections
         found = found.where(self._wanted[found.class_id]) if len(found) else found
@@ -105,19 +112,16 @@ class Analysis:
         boxes = self._boxes(tracks)
         self._note_boxes(frame, boxes)
         events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
-        tracked_ns = self._clock.mono_ns()
+        self._time_all(frame, result, started_ns)
         sure = found.where(found.confidence >= self._threshold)
         self._sums.add_detections(sure)
         self._slow(frame, tracks, happenings)
-        self._time("preprocess", result.preprocess_ms)
-        self._time("inference", result.inference_ms)
-        self._time("postprocess", result.postprocess_ms)
-        self._time("tracking", (tracked_ns - started_ns) / NS_PER_MS)
-        self._time("total", (tracked_ns - frame.captured_mono_ns) / NS_PER_MS)
         return tracks, events
 
     def hold(self, frame: Frame) -> tuple[Tracks, list[EventReport]]:
         """Take one picture in which nothing moved: everybody stands where they stood."""
+        if self._scene is not None:
+            return Tracks.empty(), self._look(self._scene, frame, None)
         zones = self._zones_for(frame)
         tracks = self._tracker.still(frame.t_s)
         happenings = zones.update(tracks, frame.t_s)
@@ -126,8 +130,30 @@ class Analysis:
         self._slow(frame, tracks, happenings)
         return tracks, events
 
+    def _look(self, scene: SceneWatch, frame: Frame, result: Result | None) -> list[EventReport]:
+        """Take one picture as a whole; return the events that came of it."""
+        started_ns = self._clock.mono_ns()
+        signs = scene.look(result, frame.t_s)
+        events: list[EventReport] = []
+        for sign in signs:
+            report = msgspec.structs.replace(
+                self._report(frame, sign.what, list(sign.boxes)),
+                track=None,
+                confidence=sign.score if sign.what.label else None,
+                score=sign.score,
+                was=sign.was,
+            )
+            asks = sign.what.evidence
+            events.append(self._want_evidence(frame, sign.what, report) if asks else report)
+        if result is not None:
+            self._note_boxes(frame, [box for sign in signs for box in sign.boxes])
+            self._time_all(frame, result, started_ns)
+        return events
+
     def interrupt(self, t_s: float | None) -> None:
         """Forget who is where: nobody may jump across a gap."""
+        if self._scene is not None:
+            self._scene.interrupt()
         self._tracker.interrupt()
         if self._zones:
             self._zones.interrupt(self._last_t_s if t_s is None else t_s)
@@ -138,7 +164,8 @@ class Analysis:
         """Return the sums since the last cut and begin anew."""
         for name, bins in self._quality().items():
             self._sums.add_quality(name, bins)
-        return self._sums.cut(start_ms, end_ms, spans=spans, frames=frames, model=self._model)
+        sums = self._sums.cut(start_ms, end_ms, spans=spans, frames=frames, model=self._model)
+        return self._scene.add_to(sums) if self._scene is not None else sums
 
     def stages(self) -> dict[str, Histogram]:
         """Return latencies by stage since the last call."""
@@ -164,6 +191,15 @@ class Analysis:
         self._last_t_s = frame.t_s
         self._present = bool(tracks.confirmed.any())
 
+    def _time_all(self, frame: Frame, result: Result, started_ns: int) -> None:
+        """Count the time of each stage; what began at `started_ns` ends now."""
+        now_ns = self._clock.mono_ns()
+        self._time("preprocess", result.preprocess_ms)
+        self._time("inference", result.inference_ms)
+        self._time("postprocess", result.postprocess_ms)
+        self._time("tracking", (now_ns - started_ns) / NS_PER_MS)
+        self._time("total", (now_ns - frame.captured_mono_ns) / NS_PER_MS)
+
     def _time(self, stage: str, ms: float) -> None:
         self._stage_ms.setdefault(stage, ExpHistogram()).add(max(0.0, ms))
         self._sums.add_stage_ms(stage, max(0.0, ms))
@@ -184,8 +220,14 @@ class Analysis:
         """Return the event of a happening, with evidence asked for; None where it only counts."""
         if not what.event:
             return None
+        event = self._report(frame, what, boxes)
+        asks = what.evidence or (what.kind is EventKind.PRESENCE and self._camera.presence_evidence)
+        return self._want_evidence(frame, what, event) if asks else event
+
+    def _report(self, frame: Frame, what: Happening, boxes: list[Box]) -> EventReport:
+        """Return the event of a happening, without evidence; its time is when it began."""
         late_ms = round((frame.t_s - what.t_s) * 1000)
-        event = EventReport(
+        return EventReport(
             event=new_id("ev"),
             camera=self._camera.id,
             kind=what.kind,
@@ -201,5 +243,3 @@ class Analysis:
             model=self._model,
             latency_ms=round((self._clock.mono_ns() - frame.captured_mono_ns) / NS_PER_MS, 3),
         )
-        asks = what.evidence or (what.kind is EventKind.PRESENCE and self._camera.presence_evidence)
-        return self._want_evidence(frame, what, event) if asks else event

@@ -22,6 +22,7 @@ from vedette.edge.frame import Frame
 from vedette.edge.lane import CameraLane, Observer
 from vedette.edge.lookout import Lookout
 from vedette.edge.ring import PacketRing
+from vedette.edge.scenes import SceneWatch
 from vedette.edge.settings import Camera, EdgeConfig, check_labels, minute_of_day
 from vedette.edge.stages import CameraPlan
 from vedette.errors import ConfigError, InferenceError, TrustError, VedetteError
@@ -52,6 +53,7 @@ ALERT_KINDS: Final = frozenset(
         EventKind.HEADING,
         EventKind.PICKED,
         EventKind.SHELF_CHANGED,
+        EventKind.ANOMALY,
     }
 )
 
@@ -195,6 +197,7 @@ class Assembly:
             want_evidence=desk.want,
             quality=lookout.cut_quality,
             note_boxes=desk.note,
+            scene=self._scene(camera, model, threshold),
         )
         lane = CameraLane(
             camera.id,
@@ -223,6 +226,20 @@ class Assembly:
             live=live,
             threshold=analysis.ask_threshold,
         )
+
+    @staticmethod
+    def _scene(camera: Camera, model: Model, threshold: float) -> SceneWatch | None:
+        """Return what watches whole pictures, None for a detector."""
+        if model.manifest.purpose == "detection":
+            return None
+        if camera.zones or camera.lines:
+            _LOG.warning(
+                "camera %s has zones or lines, but its model %s gives no boxes: they stay unused",
+                camera.id,
+                model.name,
+                extra={"event": "pipeline.zones_unused", "camera": camera.id},
+            )
+        return SceneWatch(camera, model.manifest, threshold)
 
 
 class _EvidenceDesk:

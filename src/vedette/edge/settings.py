@@ -127,6 +127,16 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     presence_evidence: Annotated[
         bool, entry("Keep a clip when somebody appears after nobody was there")
     ] = False
+    class_hold_s: Annotated[
+        float,
+        entry("A class must be the answer for so long to be held", unit="s", ge=0, le=3600),
+    ] = 3.0
+    anomaly_looks: Annotated[
+        int, entry("Looks on end that must be strange before that is an event", ge=1, le=1000)
+    ] = 3
+    scene_evidence: Annotated[
+        bool, entry("Keep a clip when the class changes or a picture is strange")
+    ] = False
     off_hours: Annotated[
         list[tuple[str, str]], entry("Local times when nothing is analysed, as 22:00 to 06:00")
     ] = []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -17,10 +18,12 @@ from vedette.errors import ModelLoadFailed
 from vedette.inference.manifest import ExpectedBox, GoldenFrame, Probe, Tolerance
 from vedette.vision.detections import Detections
 from vedette.vision.picture import Picture
+from vedette.vision.tasks import Answer
 
 MAX_PICTURE_BYTES = 16 * 1024 * 1024
 MAX_PICTURE_PX = 4096
 _EVEN = 96  # positions spread over the tensor
+_MOST_SCORES = 10
 _LARGE = 32  # positions of the largest values: where the objects are
 
 Tensor = npt.NDArray[Any]
@@ -93,6 +96,8 @@ def expect(
     detections: Detections,
     labels: list[str],
     tolerance: Tolerance | None = None,
+    *,
+    answer: Answer | None = None,
 ) -> GoldenFrame:
     """Return the golden frame that these answers to `picture` make."""
     boxes = [
@@ -112,8 +117,35 @@ def expect(
         picture=picture,
         outputs={name: probe(value) for name, value in outputs.items()},
         boxes=boxes,
+        scores=(scores(answer, labels) if answer else {}) or msgspec.UNSET,
         tolerance=tolerance or Tolerance(),
     )
+
+
+def scores(answer: Answer, labels: list[str]) -> dict[str, float]:
+    """Return what a task beside detection says, in numbers: the likeliest labels, the anomaly."""
+    found: dict[str, float] = {}
+    if answer.classes is not None:
+        p = answer.classes.probability
+        found = {labels[i]: round(float(p[i]), 4) for i in np.argsort(-p)[:_MOST_SCORES].tolist()}
+    if answer.anomaly is not None:
+        found["anomaly"] = round(answer.anomaly.score, 4)
+    return found
+
+
+def compare_scores(frame: GoldenFrame, answer: Answer, labels: list[str]) -> tuple[str, ...]:
+    """Return which scores are further away from the expected ones than the tolerance."""
+    if frame.scores is msgspec.UNSET:
+        return ()
+    found = {"anomaly": answer.anomaly.score} if answer.anomaly else {}
+    if answer.classes is not None:
+        found |= dict(zip(labels, answer.classes.probability.tolist(), strict=True))
+    failures: list[str] = []
+    for name, expected in frame.scores.items():
+        score = found.get(name, np.nan)
+        if not abs(score - expected) <= frame.tolerance.confidence:
+            failures.append(f"{frame.picture}: {name} is {score:.2f} where it was {expected:.2f}")
+    return tuple(failures)
 
 
 def compare_outputs(

@@ -17,6 +17,7 @@ from vedette.errors import ModelLoadFailed
 from vedette.ids import is_slug
 from vedette.vision.heads import HeadSpec
 from vedette.vision.preprocess import Preprocess
+from vedette.vision.tasks import Task, kind_of, labels_problem, reference_of
 
 FORMAT = 1
 MANIFEST_NAME = "bundle.json"
@@ -76,11 +77,17 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GoldenFrame(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture in the bundle (PNG) and what the model made of it where the bundle was made."""
+    """A picture in the bundle (PNG) and what the model made of it where the bundle was made.
+
+    Attributes:
+        scores: Of a task beside detection: probability by label, `anomaly`, `similarity`; within
+            `tolerance.confidence`.
+    """
 
     picture: str
     outputs: dict[str, Probe]
     boxes: list[ExpectedBox] = []
+    scores: dict[str, Fraction] | msgspec.UnsetType = msgspec.UNSET
     tolerance: Tolerance = Tolerance()
 
 
@@ -110,7 +117,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         files: Path inside the bundle → hash and length; nothing else is ever read.
         model: The ONNX file, one of `files`.
-        labels: Class names; `class_id` is the position.
+        labels: Class names; `class_id` is the position. None for a task that knows none.
+        head: How outputs become boxes; None where `task` says what else the model is for.
+        task: What the model is for where it gives no boxes; left out: detection.
         threshold: Confidence below which nothing is reported.
         thresholds: Label → its own threshold.
         calibration_sha256: Of the calibration set, where the model is quantized.
@@ -123,13 +132,24 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, FileEntry]
     labels: list[str]
     preprocess: Preprocess
-    head: HeadSpec
+    head: HeadSpec | None = None
+    task: Task | msgspec.UnsetType = msgspec.UNSET  # left out of the bytes too: digests stay
     threshold: Fraction = 0.4
     thresholds: dict[str, Fraction] = {}
     golden: list[GoldenFrame] = []
     evaluation: list[Evaluation] = []
     calibration_sha256: str | None = None
     card: Card = Card()
+
+    @property
+    def purpose(self) -> str:
+        """`detection`, `classification`, `embedding` or `anomaly`."""
+        return "detection" if self.task is msgspec.UNSET else kind_of(self.task)
+
+    @property
+    def head_kind(self) -> str:
+        """The family of the head, or the task where there is none."""
+        return self.head.kind if self.head else self.purpose
 
 
 def parse(data: bytes) -> Manifest:
@@ -220,14 +240,17 @@ def _bad_files(manifest: Manifest) -> str | None:
     if total > MAX_TOTAL_BYTES:
         return f"the files are {total} bytes together; {MAX_TOTAL_BYTES} are allowed"
     wanted = [manifest.model, *(frame.picture for frame in manifest.golden)]
+    reference = None if manifest.task is msgspec.UNSET else reference_of(manifest.task)
+    wanted += [reference.file] if reference else []
     missing = [path for path in wanted if path not in manifest.files]
     return f"{missing[0]!r} is not in its list of files" if missing else None
 
 
 def _bad_labels(manifest: Manifest) -> str | None:
     labels = manifest.labels
-    if not 1 <= len(labels) <= MAX_LABELS:
-        return f"{len(labels)} labels; 1 to {MAX_LABELS} are allowed"
+    least = 1 if manifest.task is msgspec.UNSET else 0
+    if not least <= len(labels) <= MAX_LABELS:
+        return f"{len(labels)} labels; {least} to {MAX_LABELS} are allowed"
     if len(set(labels)) != len(labels):
         return "a label stands twice"
     for label in labels:
@@ -245,7 +268,15 @@ def _bad_golden(manifest: Manifest) -> str | None:
     return None
 
 
-_CHECKS = (_bad_names, _bad_files, _bad_labels, _bad_golden)
+def _bad_task(manifest: Manifest) -> str | None:
+    if (manifest.head is None) is (manifest.task is msgspec.UNSET):
+        return "either a head or another task than detection is needed, and not both"
+    if manifest.task is msgspec.UNSET:
+        return None
+    return labels_problem(manifest.task, len(manifest.labels))
+
+
+_CHECKS = (_bad_names, _bad_files, _bad_labels, _bad_golden, _bad_task)
 
 
 def is_safe_path(path: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from vedette.clock import NS_PER_MS, Clock, SystemClock
@@ -18,26 +19,38 @@ from vedette.inference import golden, onnx_file
 from vedette.inference.backends import Backend, Tensor, TensorInfo
 from vedette.inference.bundle import Bundle
 from vedette.inference.golden import GoldenResult
-from vedette.inference.manifest import Manifest
+from vedette.inference.manifest import GoldenFrame, Manifest
 from vedette.vision.detections import Detections
-from vedette.vision.heads import decode
+from vedette.vision.heads import HeadSpec, decode
 from vedette.vision.picture import Picture
 from vedette.vision.preprocess import Transform, prepare
+from vedette.vision.tasks import Answer, Classes, Floats, Reader, Strangeness
 
 MAX_BATCH: Final = 64
 _GREY: Final = 114
+_NOTHING_ELSE: Final = Answer()
 _ALIKE: Final = 0.02
 """How far a picture's outputs may be away in company from what they are alone, of their span."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was found in one picture, and the milliseconds of each step."""
+    """What was found in one picture, and the milliseconds of each step.
+
+    Attributes:
+        detections: Objects; none for a model of another task.
+        classes: How sure it is of each class of the whole picture, where the task asks that.
+        embedding: float32, (d,), not normalised, where the task asks that.
+        anomaly: How unlike the normal ones the picture is, where the task asks that.
+    """
 
     detections: Detections
     preprocess_ms: float
     inference_ms: float
     postprocess_ms: float
+    classes: Classes | None = None
+    embedding: Floats | None = None
+    anomaly: Strangeness | None = None
 
 
 class Model:
@@ -64,12 +77,7 @@ class Model:
             [self.manifest.thresholds.get(label, self.threshold) for label in self.labels],
             np.float32,
         )
-        if self.manifest.head.classes != len(self.labels):
-            raise ModelLoadFailed(
-                f"{self.name}: the head has {self.manifest.head.classes} classes, but there are "
-                f"{len(self.labels)} labels",
-                operator_hint="Give the file with the labels this model was trained with.",
-            )
+        self._head, self._reader = _how_to_read(bundle)
         self._try_out()
 
     @classmethod
@@ -167,9 +175,9 @@ class Model:
         ran = self._clock.mono_ns()
         share_ms = (ran - marks[-1]) / NS_PER_MS / len(pictures)
         results: list[Result] = []
-        for index, (own, (_, transform)) in enumerate(zip(outputs, inputs, strict=True)):
+        for index, (own, (tensor, transform)) in enumerate(zip(outputs, inputs, strict=True)):
             started = self._clock.mono_ns() if index else ran
-            detections = self._decode(own, transform, threshold)
+            detections, answer = self._decode(own, tensor, transform, threshold)
             done = self._clock.mono_ns()
             results.append(
                 Result(
@@ -177,6 +185,9 @@ class Model:
                     preprocess_ms=(marks[index + 1] - marks[index]) / NS_PER_MS,
                     inference_ms=share_ms,
                     postprocess_ms=(done - started) / NS_PER_MS,
+                    classes=answer.classes,
+                    embedding=answer.embedding,
+                    anomaly=answer.anomaly,
                 )
             )
         return results
@@ -233,8 +244,7 @@ class Model:
         for frame in self.manifest.golden:
             picture = golden.decode_picture(self._bundle.read(frame.picture), frame.picture)
             try:
-                outputs, transform = self.raw(picture)
-                found = self._decode(outputs, transform, self.threshold)
+                outputs, found, answer = self._look(picture, self.threshold)
             except BadModelOutput as error:
                 failures.append(f"{frame.picture}: {error}")
                 continue
@@ -242,31 +252,80 @@ class Model:
             worst = max(worst, deviation)
             failures += wrong
             failures += golden.compare_boxes(frame, found, self.labels, self.threshold)
+            failures += golden.compare_scores(frame, answer, self.labels)
         return GoldenResult(not failures, len(self.manifest.golden), worst, tuple(failures))
 
+    def expect_golden(self, picture: str, pixels: Picture) -> GoldenFrame:
+        """Return the golden frame that this model's answers to `pixels` make.
+
+        Args:
+            picture: Name of the file in the bundle.
+            pixels: What is in it.
+
+        Raises:
+            BadModelOutput: As `detect`.
+        """
+        outputs, found, answer = self._look(pixels, None)
+        return golden.expect(picture, outputs, found, self.labels, answer=answer)
+
+    def _look(
+        self, picture: Picture, threshold: float | None
+    ) -> tuple[dict[str, Tensor], Detections, Answer]:
+        """Return the outputs for one picture, and what they say."""
+        tensor, transform = prepare(picture, self.manifest.preprocess)
+        outputs = self._outputs([tensor])[0]
+        return outputs, *self._decode(outputs, tensor, transform, threshold)
+
     def _decode(
-        self, outputs: dict[str, Tensor], transform: Transform, threshold: float | None
-    ) -> Detections:
-        """Return detections above the one threshold given, or above each label's own."""
+        self,
+        outputs: dict[str, Tensor],
+        tensor: Tensor,
+        transform: Transform,
+        threshold: float | None,
+    ) -> tuple[Detections, Answer]:
+        """Return detections above the one threshold given, or above each label's own.
+
+        Where the model is for another task there are none, but its answer.
+        """
+        if self._reader is not None:
+            return Detections.empty(), self._reader.read(outputs, tensor, transform)
+        assert self._head is not None
         if threshold is not None or not self.manifest.thresholds:
             cut = self.threshold if threshold is None else threshold
-            return decode(self.manifest.head, outputs, transform, cut)
-        found = decode(self.manifest.head, outputs, transform, float(self._thresholds.min()))
-        return found.where(found.confidence >= self._thresholds[found.class_id])
+            return decode(self._head, outputs, transform, cut), _NOTHING_ELSE
+        found = decode(self._head, outputs, transform, float(self._thresholds.min()))
+        return found.where(found.confidence >= self._thresholds[found.class_id]), _NOTHING_ELSE
 
     def _try_out(self) -> None:
         """Run once on grey: shapes and names are proven, and the first frame is not the slowest."""
         width, height = self.manifest.preprocess.size
         grey = Picture.from_gray(np.full((height, width), _GREY, np.uint8))
         try:
-            outputs, transform = self.raw(grey)
-            self._decode(outputs, transform, None)
+            self._look(grey, None)
         except BadModelOutput as error:
             raise ModelLoadFailed(
                 f"{self.name} does not do what its manifest says: {error}",
                 operator_hint="`vedette model inspect` shows the outputs and the head that is to "
                 "read them. If you imported the model, check --head and --labels.",
             ) from error
+
+
+def _how_to_read(bundle: Bundle) -> tuple[HeadSpec | None, Reader | None]:
+    """Return the head for boxes, or the reader of another task.
+
+    Raises:
+        ModelLoadFailed: Labels, head or reference vectors do not fit one another.
+    """
+    said = bundle.manifest
+    if said.task is not msgspec.UNSET:
+        return None, Reader(said.task, len(said.labels), said.preprocess, bundle.read)
+    if said.head is None or said.head.classes != len(said.labels):
+        classes = said.head.classes if said.head else 0
+        raise ModelLoadFailed(
+            f"{said.name}: the head has {classes} classes, but there are {len(said.labels)} labels",
+            operator_hint="Give the file with the labels this model was trained with.",
+        )
+    return said.head, None
 
 
 def _alike(found: dict[str, Tensor], alone: dict[str, Tensor]) -> bool:
