@@ -19,7 +19,8 @@ import hashlib, os, signal, sys
 from pathlib import Path
 import msgspec
 from vedette.clock import ManualClock
-from vedette.edge.evidence.shelf import Facts, Shelf
+from vedette.edge.evidence.facts import Facts
+from vedette.edge.evidence.shelf import Shelf
 from vedette.errors import EvidenceError
 from vedette.wire.messages import EventKind, EventReport, EvidenceRecord
 

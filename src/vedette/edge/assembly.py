@@ -269,7 +269,7 @@ class _EvidenceDesk:
     def note(self, frame: Frame, boxes: list[Box]) -> None:
         """Remember what an analysed frame showed."""
         if self._store is not None:
-            self._store.note(frame.camera, frame.t_s, wall_ms(frame.captured_at), boxes)
+            self._store.note(frame.camera, frame.t_s, boxes)
 
 
 def off_hours(spans: Iterable[tuple[str, str]], time_zone: str) -> Callable[[int], bool]:

@@ -15,7 +15,9 @@ from collections.abc import Mapping
 
 from vedette.clock import Clock
 from vedette.edge.capture import (
+    CameraDown,
     CameraSays,
+    CameraUp,
     CaptureSupervisor,
     EncodedPacket,
     EvidenceStream,
@@ -102,11 +104,16 @@ class Pipeline:
     def on_state(self, state: CameraSays) -> None:
         """Tell the lane; tell the ring of its own stream, so that clips can say why they lack."""
         plan = self._plans[state.camera]
+        has_own = bool(plan.capture.evidence_source)
         if isinstance(state, EvidenceStream):
             if state.up:
                 plan.ring.source_back(state.t_s)
             else:
                 plan.ring.source_lost(state.t_s, f"the stream for clips is down: {state.detail}")
+        elif isinstance(state, CameraDown) and not has_own:
+            plan.ring.source_lost(state.t_s, f"the camera was lost ({state.reason})")
+        elif isinstance(state, CameraUp) and not has_own:
+            plan.ring.source_back(state.t_s)
         plan.lane.says(state)
 
     def _stale(self, camera: str, item: Work) -> None:

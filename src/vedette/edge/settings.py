@@ -175,10 +175,17 @@ class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     after_s: Annotated[float, entry("Time after the event", unit="s", ge=0, le=60)] = 4.0
     ring_s: Annotated[float, entry("Packets kept per camera", unit="s", gt=0, le=300)] = 20.0
     ring_mb: Annotated[float, entry("Packets kept per camera", unit="MB", gt=0, le=1024)] = 16.0
-    daily_mb: Annotated[float, entry("New clips per day at most", unit="MB", ge=0)] = 512.0
-    keep_mb: Annotated[float, entry("All clips at most; the oldest go first", unit="MB", ge=0)] = (
-        4096.0
-    )
+    daily_mb: Annotated[float, entry("New clips in any 24 hours at most", unit="MB", ge=0)] = 512.0
+    keep_mb: Annotated[
+        float, entry("All clips at most; the oldest for its priority goes", unit="MB", ge=0)
+    ] = 4096.0
+    blur: Annotated[
+        Literal["none", "people", "picture"],
+        entry("A second, encoded copy of each clip: people pixelated, or the whole picture"),
+    ] = "none"
+    blur_max_s: Annotated[
+        float, entry("Longest that making one blurred copy may take", unit="s", gt=0, le=3600)
+    ] = 120.0
 
 
 class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

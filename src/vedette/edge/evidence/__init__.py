@@ -4,7 +4,7 @@
     for record in store.leftovers():          # after a crash: what was finished or lost
         spool.put("evidence.v1", record); store.mark_reported(record.evidence)
     ...
-    store.note(camera, frame.t_s, at_ms, boxes)             # every analysed frame
+    store.note(camera, frame.t_s, boxes)                    # every analysed frame
     refused = store.request(Wanted(event=…, at_t_s=frame.t_s, picture=frame.picture), ring)
     ...
     for record in store.work():               # from a thread of its own, twice a second
@@ -17,7 +17,8 @@ The rules: video is never encoded again; a package is whole or not there; pixels
 the pixel policy says otherwise, which is not decided in this room.
 """
 
-from vedette.edge.evidence.shelf import PackageInfo, verify
+from vedette.edge.evidence.catalog import PackageInfo
+from vedette.edge.evidence.shelf import verify
 from vedette.edge.evidence.store import EvidenceStore, Wanted
 
 __all__ = ["EvidenceStore", "PackageInfo", "Wanted", "verify"]

@@ -34,6 +34,8 @@ class Clip:
     """A finished MP4.
 
     Attributes:
+        picture_px: As it is coded.
+        rotation_deg: Clockwise, how players turn it for showing.
         start_s: When its first picture is shown, on the camera's timeline.
         end_s: The same for its last.
     """
@@ -43,6 +45,7 @@ class Clip:
     picture_px: tuple[int, int]
     start_s: float
     end_s: float
+    rotation_deg: int = 0
 
 
 def remux(packets: Sequence[EncodedPacket]) -> Clip:
@@ -67,6 +70,7 @@ def remux(packets: Sequence[EncodedPacket]) -> Clip:
         picture_px=size,
         start_s=min(packet.t_s for packet in packets),
         end_s=max(packet.t_s for packet in packets),
+        rotation_deg=packets[0].info.rotation_deg,
     )
 
 
@@ -83,6 +87,9 @@ def _mux(packets: Sequence[EncodedPacket], out: io.BytesIO) -> tuple[int, int]:
             stream = mp4.add_stream_from_template(found, opaque=True)
             stream.codec_context.extradata = _extradata(info, packets[0].data)
             stream.time_base = _BASE
+            if info.rotation_deg:
+                # Counter-clockwise in FFmpeg. Players turn it; the packets stay as they are.
+                stream.set_display_rotation(-info.rotation_deg)
             _write(mp4, stream, packets)
     return size
 

@@ -1,70 +1,45 @@
 """The folder that evidence packages lie in.
 
-    evidence/2026-03-02/ev-3f9a…/{clip.mp4, evidence.json, poster.jpg, reported}
+    evidence/2026-03-02/ev-3f9a…/   a package; `facts` says what is in it
     evidence/.partial/…   being written, or on its way to be deleted
     evidence/.wanted/…    asked for and not yet packaged
+    evidence/.budget.json, .lock
 
-Here: budgets, writing so that a killed process leaves a whole package or none, deleting the oldest,
-checking. Not here: what is in a package and when it is due (`store`). The rule: a package appears
-and disappears by one rename; everything else about it happens under `.partial`.
+Here: writing so that a killed process leaves a whole package or none, deleting within the budgets.
+Not here: what is in a package and when it is due (`store`), reading (`catalog`), counting
+(`budget`). The rule: a package appears and disappears by one rename; everything else about it
+happens under `.partial`. One process writes; a second one that is started beside it (the first
+hangs and was given up) writes its own packages and sweeps nothing that may be the first one's.
 
-Thread: one (the evidence thread), but `used_bytes` and `packages` from any.
+Thread: one (the evidence thread), but `used_bytes`, `packages` and `refusal` from any; the blurring
+thread uses `add` and `mark`.
 """
 
 import contextlib
-import errno
-import hashlib
+import fcntl
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, date
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from vedette.clock import Clock
+from vedette.edge.evidence import budget, catalog, facts
+from vedette.edge.evidence.budget import DayBudget
+from vedette.edge.evidence.catalog import PackageInfo
+from vedette.edge.evidence.facts import digest, read_facts, translated
 from vedette.errors import EvidenceError
-from vedette.wire.messages import Box, EventReport, EvidenceRecord
-
-PRIORITY_SHARE: Final = {0: 1.0, 1: 0.85, 2: 0.6}
-"""Part of the day's budget that clips of a priority may fill: what matters most is never crowded
-out by what came before it."""
+from vedette.wire.messages import EvidenceRecord
 
 MIN_FREE_BYTES: Final = 128 * 1024 * 1024
 """Evidence never takes the last of a disk that the spool needs too."""
 
-CLIP, FACTS, POSTER, REPORTED = "clip.mp4", "evidence.json", "poster.jpg", "reported"
-_PARTIAL, _WANTED = ".partial", ".wanted"
-
-
-class FrameBoxes(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen in one analysed frame."""
-
-    at_ms: int
-    boxes: list[Box]
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything in `evidence.json`."""
-
-    record: EvidenceRecord
-    event: EventReport
-    frames: list[FrameBoxes]
-
-
-@dataclass(frozen=True, slots=True)
-class PackageInfo:
-    """One package in the folder."""
-
-    evidence: str
-    path: Path
-    day: str
-    bytes: int
-    mtime_ns: int
-    is_reported: bool
+_PARTIAL, _WANTED, _BUDGET, _LOCK = ".partial", ".wanted", ".budget.json", ".lock"
 
 
 class Shelf:
@@ -86,17 +61,21 @@ class Shelf:
         """
         self._root = root
         self._clock = clock
-        self._daily_bytes = daily_bytes
         self._keep_bytes = keep_bytes
         self._min_free_bytes = min_free_bytes
         self._lock = threading.Lock()
-        with _translated("the evidence folder cannot be used"):
+        with translated("the evidence folder cannot be used"):
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            shutil.rmtree(root / _PARTIAL, ignore_errors=True)
+            self.is_sole = _lock(root / _LOCK)
+            if self.is_sole:
+                shutil.rmtree(root / _PARTIAL, ignore_errors=True)
             for name in (_PARTIAL, _WANTED):
                 (root / name).mkdir(exist_ok=True, mode=0o700)
-            found = sorted(_scan(root), key=lambda package: package.mtime_ns)
+        found = catalog.packages(root)
         self._packages = {package.evidence: package for package in found}
+        self._budget = DayBudget(root / _BUDGET, daily_bytes)
+        if not self._budget.was_read:
+            self._budget.expect((package.mtime_ns / 1e9, package.bytes) for package in found)
 
     # -------------------------------------------------------------------------------- budgets
 
@@ -104,9 +83,13 @@ class Shelf:
         """Return in words why a clip of `size` bytes may not be kept; empty where it may."""
         if size > self._keep_bytes:
             return "larger than everything that may be kept (evidence.keep_mb)"
-        share = PRIORITY_SHARE.get(priority, min(PRIORITY_SHARE.values()))
-        if self.used_bytes(self._today()) + size > self._daily_bytes * share:
-            return f"today's budget is used up for priority {priority} (evidence.daily_mb)"
+        with self._lock:
+            room = self._budget.room_bytes(self._clock.now_at(), priority)
+        if size > room:
+            return (
+                f"the budget of the last 24 hours is used up for priority {priority} "
+                "(evidence.daily_mb)"
+            )
         try:
             free = shutil.disk_usage(self._root).free
         except OSError:
@@ -115,10 +98,10 @@ class Shelf:
             return "the disk is nearly full"
         return ""
 
-    def used_bytes(self, day: str | None = None) -> int:
-        """Return the size of all packages, or of those of one day."""
+    def used_bytes(self) -> int:
+        """Return the size of all packages."""
         with self._lock:
-            return sum(p.bytes for p in self._packages.values() if day is None or p.day == day)
+            return sum(package.bytes for package in self._packages.values())
 
     def packages(self) -> list[PackageInfo]:
         """Return every package, the oldest first."""
@@ -127,22 +110,35 @@ class Shelf:
 
     # -------------------------------------------------------------------------------- writing
 
-    def write(self, evidence: str, files: Mapping[str, bytes]) -> Path:
-        """Put a package on the shelf and return its folder; the oldest go where room is needed.
+    def write(
+        self,
+        evidence: str,
+        files: Mapping[str, bytes],
+        *,
+        priority: int = facts.DEFAULT_PRIORITY,
+        marks: Iterable[str] = (),
+    ) -> Path:
+        """Put a package on the shelf and return its folder; others go where room is needed.
+
+        `SHA256SUMS` of the files is added; `marks` are empty files for this device.
 
         Raises:
             EvidenceError: The disk is full or refuses; nothing of the package stays behind.
         """
+        files = {**files, facts.SUMS: facts.sums_text(files)}
+        marks = [f"{facts.PRIORITY_MARK}{priority}", *marks]
         size = sum(len(data) for data in files.values())
         self._make_room(size)
         partial = self._root / _PARTIAL / evidence
         day = self._today()
         final = self._root / day / evidence
         try:
-            with _translated("the package could not be written"):
+            with translated("the package could not be written"):
                 partial.mkdir(mode=0o700)
                 for name, data in files.items():
                     _write_durably(partial / name, data)
+                for name in marks:
+                    (partial / name).touch(mode=0o600)
                 _sync_folder(partial)
                 if not final.parent.exists():
                     final.parent.mkdir(mode=0o700)
@@ -153,10 +149,62 @@ class Shelf:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         with self._lock:
+            self._budget.add(self._clock.now_at(), size)
             self._packages[evidence] = PackageInfo(
-                evidence, final, day, size, final.stat().st_mtime_ns, is_reported=False
+                evidence,
+                final,
+                day,
+                size,
+                final.stat().st_mtime_ns,
+                is_reported=False,
+                priority=priority,
+                wants_blur=facts.BLUR_WANTED in marks,
             )
         return final
+
+    def add(self, evidence: str, files: Mapping[str, bytes]) -> None:
+        """Add files to a package, each whole or not there, the last one last.
+
+        Raises:
+            EvidenceError: The disk is full or refuses, or the package has been deleted meanwhile.
+        """
+        with self._lock:
+            package = self._packages.get(evidence)
+        if package is None:
+            raise EvidenceError(f"{evidence}: the package is not there any more")
+        size = sum(len(data) for data in files.values())
+        for name, data in files.items():
+            scratch = self._root / _PARTIAL / f"{evidence}.{name}"
+            try:
+                with translated(f"{evidence}: {name} could not be written"):
+                    scratch.unlink(missing_ok=True)
+                    _write_durably(scratch, data)
+                    scratch.rename(package.path / name)
+                    _sync_folder(package.path)
+            except EvidenceError:
+                scratch.unlink(missing_ok=True)
+                raise
+        with self._lock:
+            self._budget.add(self._clock.now_at(), size)
+            if evidence in self._packages:
+                now = self._packages[evidence]
+                self._packages[evidence] = replace(
+                    now,
+                    bytes=now.bytes + size,
+                    has_blurred=now.has_blurred or facts.BLURRED_FACTS in files,
+                )
+
+    def settle_blur(self, evidence: str, failed: str = "") -> None:
+        """Note that no blurred copy is waited for any more; `failed` says why there is none."""
+        with self._lock:
+            package = self._packages.get(evidence)
+            if package is None:
+                return
+            self._packages[evidence] = replace(package, wants_blur=False)
+        with contextlib.suppress(OSError):  # at worst it is tried again by the next process
+            if failed:
+                (package.path / facts.BLUR_FAILED).write_text(failed + "\n")
+            (package.path / facts.BLUR_WANTED).unlink(missing_ok=True)
 
     def mark_reported(self, evidence: str) -> None:
         """Note that the package's record is in the spool: `unreported` does not give it again."""
@@ -166,7 +214,7 @@ class Shelf:
                 self._packages[evidence] = replace(package, is_reported=True)
         with contextlib.suppress(OSError):  # at worst it is reported twice, under the same id
             if package:
-                (package.path / REPORTED).touch(mode=0o600)
+                (package.path / facts.REPORTED).touch(mode=0o600)
             (self._root / _WANTED / evidence).unlink(missing_ok=True)
 
     def unreported(self) -> list[EvidenceRecord]:
@@ -182,17 +230,21 @@ class Shelf:
 
     def note_wanted(self, record: EvidenceRecord) -> None:
         """Remember across a crash that this package was asked for."""
-        with _translated("the request could not be noted"):
+        with translated("the request could not be noted"):
             (self._root / _WANTED / record.evidence).write_bytes(msgspec.json.encode(record))
 
     def wanted(self) -> list[EvidenceRecord]:
         """Return what was asked for and never packaged."""
         records: list[EvidenceRecord] = []
+        if not self.is_sole:
+            return []  # they are the other process's
         for path in sorted((self._root / _WANTED).iterdir()):
             try:
-                record = msgspec.json.decode(path.read_bytes(), type=EvidenceRecord)
-            except (OSError, msgspec.MsgspecError):
-                path.unlink(missing_ok=True)  # torn by a power cut: nobody can say what it was
+                raw = facts.read_limited(path, facts.MAX_FACTS_BYTES)
+                record = msgspec.json.decode(raw, type=EvidenceRecord)
+            except (EvidenceError, msgspec.MsgspecError, UnicodeDecodeError):
+                with contextlib.suppress(OSError):  # torn by a power cut: who knows what it was
+                    path.unlink(missing_ok=True)
                 continue
             if record.evidence in self._packages:
                 path.unlink(missing_ok=True)
@@ -203,12 +255,16 @@ class Shelf:
     # -------------------------------------------------------------------------------- deleting
 
     def _make_room(self, size: int) -> None:
+        now_s = self._clock.now_at().timestamp()
         while self.used_bytes() + size > self._keep_bytes:
             with self._lock:
-                oldest = next(iter(self._packages.values()), None)
-            if oldest is None:
+                goes = budget.first_to_go(
+                    ((p.evidence, p.mtime_ns / 1e9, p.priority) for p in self._packages.values()),
+                    now_s,
+                )
+            if goes is None:
                 return
-            self.delete(oldest.evidence)
+            self.delete(goes)
 
     def delete(self, evidence: str) -> None:
         """Take a package off the shelf.
@@ -221,7 +277,7 @@ class Shelf:
         if package is None:
             return
         gone = self._root / _PARTIAL / f"{evidence}.gone"
-        with _translated("a package could not be deleted"):
+        with translated("a package could not be deleted"):
             package.path.rename(gone)
             shutil.rmtree(gone)
             with contextlib.suppress(OSError):
@@ -231,20 +287,6 @@ class Shelf:
         return self._clock.now_at().astimezone(UTC).date().isoformat()
 
 
-def read_facts(path: Path) -> Facts:
-    """Return what a package's JSON says.
-
-    Raises:
-        EvidenceError: Missing or not readable.
-    """
-    with _translated(f"{path.name}: its facts cannot be read"):
-        raw = (path / FACTS).read_bytes()
-    try:
-        return msgspec.json.decode(raw, type=Facts)
-    except msgspec.MsgspecError as problem:
-        raise EvidenceError(f"{path.name}: its facts are damaged") from problem
-
-
 def verify(path: Path) -> EvidenceRecord:
     """Return the record of a package whose clip is, to the byte, the one that was written.
 
@@ -252,8 +294,7 @@ def verify(path: Path) -> EvidenceRecord:
         EvidenceError: A file is missing, damaged or was changed.
     """
     record = read_facts(path).record
-    with _translated(f"{path.name}: its clip cannot be read"), (path / CLIP).open("rb") as clip:
-        found = hashlib.file_digest(clip, "sha256").hexdigest()
+    found = digest(path / facts.CLIP)
     if found != record.sha256:
         raise EvidenceError(
             f"{path.name}: the clip is not the one that was recorded",
@@ -262,26 +303,17 @@ def verify(path: Path) -> EvidenceRecord:
     return record
 
 
-def _scan(root: Path) -> Iterator[PackageInfo]:
-    for day in root.iterdir():
-        if day.name.startswith(".") or not day.is_dir() or not _is_day(day.name):
-            continue
-        for path in day.iterdir():
-            if (path / FACTS).is_file():
-                yield PackageInfo(
-                    path.name,
-                    path,
-                    day.name,
-                    sum(file.stat().st_size for file in path.iterdir()),
-                    path.stat().st_mtime_ns,
-                    (path / REPORTED).exists(),
-                )
+def _lock(path: Path) -> bool:
+    """Return whether this process is the only one here; it then is so until it ends.
 
-
-def _is_day(name: str) -> bool:
+    A lock of the process (POSIX), not of the file handle: a second shelf within one process is the
+    same owner. The handle stays open on purpose.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        date.fromisoformat(name)
-    except ValueError:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
         return False
     return True
 
@@ -299,15 +331,3 @@ def _sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-@contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as problem:
-        full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise EvidenceError(
-            f"{what}: {'the disk is full' if full else problem.strerror}",
-            operator_hint="free space on the device or lower evidence.keep_mb" if full else None,
-        ) from problem

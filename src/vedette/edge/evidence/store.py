@@ -8,7 +8,6 @@ touches anything but that record.
 Thread: `note` and `request` from any; `work` from one.
 """
 
-import hashlib
 import logging
 import threading
 from collections import deque
@@ -19,11 +18,11 @@ from typing import Final
 import msgspec
 
 from vedette.clock import NS_PER_S, Clock
-from vedette.edge.evidence import clip as clips
-from vedette.edge.evidence import shelf
+from vedette.edge.evidence import facts, package, shelf
+from vedette.edge.evidence.catalog import PackageInfo
 from vedette.edge.evidence.poster import describe, poster_jpeg
-from vedette.edge.evidence.shelf import Facts, FrameBoxes, PackageInfo, Shelf
-from vedette.edge.ring import Cut, PacketRing, Pin
+from vedette.edge.evidence.shelf import Shelf
+from vedette.edge.ring import PacketRing, Pin
 from vedette.edge.settings import EvidenceSettings
 from vedette.errors import EvidenceError
 from vedette.ids import CameraId, is_slug
@@ -36,6 +35,7 @@ MAX_PENDING: Final = 32
 """Requests that may wait at once: each pins a ring and, for a moment, a picture."""
 
 _IDLE_S: Final = 3.0
+_DELAY_S: Final = 2.0
 _OVERDUE_S: Final = 60.0
 _MAX_FRAMES: Final = 4_000
 _MB: Final = 1024 * 1024
@@ -49,7 +49,7 @@ class Wanted:
         event: What happened; `event.evidence` is the package's id.
         at_t_s: When, as `Frame.t_s` of the frame it was seen in.
         picture: That frame's picture, for the poster.
-        priority: 0 alerts, 1 events, 2 nice to have; see `shelf.PRIORITY_SHARE`.
+        priority: 0 alerts, 1 events, 2 nice to have; see `budget.PRIORITY_SHARE`.
         stays_on_site: What the pixel policy says about this clip.
         before_s: Other than the settings' where given.
         after_s: Other than the settings' where given.
@@ -103,18 +103,23 @@ class EvidenceStore:
             min_free_bytes=min_free_bytes,
         )
         self._pending: list[_Pending] = []
-        self._seen: dict[CameraId, deque[tuple[float, FrameBoxes]]] = {}
+        self._seen: dict[CameraId, deque[tuple[float, list[Box]]]] = {}
         self._lock = threading.Lock()
 
     def make_ring(self) -> PacketRing:
-        """Return a ring for one camera, as large as the settings say."""
-        return PacketRing(self._settings.ring_s, round(self._settings.ring_mb * _MB))
+        """Return a ring for one camera, as large as the settings say.
 
-    def note(self, camera: CameraId, t_s: float, at_ms: int, boxes: list[Box]) -> None:
-        """Remember what an analysed frame showed, for the packages that will cover it."""
+        Never shorter than the time that is kept before an event and the event's own delay.
+        """
+        ring_s = max(self._settings.ring_s, self._settings.before_s + _DELAY_S)
+        opened_s = self._clock.mono_ns() / NS_PER_S
+        return PacketRing(ring_s, round(self._settings.ring_mb * _MB), opened_s=opened_s)
+
+    def note(self, camera: CameraId, t_s: float, boxes: list[Box]) -> None:
+        """Remember what a frame showed, for the packages that will cover it."""
         with self._lock:
             seen = self._seen.setdefault(camera, deque(maxlen=_MAX_FRAMES))
-            seen.append((t_s, FrameBoxes(at_ms=at_ms, boxes=boxes)))
+            seen.append((t_s, boxes))
             keep_from_s = t_s - self._settings.ring_s - self._settings.after_s - _IDLE_S
             while seen[0][0] < keep_from_s:
                 seen.popleft()
@@ -172,8 +177,9 @@ class EvidenceStore:
         records: list[EvidenceRecord] = []
         for one in pending:
             self._make_poster(one)
-            if everything or self._is_ready(one):
-                records.append(self._finish(one))
+            why = self._why_ready(one) or ("the device stopped" if everything else None)
+            if why is not None:
+                records.append(self._finish(one, why))
                 with self._lock:
                     self._pending.remove(one)
                 one.pin.release()
@@ -214,17 +220,22 @@ class EvidenceStore:
         except EvidenceError as problem:  # then a crash in the next seconds loses the request
             _LOG.warning("%s", problem, extra={"event": "evidence.note_failed"})
 
-    def _is_ready(self, one: _Pending) -> bool:
+    def _why_ready(self, one: _Pending) -> str | None:
+        """Return why nothing more is waited for, in words; None while something is."""
         newest = one.ring.newest
         now_ns = self._clock.mono_ns()
-        if one.ring.is_closed or (newest is not None and newest.dts_s > one.end_s):
-            return True
+        if newest is not None and newest.dts_s > one.end_s:
+            return "the pictures of this time were lost"
+        if one.ring.is_closed:
+            return "the source ended"
         quiet_since_ns = max(newest.received_mono_ns if newest else 0, one.asked_mono_ns)
         if now_ns - quiet_since_ns > _IDLE_S * NS_PER_S:
             # The camera is gone: what is there is all there will be. A file that waits for room
             # in the pipeline is not gone, but then its event is no younger than its packets.
-            return now_ns - one.asked_mono_ns > (one.end_s - one.wanted.at_t_s) * NS_PER_S
-        return now_ns - one.asked_mono_ns > _OVERDUE_S * NS_PER_S
+            is_over = now_ns - one.asked_mono_ns > (one.end_s - one.wanted.at_t_s) * NS_PER_S
+            return "the camera gave nothing more" if is_over else None
+        is_overdue = now_ns - one.asked_mono_ns > _OVERDUE_S * NS_PER_S
+        return f"it did not come within {_OVERDUE_S:g} s" if is_overdue else None
 
     def _make_poster(self, one: _Pending) -> None:
         """Encode the poster at once, so that the decoder's memory is not held for seconds."""
@@ -236,14 +247,26 @@ class EvidenceStore:
         except EvidenceError as problem:
             one.record = msgspec.structs.replace(one.record, poster="", detail=str(problem))
 
-    def _finish(self, one: _Pending) -> EvidenceRecord:
-        cut = one.ring.cut(one.start_s, one.end_s, one.wanted.at_t_s)
-        refusal = self._shelf.refusal(cut.bytes, one.wanted.priority)
+    def _finish(self, one: _Pending, why_ready: str) -> EvidenceRecord:
+        at_s, priority = one.wanted.at_t_s, one.wanted.priority
+        cut = one.ring.cut(one.start_s, one.end_s, at_s, end_cause=why_ready)
+        refusal = self._shelf.refusal(cut.bytes, priority)
         if refusal:
             return _closed(one.record, "refused", refusal)
+        with self._lock:
+            seen = list(self._seen.get(CameraId(one.record.camera), ()))
         try:
-            record, files = self._package(one, cut)
-            self._shelf.write(record.evidence, files)
+            made = package.build(
+                one.record,
+                one.wanted.event,
+                cut,
+                at_t_s=at_s,
+                seen=seen,
+                poster=one.poster,
+                priority=priority,
+            )
+            marks = [facts.BLUR_WANTED] if self._settings.blur != "none" else []
+            self._shelf.write(made.record.evidence, made.files, priority=priority, marks=marks)
         except EvidenceError as problem:
             _LOG.warning(
                 "evidence %s: %s",
@@ -252,33 +275,7 @@ class EvidenceStore:
                 extra={"event": "evidence.failed", "camera": one.record.camera},
             )
             return _closed(one.record, "failed", str(problem))
-        return record
-
-    def _package(self, one: _Pending, cut: Cut) -> tuple[EvidenceRecord, dict[str, bytes]]:
-        if not cut.packets:
-            raise EvidenceError(cut.shortfall)
-        clip = clips.remux(cut.packets)
-        zero_ms = one.wanted.event.at_ms - one.wanted.at_t_s * 1000
-        record = msgspec.structs.replace(
-            one.record,
-            actual_ms=(
-                round(zero_ms + clip.start_s * 1000),
-                round(zero_ms + clip.end_s * 1000),
-            ),
-            shortfall=cut.shortfall,
-            sha256=hashlib.sha256(clip.data).hexdigest(),
-            bytes=len(clip.data),
-            codec=clip.codec,
-            picture_px=clip.picture_px,
-        )
-        with self._lock:
-            seen = list(self._seen.get(CameraId(record.camera), ()))
-        frames = [boxes for t_s, boxes in seen if clip.start_s <= t_s <= clip.end_s]
-        facts = Facts(record=record, event=one.wanted.event, frames=frames)
-        files = {shelf.CLIP: clip.data, shelf.FACTS: msgspec.json.encode(facts)}
-        if one.poster:
-            files[shelf.POSTER] = one.poster
-        return record, files
+        return made.record
 
 
 def _closed(record: EvidenceRecord, status: str, detail: str) -> EvidenceRecord:
