@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vedette import __version__, logs
+from vedette.cli.edge_commission import commission
+from vedette.cli.edge_doctor import doctor
 from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import settings
 from vedette.edge.agent import Agent, read_status
@@ -177,6 +179,10 @@ def check_config(path: Path, *, as_json: bool) -> None:
     for warning in warnings:
         console.print(f"[yellow]warning[/] {warning}")
     console.print(f"{path} is fine")
+
+
+command.add_command(doctor)
+command.add_command(commission)
 
 
 # ------------------------------------------------------------------------------------- internals
