@@ -5,22 +5,25 @@ so N workers keep N cores busy without a pool between them (ARCHITECTURE, sectio
 """
 
 import importlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from vedette.errors import BackendUnavailable, BadModelOutput, ModelLoadFailed, RunFailed
 from vedette.inference.backends import Tensor, TensorInfo
+from vedette.inference.backends.providers import (
+    CPU,
+    PROVIDERS,
+    ProviderOptions,
+    full_name,
+    in_runtime_words,
+    missing,
+)
 
-CPU = "CPUExecutionProvider"
-
-PROVIDERS = {
-    "cpu": CPU,
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-}
+_LOG = logging.getLogger(__name__)
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -52,51 +55,103 @@ class OnnxRuntimeBackend:
     """A session. Thread: any number at once."""
 
     def __init__(
-        self, model: bytes, *, threads: int = 1, providers: list[str] | None = None
+        self,
+        model: bytes,
+        *,
+        threads: int = 1,
+        providers: Sequence[str] | None = None,
+        options: ProviderOptions | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
-        """Load `model`.
+        """Load `model` on the first of `providers` that starts; say so where it is not the first.
 
         Args:
             model: A whole ONNX file without external data; the caller has looked (`onnx_file`).
             threads: Intra-op threads per run.
-            providers: Short names of `PROVIDERS` or full ones, best first; CPU by default.
+            providers: Short names of `PROVIDERS` or full ones, best first; CPU by default. Only
+                those that are named are used, the CPU too.
+            options: Of the providers.
+            cache_dir: An existing folder for engines that a provider builds.
 
         Raises:
-            BackendUnavailable: A provider is not in this build of ONNX Runtime or did not start.
+            BackendUnavailable: None of the providers is in this build and starts.
             ModelLoadFailed: The model is broken or uses what the runtime does not know.
         """
-        wanted = _resolve(providers or ["cpu"])
+        self._threads = max(1, threads)
+        self._options = options or ProviderOptions()
+        self._cache_dir = cache_dir
+        wanted = [full_name(name) for name in providers or ["cpu"]]
+        self._session, self._provider, problems = self._start(model, wanted)
+        if problems:
+            _LOG.warning(
+                "the model runs on %s: %s",
+                self._provider,
+                "; ".join(problems),
+                extra={"event": "backend.fell_back", "provider": self._provider},
+            )
+        self._inputs = tuple(_info(node) for node in self._session.get_inputs())
+        self._outputs = tuple(_info(node) for node in self._session.get_outputs())
+        self._names = [info.name for info in self._outputs]
+
+    def _start(
+        self, model: bytes, wanted: list[str]
+    ) -> tuple[ort.InferenceSession, str, list[str]]:
+        """Return a session, the provider that it runs on and why none of the earlier ones did."""
+        problems: list[str] = []
+        available = ort.get_available_providers()
+        for at, provider in enumerate(wanted):
+            if provider not in available:
+                problems.append(f"this ONNX Runtime has no {provider}")
+                continue
+            # Later providers take the operations that this one does not know.
+            chain = [name for name in wanted[at:] if name in available]
+            try:
+                session = self._open(model, chain)
+            except _ORT_ERRORS as error:
+                if provider == CPU:
+                    raise ModelLoadFailed(
+                        f"ONNX Runtime {ort.__version__} refuses the model: {_brief(error)}",
+                        operator_hint="The file is damaged, or needs a newer ONNX Runtime. Try "
+                        "`vedette model inspect`, and export it again with a lower opset.",
+                    ) from error
+                problems.append(f"{provider} did not start: {_brief(error)}")
+                continue
+            if session.get_providers()[0] == provider:
+                return session, provider, problems
+            problems.append(f"{provider} is built in but did not start")
+        raise BackendUnavailable(
+            "; ".join(problems),
+            operator_hint=f"This build has: {', '.join(_short(available))}. Install the build of "
+            "ONNX Runtime and the driver for your accelerator, or name cpu last in providers.",
+        )
+
+    def _open(self, model: bytes, chain: list[str]) -> ort.InferenceSession:
+        """Return a session over these providers, best first; the runtime's errors come through."""
         options = ort.SessionOptions()
-        options.intra_op_num_threads = max(1, threads)
+        options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = _QUIET
         # A spinning pool takes the cores that decoding needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        words = [
+            in_runtime_words(
+                name, self._options, threads=self._threads, cache_dir=self._cache_dir
+            )
+            for name in chain
+        ]
         try:
-            self._session = ort.InferenceSession(model, options, providers=wanted)
+            # Without its own falling back, which prints and replaces a provider silently.
+            session = ort.InferenceSession(
+                model, options, providers=chain, provider_options=words, enable_fallback=0
+            )
         except MemoryError as error:
             raise ModelLoadFailed(
                 "the model does not fit into memory",
                 operator_hint="Use a smaller model on this machine.",
             ) from error
-        except _ORT_ERRORS as error:
-            raise ModelLoadFailed(
-                f"ONNX Runtime {ort.__version__} refuses the model: {_brief(error)}",
-                operator_hint="The file is damaged, or needs a newer ONNX Runtime. Try "
-                "`vedette model inspect`, and export it again with a lower opset.",
-            ) from error
-        self._session.disable_fallback()
-        active = self._session.get_providers()
-        if wanted[0] not in active:
-            raise BackendUnavailable(
-                f"{wanted[0]} is built in but did not start; only {', '.join(active)} did",
-                operator_hint="Its driver or libraries are missing or of another version.",
-            )
-        self._provider = wanted[0]
-        self._inputs = tuple(_info(node) for node in self._session.get_inputs())
-        self._outputs = tuple(_info(node) for node in self._session.get_outputs())
-        self._names = [info.name for info in self._outputs]
+        session.disable_fallback()
+        return session
 
     @property
     def name(self) -> str:
@@ -135,19 +190,14 @@ class OnnxRuntimeBackend:
         return outputs
 
 
-def _resolve(providers: list[str]) -> list[str]:
-    """Return full provider names that this build has."""
-    available = ort.get_available_providers()
-    resolved = [PROVIDERS.get(name.lower(), name) for name in providers]
-    for name in resolved:
-        if name not in available:
-            short = [key for key, full in PROVIDERS.items() if full in available]
-            raise BackendUnavailable(
-                f"this ONNX Runtime has no {name}; it has {', '.join(available)}",
-                operator_hint=f"Choose one of: {', '.join(short)}; or install the build of "
-                "ONNX Runtime for your accelerator.",
-            )
-    return resolved
+def absent(wanted: Sequence[str]) -> list[str]:
+    """Return which of the wanted providers this build of ONNX Runtime does not have."""
+    return missing(wanted, ort.get_available_providers())
+
+
+def _short(available: Sequence[str]) -> list[str]:
+    """Return the short names of what there is."""
+    return [key for key, full in PROVIDERS.items() if full in available]
 
 
 def _info(node: ort.NodeArg) -> TensorInfo:
