@@ -219,6 +219,8 @@ def _check_labels(config: EdgeConfig) -> None:
 
 def _warnings(config: EdgeConfig) -> list[str]:
     """Return what is allowed but probably not meant."""
+    from vedette.inference.backends import missing_parts
+
     found = []
     if not config.cameras:
         found.append("there are no cameras; they can also come with the signed site policy")
@@ -226,6 +228,7 @@ def _warnings(config: EdgeConfig) -> list[str]:
         found.append("there is no central: this device works alone")
     elif config.central.url.startswith("http://"):
         found.append("central is spoken to without TLS")
+    found += missing_parts(config.pipeline.runtime, config.pipeline.providers)
     for camera in config.cameras:
         if camera.source and "://" not in camera.source and not Path(camera.source).exists():
             found.append(f"camera {camera.id}: there is no file {camera.source}")

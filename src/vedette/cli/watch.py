@@ -109,7 +109,7 @@ def command(source: str, models_dir: Path, **options: Any) -> None:
         clock = SystemClock()
         watch = Watch(
             config,
-            Models(Library(models_dir), config.pipeline.providers, clock),
+            Models.of(config, clock),
             clock,
             annotate=options["annotate"],
         )

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -27,8 +28,10 @@ from vedette.edge.settings import Camera, EdgeConfig, check_labels, minute_of_da
 from vedette.edge.stages import CameraPlan
 from vedette.errors import ConfigError, InferenceError, TrustError, VedetteError
 from vedette.ids import CameraId, new_id
+from vedette.inference.backends import Runtime
 from vedette.inference.library import Library
 from vedette.inference.model import Model
+from vedette.inference.providers import ProviderOptions
 from vedette.vision.happenings import Happening
 from vedette.vision.motion import MotionGate, MotionSettings
 from vedette.wire.messages import (
@@ -74,7 +77,25 @@ class Models:
     library: Library
     providers: list[str]
     clock: Clock
+    runtime: Runtime = "onnxruntime"
+    workers: int = 1
+    options: ProviderOptions | None = None
+    cache_dir: Path | None = None
     loaded: dict[str, LoadedModel] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: EdgeConfig, clock: Clock) -> "Models":
+        """Return the models of a configuration, none loaded yet."""
+        settings = config.pipeline
+        return cls(
+            Library(config.models_dir),
+            settings.providers,
+            clock,
+            runtime=settings.runtime,
+            workers=worker_count(config),
+            options=settings.provider_options,
+            cache_dir=config.state_dir / "compiled",
+        )
 
     def get(self, name: str) -> Model:
         """Return the model, loaded and proven by its golden frames.
@@ -84,7 +105,15 @@ class Models:
         """
         if name not in self.loaded:
             started_ns = self.clock.mono_ns()
-            model = Model.load(self.library.find(name), threads=1, providers=self.providers)
+            model = Model.load(
+                self.library.find(name),
+                threads=1,
+                providers=self.providers,
+                runtime=self.runtime,
+                workers=self.workers,
+                options=self.options,
+                cache_dir=self.cache_dir,
+            )
             load_s = (self.clock.mono_ns() - started_ns) / 1e9
             golden = model.check_golden()
             if not golden.ok:

@@ -30,7 +30,6 @@ from vedette.edge.settings import EdgeConfig
 from vedette.edge.spool import Kept, Spool
 from vedette.edge.steady import SteadyClock
 from vedette.errors import SpoolError, VedetteError, WireError
-from vedette.inference.library import Library
 from vedette.wire.streams import STREAMS
 
 _LOG = logging.getLogger("vedette.edge.pipeline_main")
@@ -105,7 +104,7 @@ def run(config: EdgeConfig, stop: threading.Event) -> None:
     try:
         evidence = EvidenceStore(config.state_dir / "evidence", config.evidence, clock)
         report(evidence, evidence.leftovers(), emit.keep)
-        models = Models(Library(config.models_dir), config.pipeline.providers, clock)
+        models = Models.of(config, clock)
         plans = Assembly(config, models, clock, emit=emit, evidence=evidence).plans()
         pipeline = Pipeline(
             plans,

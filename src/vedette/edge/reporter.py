@@ -132,7 +132,11 @@ class Reporter:
         ]
         self._model_health = [
             self._totals.pop(name, _ModelTotals()).health(
-                name, loaded.model.digest, loaded.load_s, golden_ok=loaded.golden_ok
+                name,
+                loaded.model.digest,
+                loaded.load_s,
+                backend=loaded.model.backend.name,
+                golden_ok=loaded.golden_ok,
             )
             for name, loaded in self._models.loaded.items()
         ]
@@ -203,13 +207,13 @@ class _ModelTotals:
                 _merge(into, label, bins)
 
     def health(
-        self, name: str, digest: str, load_s: float, *, golden_ok: bool | None
+        self, name: str, digest: str, load_s: float, *, backend: str, golden_ok: bool | None
     ) -> ModelHealth:
         """Return the window as it goes into the report."""
         return ModelHealth(
             model=name,
             digest=digest,
-            backend="onnxruntime",
+            backend=backend,
             load_s=round(load_s, 3),
             golden_ok=golden_ok,
             inferences=self._inferences,

@@ -18,6 +18,7 @@ from vedette.config import entry
 from vedette.edge import address
 from vedette.errors import ConfigError
 from vedette.ids import is_slug
+from vedette.inference.providers import ProviderOptions
 from vedette.wire.limits import LOITER_WINDOW_S, MAX_CAMERAS, MAX_CONFIRM_S
 from vedette.wire.signed import Line, Zone
 
@@ -157,11 +158,17 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = msgspec.field(default_factory=lambda: dict(BUDGET_MS))
     providers: Annotated[
         list[str],
-        entry("What may run the model, best first: cpu, cuda, tensorrt, openvino, coreml"),
+        entry(
+            "Execution providers of ONNX Runtime, best first: cpu, cuda, tensorrt, openvino, "
+            "coreml; the next one is taken, and said, where one does not start"
+        ),
     ] = msgspec.field(default_factory=lambda: ["cpu"])
     runtime: Annotated[
         Literal["onnxruntime", "openvino"], entry("What executes models; openvino is an extra")
     ] = "onnxruntime"
+    provider_options: Annotated[
+        ProviderOptions, entry("Options of the providers of ONNX Runtime")
+    ] = ProviderOptions()
     batch_sizes: Annotated[
         list[Annotated[int, msgspec.Meta(ge=1, le=64)]],
         entry("Pictures that one call of an accelerator may take together; on a CPU one is best"),

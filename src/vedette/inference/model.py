@@ -8,6 +8,7 @@ picture, and not on the first frame of a camera.
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -16,10 +17,11 @@ import numpy as np
 from vedette.clock import NS_PER_MS, Clock, SystemClock
 from vedette.errors import BadModelOutput, ModelLoadFailed
 from vedette.inference import golden, onnx_file
-from vedette.inference.backends import Backend, Tensor, TensorInfo
+from vedette.inference.backends import Backend, Runtime, Tensor, TensorInfo, open_backend
 from vedette.inference.bundle import Bundle
 from vedette.inference.golden import GoldenResult
 from vedette.inference.manifest import GoldenFrame, Manifest
+from vedette.inference.providers import ProviderOptions
 from vedette.vision.detections import Detections
 from vedette.vision.heads import HeadSpec, decode
 from vedette.vision.picture import Picture
@@ -88,6 +90,10 @@ class Model:
         threads: int = 1,
         providers: list[str] | None = None,
         clock: Clock | None = None,
+        runtime: Runtime = "onnxruntime",
+        workers: int = 1,
+        options: ProviderOptions | None = None,
+        cache_dir: Path | None = None,
     ) -> "Model":
         """Return the model, loaded and run once.
 
@@ -96,18 +102,27 @@ class Model:
             threads: Intra-op threads per run; 1 where several workers share the model.
             providers: `cpu`, `cuda`, `tensorrt`, `openvino`, `coreml`; best first.
             clock: For the timings.
+            runtime: What runs the network.
+            workers: Callers that will run it at once; OpenVINO has to know.
+            options: Of the providers.
+            cache_dir: Where the runtime keeps what it compiles; nowhere if None.
 
         Raises:
             ModelLoadFailed: The ONNX file is broken or does not fit the manifest.
             HashMismatch: A file changed since the bundle was opened.
             BackendUnavailable: The runtime or the provider is not here.
         """
-        # Imported here, so that reading bundles needs no runtime.
-        from vedette.inference.backends.onnxruntime import OnnxRuntimeBackend
-
         data = bundle.read(bundle.manifest.model)
         onnx_file.look(data)
-        backend = OnnxRuntimeBackend(data, threads=threads, providers=providers)
+        backend = open_backend(
+            data,
+            runtime=runtime,
+            threads=threads,
+            workers=workers,
+            providers=providers,
+            options=options,
+            cache_dir=cache_dir,
+        )
         return cls(bundle, backend, clock=clock)
 
     @property

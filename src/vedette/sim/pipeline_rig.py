@@ -26,7 +26,6 @@ from vedette.edge.settings import EdgeConfig
 from vedette.edge.spool import Spool
 from vedette.edge.stages import CameraPlan
 from vedette.edge.steady import SteadyClock
-from vedette.inference.library import Library
 from vedette.wire import codec
 from vedette.wire.envelope import Envelope
 from vedette.wire.streams import stream
@@ -68,7 +67,7 @@ class PipelineRig:
         self._told = threading.Condition()
         self._messages: list[msgspec.Struct] = []
         self.evidence = EvidenceStore(config.state_dir / "evidence", config.evidence, self.clock)
-        self.models = Models(Library(config.models_dir), config.pipeline.providers, self.clock)
+        self.models = Models.of(config, self.clock)
         if pace is None:
             pace = Pace.AS_FAST_AS_POSSIBLE if self._manual else Pace.REAL_TIME
         self.plans = Assembly(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from vedette.errors import BackendUnavailable, ConfigError
 
 if TYPE_CHECKING:
-    from vedette.inference.backends.providers import ProviderOptions
+    from vedette.inference.providers import ProviderOptions
 
 Runtime = Literal["onnxruntime", "openvino"]
 

@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from vedette.errors import BackendUnavailable, BadModelOutput, ModelLoadFailed, RunFailed
 from vedette.inference.backends import Tensor, TensorInfo
-from vedette.inference.backends.providers import (
+from vedette.inference.providers import (
     CPU,
     PROVIDERS,
     ProviderOptions,
@@ -135,9 +135,7 @@ class OnnxRuntimeBackend:
         # A spinning pool takes the cores that decoding needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         words = [
-            in_runtime_words(
-                name, self._options, threads=self._threads, cache_dir=self._cache_dir
-            )
+            in_runtime_words(name, self._options, threads=self._threads, cache_dir=self._cache_dir)
             for name in chain
         ]
         try:

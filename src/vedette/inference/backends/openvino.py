@@ -6,18 +6,23 @@ and requests on N streams of one thread keep N. Each run borrows a request from 
 it; its outputs are copied out, because the next run writes over a request's own. Inputs are not
 copied.
 
-Nothing here speaks to a network: the runtime has no telemetry, which sits in OpenVINO's conversion
-tools, and those are not imported.
+Nothing here speaks to a network. OpenVINO's package loads its conversion tools, which report their
+use over the internet with a package of their own; that package is kept out of this process.
 """
 
+import sys
 from collections import deque
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 
-from vedette.errors import BackendUnavailable, ModelLoadFailed, RunFailed
-from vedette.inference.backends import Tensor, TensorInfo
+# Its absence is provided for: the tools then use a stub that sends nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
+
+import openvino as ov  # noqa: E402
+
+from vedette.errors import BackendUnavailable, ModelLoadFailed, RunFailed  # noqa: E402
+from vedette.inference.backends import Tensor, TensorInfo  # noqa: E402
 
 VERSION: str = str(ov.__version__).split("-", maxsplit=1)[0]
 

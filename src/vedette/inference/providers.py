@@ -1,8 +1,9 @@
 """ONNX Runtime's execution providers by short name, and the options that each of them takes.
 
 What lives here: the table, the declared options and their translation into ONNX Runtime's own
-words. What does not: starting one (`backends.onnxruntime`). The rule: an option that is not declared
-here cannot be given, so a misspelt one is an error at `check-config` and not a silent default.
+words. What does not: starting one (`backends.onnxruntime`). The rule: an option that is not
+declared here cannot be given, so a misspelt one is an error at `check-config` and not a silent
+default. No runtime and no NumPy is imported here: the device's settings are made of this.
 
 Source: ONNX Runtime documentation, pages of the CUDA, TensorRT, OpenVINO and CoreML execution
 providers.
@@ -60,9 +61,9 @@ class OpenVinoProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class CoreMl(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Options of `coreml`."""
 
-    format: Annotated[
-        Literal["mlprogram", "neuralnetwork"], entry("What it is translated to")
-    ] = "mlprogram"
+    format: Annotated[Literal["mlprogram", "neuralnetwork"], entry("What it is translated to")] = (
+        "mlprogram"
+    )
     units: Annotated[
         Literal["all", "cpu", "cpu_and_gpu", "cpu_and_neural_engine"], entry("What may compute")
     ] = "all"
