@@ -22,7 +22,8 @@ _EXTERNAL = 1  # TensorProto.DataLocation
 
 # Message → field number → message inside it. What is not named here is stepped over.
 _INSIDE: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 8: "opset", 25: "function"},
+    "model": {7: "main", 8: "opset", 25: "function"},
+    "main": {1: "node", 5: "tensor", 11: "input", 12: "output", 15: "sparse"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
     "function": {7: "node", 11: "attribute"},
     "node": {5: "attribute"},
@@ -40,6 +41,8 @@ class OnnxFacts:
     opsets: dict[str, int] = field(default_factory=dict)
     operations: Counter[str] = field(default_factory=Counter)
     tensors: int = 0
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
     external: bool = False
     has_graph: bool = False
 
@@ -80,7 +83,7 @@ def _walk(data: memoryview, message: str, facts: OnnxFacts, budget: list[int], d
     for number, value in _fields(data, budget):
         if isinstance(value, memoryview) and number in inside:
             kind = inside[number]
-            facts.has_graph |= kind == "graph"
+            facts.has_graph |= kind == "main"
             if kind == "opset":
                 _walk_opset(value, facts, budget)
             else:
@@ -106,6 +109,10 @@ def _note(message: str, number: int, value: memoryview | int, facts: OnnxFacts) 
             facts.ir_version = value
         case "model", 2, memoryview():
             facts.producer = _text(value)
+        case "input", 1, memoryview():
+            facts.inputs.append(_text(value))
+        case "output", 1, memoryview():
+            facts.outputs.append(_text(value))
         case "node", 4, memoryview():
             facts.operations[_text(value)] += 1
         case "tensor", 2, int():

@@ -73,3 +73,9 @@ def test_absurd_nesting_is_refused_without_recursing_to_the_end(onnx_bytes: Made
     model.graph.node.append(helper.make_node("Loop", [], [], body=inner))
     with pytest.raises(ModelLoadFailed, match="nested"):
         look(model.SerializeToString())
+
+
+def test_inputs_and_outputs_of_the_graph_are_named(onnx_bytes: Callable[..., bytes]):
+    """Those of the graph itself, in its order."""
+    facts = onnx_file.look(onnx_bytes())
+    assert (facts.inputs, facts.outputs) == (["images"], ["hm", "wh"])

@@ -22,6 +22,7 @@ sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgu
 import openvino as ov  # noqa: E402
 
 from vedette.errors import BackendUnavailable, ModelLoadFailed, RunFailed  # noqa: E402
+from vedette.inference import onnx_file  # noqa: E402
 from vedette.inference.backends import Tensor, TensorInfo  # noqa: E402
 
 VERSION: str = str(ov.__version__).split("-", maxsplit=1)[0]
@@ -65,8 +66,9 @@ class OpenVinoBackend:
             self._compiled = core.compile_model(
                 graph, device, _settings(threads, workers, cache_dir)
             )
-            self._inputs = tuple(_info(port) for port in self._compiled.inputs)
-            self._outputs = tuple(_info(port) for port in self._compiled.outputs)
+            facts = onnx_file.look(model)
+            self._inputs = tuple(_info(port, facts.inputs) for port in self._compiled.inputs)
+            self._outputs = tuple(_info(port, facts.outputs) for port in self._compiled.outputs)
         except MemoryError as error:
             raise ModelLoadFailed(
                 "the model does not fit into memory",
@@ -157,10 +159,15 @@ def _settings(threads: int, workers: int, cache_dir: Path | None) -> dict[str, o
     return settings
 
 
-def _info(port: "ov.ConstOutput") -> TensorInfo:
-    """Return an input or output in our words."""
+def _info(port: "ov.ConstOutput", declared: list[str]) -> TensorInfo:
+    """Return an input or output in our words.
+
+    A tensor that went through an operation without effect has several names here; the one that the
+    file declares for its inputs or outputs is meant.
+    """
+    names = sorted(port.get_names())
     return TensorInfo(
-        name=str(port.get_any_name()),
+        name=next((name for name in names if name in declared), names[0]),
         shape=tuple(
             int(side.get_length()) if side.is_static else None for side in port.partial_shape
         ),
