@@ -77,5 +77,5 @@ def test_absurd_nesting_is_refused_without_recursing_to_the_end(onnx_bytes: Made
 
 def test_inputs_and_outputs_of_the_graph_are_named(onnx_bytes: Callable[..., bytes]):
     """Those of the graph itself, in its order."""
-    facts = onnx_file.look(onnx_bytes())
+    facts = look(onnx_bytes())
     assert (facts.inputs, facts.outputs) == (["images"], ["hm", "wh"])
