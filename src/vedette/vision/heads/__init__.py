@@ -1,28 +1,58 @@
 """From a model's outputs to detections in the picture.
 
-    family      outputs                                             entry
-    centernet   heatmap (1, h, w, classes), boxes (1, h, w, 4)      centernet.decode
-    yolox       predictions (1, n, 5 + classes)                     yolox.decode
+    kind        outputs                                                 entry
+    centernet   heatmap (1, h, w, classes), boxes (1, h, w, 4)          centernet.decode
+    yolox       predictions (1, n, 5 + classes), relative to cells      yolox.decode
+    yolov5      predictions (1, n, 5 + classes), decoded                yolov5.decode
+    yolov5_raw  level0.. (1, 3, h, w, 5 + classes), relative to anchors yolov5.decode_raw
+    yolov8      predictions (1, 4 + classes, n)                         yolov8.decode
+    end_to_end  predictions (1, n, 6)                                   decoded.decode_end_to_end
+    fastestdet  predictions (1, 5 + classes, h, w)                      fastestdet.decode
+    nanodet     predictions (1, n, classes + 4 * bins)                  nanodet.decode
+    ssd         boxes (1, n, 4), scores (1, n, classes)                 ssd.decode
+    detr        logits (1, q, classes), boxes (1, q, 4)                 detr.decode
+    decoded     boxes (n, 4), scores (n), labels (n)                    decoded.decode
 
-Here: the table of families, `decode`, and `recognise`, which proposes a family from shapes when a
+Here: the table of families, `decode`, and `recognise`, which proposes families from shapes when a
 model is imported. Not here: running the model. The rule: adding a family is adding a row.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from vedette.vision.detections import Detections
-from vedette.vision.heads import centernet, yolox
-from vedette.vision.heads.spec import HeadSpec, Outputs
+from vedette.vision.heads import (
+    centernet,
+    decoded,
+    detr,
+    fastestdet,
+    nanodet,
+    ssd,
+    yolov5,
+    yolov8,
+    yolox,
+)
+from vedette.vision.heads.recognition import recognise
+from vedette.vision.heads.spec import HeadSpec, Kind, Outputs
 from vedette.vision.preprocess import Transform
 
-__all__ = ["HeadSpec", "decode", "recognise"]
+__all__ = ["FAMILIES", "HeadSpec", "Kind", "decode", "recognise"]
 
 Decoder = Callable[[HeadSpec, Outputs, Transform, float], Detections]
-Dimension = int | str | None  # ONNX allows a name or nothing where a size is free
-Shapes = Mapping[str, Sequence[Dimension]]
 
-FAMILIES: Final[dict[str, Decoder]] = {"centernet": centernet.decode, "yolox": yolox.decode}
+FAMILIES: Final[dict[Kind, Decoder]] = {
+    "centernet": centernet.decode,
+    "yolox": yolox.decode,
+    "yolov5": yolov5.decode,
+    "yolov5_raw": yolov5.decode_raw,
+    "yolov8": yolov8.decode,
+    "end_to_end": decoded.decode_end_to_end,
+    "fastestdet": fastestdet.decode,
+    "nanodet": nanodet.decode,
+    "ssd": ssd.decode,
+    "detr": detr.decode,
+    "decoded": decoded.decode,
+}
 
 
 def decode(head: HeadSpec, outputs: Outputs, transform: Transform, threshold: float) -> Detections:
@@ -34,61 +64,3 @@ def decode(head: HeadSpec, outputs: Outputs, transform: Transform, threshold: fl
         BadModelOutput: NaN, infinity, a wrong shape, or scores outside 0 to 1.
     """
     return FAMILIES[head.kind](head, outputs, transform, threshold)
-
-
-def recognise(inputs: Shapes, outputs: Shapes) -> HeadSpec | None:
-    """Return the head whose shapes these are, or None; shapes cannot tell the activation.
-
-    Args:
-        inputs: Shape per input name, (1, 3, h, w) or (1, h, w, 3).
-        outputs: Shape per output name.
-    """
-    size = _input_px(inputs)
-    if size is None:
-        return None
-    return _as_yolox(size, outputs) or _as_centernet(size, outputs)
-
-
-def _input_px(inputs: Shapes) -> tuple[int, int] | None:
-    if len(inputs) != 1:
-        return None
-    sides = tuple(next(iter(inputs.values())))[1:]
-    match sides:
-        case (3, int(height), int(width)) | (int(height), int(width), 3):
-            return width, height
-        case _:
-            return None
-
-
-def _as_yolox(size: tuple[int, int], outputs: Shapes) -> HeadSpec | None:
-    if len(outputs) != 1:
-        return None
-    name, shape = next(iter(outputs.items()))
-    match tuple(shape)[1:]:
-        case (int(count), int(wide)) if wide > 5 and count == len(yolox.cells(size, yolox.STRIDES)):
-            roles = {"predictions": name}
-            return HeadSpec(kind="yolox", classes=wide - 5, strides=yolox.STRIDES, outputs=roles)
-        case _:
-            return None
-
-
-def _as_centernet(size: tuple[int, int], outputs: Shapes) -> HeadSpec | None:
-    """Return the head where one output has four channels and the other one per class."""
-    grid = (size[1] // centernet.STRIDE, size[0] // centernet.STRIDE)
-    channels: dict[str, int] = {}
-    for name, shape in outputs.items():
-        match tuple(shape)[1:]:
-            case (int(rows), int(columns), int(depth)) if (rows, columns) == grid:
-                channels[name] = depth
-            case _:
-                return None
-    boxes = [name for name, depth in channels.items() if depth == 4]
-    if len(channels) != 2 or len(boxes) != 1:
-        return None  # a model of exactly four classes must name its outputs in its bundle
-    heatmap = next(name for name in channels if name != boxes[0])
-    return HeadSpec(
-        kind="centernet",
-        classes=channels[heatmap],
-        strides=(centernet.STRIDE,),
-        outputs={"heatmap": heatmap, "boxes": boxes[0]},
-    )

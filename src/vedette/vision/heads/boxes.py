@@ -4,10 +4,13 @@ Here: overlap, per-class suppression and `finish`. Not here: where candidates co
 what leaves `finish` is inside the picture, has an area, and is sorted by confidence.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from vedette.vision.detections import Detections
+from vedette.vision.heads.spec import HeadSpec
 from vedette.vision.preprocess import Transform
 
 Floats = npt.NDArray[np.float32]
@@ -15,11 +18,21 @@ Index = npt.NDArray[np.intp]
 
 # Bounds the work that a broken model can cause; a real picture has a few hundred candidates.
 MAX_CANDIDATES = 2048
+# Suppression goes by blocks: the best of those that are left decide over the rest at once.
+BLOCK = 64
+# The picture is far smaller. Farther out, a box in float32 would become infinite on its way back.
+FAR_PX = 1e7
 
 
 def sigmoid(logits: Floats) -> Floats:
     """Return 1 / (1 + exp(-x)), float32, without overflow."""
     return (1.0 / (1.0 + np.exp(-np.clip(logits, -50.0, 50.0)))).astype(np.float32)
+
+
+def softmax(logits: Floats) -> Floats:
+    """Return exp(x) / sum(exp(x)) over the last axis, float32, without overflow."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
 def logit(probability: float) -> float:
@@ -38,50 +51,99 @@ def strongest(values: Floats, most: int) -> Index:
     return np.argpartition(values, len(values) - most)[len(values) - most :]
 
 
+def reaching(values: Floats, cut: float) -> Index:
+    """Return where `values` (n,) is at least `cut`: at most `MAX_CANDIDATES`, the largest ones."""
+    above = np.flatnonzero(values >= cut)
+    return above[strongest(values[above], MAX_CANDIDATES)]
+
+
+def xyxy(boxes: Floats, order: str) -> Floats:
+    """Return boxes (n, 4) in `order` (`xyxy`, `yxyx` or `cxcywh`) as xyxy, float32, a new array."""
+    if order == "yxyx":
+        return np.ascontiguousarray(boxes[:, [1, 0, 3, 2]], np.float32)
+    if order == "cxcywh":
+        centre, half = boxes[:, :2], boxes[:, 2:4] / 2
+        return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+    return np.array(boxes, np.float32)
+
+
 def iou_matrix(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
     """Return intersection over union of every pair: float32 (n, m), 0–1; 0 where both are empty."""
-    top_left = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    overlap = np.prod(np.clip(bottom_right - top_left, 0, None), axis=2)
-    union = _area(a_xyxy)[:, None] + _area(b_xyxy)[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    shared, union = _shared_and_union(a_xyxy, b_xyxy)
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
 def suppress(
-    boxes_xyxy: Floats, confidence: Floats, class_id: npt.NDArray[np.integer], iou: float
+    boxes_xyxy: Floats,
+    confidence: Floats,
+    class_id: npt.NDArray[np.integer],
+    iou: float,
+    most: int | None = None,
 ) -> Index:
     """Return the indices that stay, most confident first: greedy suppression within each class.
 
     A box goes when a more confident one of its class, itself kept, overlaps it by more than `iou`.
     Equal confidences are decided by order, so the answer is the same every time.
+
+    Args:
+        boxes_xyxy: float32, (n, 4).
+        confidence: float32, (n,).
+        class_id: int, (n,).
+        iou: 0–1; at 1 nothing goes.
+        most: At most so many stay; all by default.
+
+    Cost: benchmarks/bench_heads.py.
     """
-    order = np.argsort(-confidence, kind="stable")
-    clashes = _overlap_by_more(boxes_xyxy[order], iou)
-    classes = class_id[order]
-    clashes &= classes[:, None] == classes
-    alive = np.ones(len(order), bool)
-    # Only boxes that clash with a later one can remove anything; usually these are few.
-    for index in np.flatnonzero(np.triu(clashes, 1).any(axis=1)):
-        if alive[index]:
-            alive[index + 1 :] &= ~clashes[index, index + 1 :]
-    return order[alive]
+    left = np.argsort(-confidence, kind="stable")
+    if iou >= 1:
+        return left[:most]
+    kept: list[Index] = []
+    count = 0
+    while len(left) and (most is None or count < most):
+        block, left = left[:BLOCK], left[BLOCK:]
+        clashes = _clashes(boxes_xyxy, class_id, block, block, iou)
+        alive = np.ones(len(block), bool)
+        # Only boxes that clash with a later one can remove anything; usually these are few.
+        for index in np.flatnonzero(np.triu(clashes, 1).any(axis=1)):
+            if alive[index]:
+                alive[index + 1 :] &= ~clashes[index, index + 1 :]
+        block = block[alive]
+        kept.append(block)
+        count += len(block)
+        if len(left):
+            left = left[~_clashes(boxes_xyxy, class_id, block, left, iou).any(axis=0)]
+    return np.concatenate([*kept, np.zeros(0, np.intp)])[:most]
 
 
-def _overlap_by_more(boxes_xyxy: Floats, iou: float) -> npt.NDArray[np.bool_]:
-    """Return for every pair of boxes (n, 4) whether their overlap is more than `iou`, (n, n)."""
-    # One flat array per side and no division: an axis of two or four is slow in NumPy.
-    left, top, right, bottom = np.ascontiguousarray(boxes_xyxy.T)
-    width = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
-    height = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
-    area = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
-    return shared > iou * (area[:, None] + area - shared)
+def _clashes(
+    boxes_xyxy: Floats, class_id: npt.NDArray[np.integer], a: Index, b: Index, iou: float
+) -> npt.NDArray[np.bool_]:
+    """Return which of `a` overlap which of `b` of the same class by more than `iou`: (a, b)."""
+    shared, union = _shared_and_union(boxes_xyxy[a], boxes_xyxy[b])
+    # Compared without a division, which would be the most expensive step.
+    union *= iou
+    return (shared > union) & (class_id[a][:, None] == class_id[b])
+
+
+def _shared_and_union(a_xyxy: Floats, b_xyxy: Floats) -> tuple[Floats, Floats]:
+    """Return the areas of intersection and union of every pair, float32 (n, m) each."""
+    # One flat array per side: an axis of two or four is slow in NumPy.
+    a_left, a_top, a_right, a_bottom = np.ascontiguousarray(a_xyxy.T)[:, :, None]
+    left, top, right, bottom = np.ascontiguousarray(b_xyxy.T)
+    width = np.minimum(a_right, right) - np.maximum(a_left, left)
+    height = np.minimum(a_bottom, bottom) - np.maximum(a_top, top)
+    shared = np.maximum(width, 0, out=width)
+    shared *= np.maximum(height, 0, out=height)
+    a_area = np.maximum(a_right - a_left, 0) * np.maximum(a_bottom - a_top, 0)
+    union = a_area + np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
+    union -= shared
+    return shared, union
 
 
 def binary_entropy(scores: Floats) -> Floats:
     """Return the largest binary entropy over the last axis: float32, 0–1, shape without that axis.
 
-    Each class score is a yes-or-no probability of its own (heads here are sigmoid, not softmax),
+    Each class score is taken as a yes-or-no probability of its own (most heads here are sigmoid),
     so a detection is as undecided as its most undecided class: 1 where any class is at 0.5, near 0
     where one is near 1 and all others are near 0.
 
@@ -95,38 +157,34 @@ def binary_entropy(scores: Floats) -> Floats:
 
 def finish(
     boxes_input_px: Floats,
-    scores: Floats,
-    transform: Transform,
-    *,
+    confidence: Floats,
     class_id: npt.NDArray[np.integer],
-    iou: float,
-    most: int,
+    transform: Transform,
+    spec: HeadSpec,
+    *,
+    scores_of: Callable[[Index], Floats] | None = None,
 ) -> Detections:
     """Return detections in the picture from candidates in the model's input.
 
     Args:
         boxes_input_px: float32, (n, 4), xyxy in pixels of the model's input.
-        scores: float32, (n, classes), 0–1.
+        confidence: float32, (n,), 0–1, of the class that each candidate stands for.
+        class_id: int, (n,), that class.
         transform: From the picture to that input.
-        class_id: int, (n,), the class that each candidate stands for.
-        iou: Overlap above which the weaker box of a class goes.
-        most: At most so many are returned.
+        spec: Says what suppresses what, and how many are returned at most.
+        scores_of: Returns the scores of all classes, float32 (k, classes), for some of the
+            candidates; where there is none, the confidence alone says how undecided it was.
     """
-    confidence = scores[np.arange(len(scores)), class_id]
     width, height = transform.picture_px
-    boxes = transform.to_picture(boxes_input_px)
+    boxes = transform.to_picture(np.clip(boxes_input_px, -FAR_PX, FAR_PX))
     boxes[:, 0::2] = np.clip(boxes[:, 0::2], 0, width)
     boxes[:, 1::2] = np.clip(boxes[:, 1::2], 0, height)
     # Inverted boxes stay inverted or become empty by clipping, so one test drops both.
     real = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    kept = real[suppress(boxes[real], confidence[real], class_id[real], iou)][:most]
-    return Detections(
-        boxes[kept],
-        np.clip(confidence[kept], 0, 1).astype(np.float32),
-        class_id[kept].astype(np.int32),
-        binary_entropy(scores[kept]),
-    )
+    kept = real[
+        suppress(boxes[real], confidence[real], class_id[real], spec.iou, spec.max_detections)
+    ]
+    sure = np.clip(confidence[kept], 0, 1).astype(np.float32)
+    scores = sure[:, None] if scores_of is None else scores_of(kept)
+    return Detections(boxes[kept], sure, class_id[kept].astype(np.int32), binary_entropy(scores))
 
-
-def _area(boxes_xyxy: Floats) -> Floats:
-    return np.prod(np.clip(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0, None), axis=1)

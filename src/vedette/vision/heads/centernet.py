@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vedette.vision.detections import Detections
 from vedette.vision.heads.boxes import MAX_CANDIDATES, finish, logit, sigmoid, strongest
-from vedette.vision.heads.spec import HeadSpec, Outputs, bad, take
+from vedette.vision.heads.spec import HeadSpec, Outputs, require_scores, take
 from vedette.vision.preprocess import Transform
 
 STRIDE = 4
@@ -37,13 +37,12 @@ def decode(spec: HeadSpec, outputs: Outputs, transform: Transform, threshold: fl
     scores = heatmap[row, column]
     if spec.activation == "sigmoid":
         scores = sigmoid(scores)
-    elif len(scores) and (scores.max() > 1 or scores.min() < 0):
-        raise bad("heatmap is not within 0 to 1; its activation may be `sigmoid`")
+    elif len(scores):
+        require_scores(float(scores.min()), float(scores.max()), "heatmap")
     corner = np.stack([column, row, column, row], axis=1).astype(np.float32) * stride
     boxes = corner + sides[row, column] * np.array([-1, -1, 1, 1], np.float32)
-    return finish(
-        boxes, scores, transform, class_id=class_id, iou=spec.iou, most=spec.max_detections
-    )
+    confidence = scores[np.arange(len(scores)), class_id]
+    return finish(boxes, confidence, class_id, transform, spec, scores_of=lambda kept: scores[kept])
 
 
 def peaks(heatmap: Floats, threshold: float) -> tuple[Index, Index, Index]:
