@@ -62,49 +62,91 @@ def pull(name: str, models_dir: Path, *, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="The bundle's name; by default the file's, in lower case.")
 @click.option("--version", default="1", show_default=True, help="The bundle's version.")
-@click.option("--labels", help="coco80, or a file with one label a line.")
-@click.option("--head", type=click.Choice(["yolox", "centernet"]), help="Refuse any other kind.")
+@click.option("--labels", help="coco80, coco90, coco91, or a file with one label a line.")
+@click.option("--head", help="The family, such as yolov8 or rf-detr, or a JSON file with a head.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Confidence to report from.")
-@click.option("--license", "license_", default="", help="The licence of the weights.")
+@click.option("--license", "license", default="", help="The licence of the weights.")
 @click.option("--source", default="", help="Where the weights come from.")
+@click.option("--size", help="Width and height, such as 640x640, where the file leaves them free.")
+@click.option(
+    "--priors",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Prior boxes of a raw SSD: .npy or text, centre x, y, width, height in fractions.",
+)
+@click.option(
+    "--activation",
+    type=click.Choice(["none", "sigmoid", "softmax"]),
+    help="What scores need, in place of what a run shows.",
+)
+@click.option("--color", type=click.Choice(["RGB", "BGR"]), help="Order of the colours.")
+@click.option(
+    "--resize", type=click.Choice(["letterbox", "stretch"]), help="Keep the shape or not."
+)
+@click.option("--anchor", type=click.Choice(["top_left", "center"]), help="Place in the letterbox.")
+@click.option("--scale", type=float, help="Factor on the pixel, 0-255; 0.00392157 is 1/255.")
+@click.option("--mean", help="Subtracted then, per colour, such as 0.485,0.456,0.406.")
+@click.option("--std", help="Divided by, last, such as 0.229,0.224,0.225.")
 @_models_dir
 @_as_json
-def import_(  # noqa: PLR0917  click passes them by name
-    file: Path,
-    name: str | None,
-    version: str,
-    labels: str | None,
-    head: str | None,
-    threshold: float | None,
-    license_: str,
-    source: str,
-    models_dir: Path,
-    *,
-    as_json: bool,
-) -> None:
-    """Make a bundle of an ONNX FILE (YOLOX or CenterNet), or take in a finished .vbundle."""
+def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None:
+    """Make a bundle of an ONNX FILE, or take in a finished .vbundle.
+
+    The family is recognised by shapes, names and a run; docs/models.md has the table. The colours,
+    the size and the scale of the input are the family's habit unless they are said.
+    """
     if file.suffix == SUFFIX or file.is_dir():
         made = Library(models_dir).add(Bundle.open(file))
         _report_made(made, as_json=as_json)
         return
-    chosen = name or file.stem.lower().replace(" ", "-")
+    chosen = said.pop("name") or file.stem.lower().replace(" ", "-")
     if not is_slug(chosen):
         raise ConfigError(
             f"{chosen!r} cannot be a model's name",
             operator_hint="Give --name with 1 to 64 of a-z 0-9 . _ -",
         )
     importing = _lab("importing")
+    preprocess = {
+        "color": said.pop("color"),
+        "resize": said.pop("resize"),
+        "anchor": said.pop("anchor"),
+        "scale": said.pop("scale"),
+        "mean": _numbers("--mean", said.pop("mean")),
+        "std": _numbers("--std", said.pop("std")),
+    }
     request = importing.Request(
         name=chosen,
-        version=version,
-        labels=labels,
-        head=head,
-        threshold=threshold,
-        license=license_,
-        source=source,
+        preprocess={key: value for key, value in preprocess.items() if value is not None},
+        size=_pixels(said.pop("size")),
+        **said,
     )
     made = importing.import_onnx(file, models_dir / chosen, request)
     _report_made(made, as_json=as_json)
+
+
+def _pixels(text: str | None) -> tuple[int, int] | None:
+    """Return width and height of such as `640x480`."""
+    if text is None:
+        return None
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and len(text) <= 11):
+        raise ConfigError(f"{text!r} is no size", operator_hint="Such as --size 640x480.")
+    return int(width), int(height)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Return three numbers of such as `0.5,0.5,0.5`."""
+    if text is None:
+        return None
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3:
+        raise ConfigError(
+            f"{option} wants three numbers, not {text!r}",
+            operator_hint=f"Such as {option} 0.5,0.5,0.5",
+        )
+    return numbers
 
 
 @command.command("list")
@@ -289,8 +331,9 @@ def _print_facts(facts: dict[str, Any]) -> None:
     table.add_row(
         "input",
         f"{size['size'][0]}×{size['size'][1]} {size['color']} {size['layout']}, "
-        f"{size['resize']}, {size['dtype']}",
+        f"{size['resize']}{_where(size)}, {size['dtype']}",
     )
+    table.add_row("values", _values(size))
     for name, (dtype, shape) in facts["outputs"].items():
         table.add_row("output", f"{name} {dtype} {shape}")
     if head:
@@ -309,6 +352,24 @@ def _print_facts(facts: dict[str, Any]) -> None:
     for step, value in facts.get("time_ms", {}).items():
         table.add_row(step, f"{value} ms (median of {TIMED_RUNS})")
     Console().print(table)
+
+
+def _where(size: dict[str, Any]) -> str:
+    """Return where a letterboxed picture sits and what it is padded with."""
+    if size["resize"] != "letterbox":
+        return ""
+    return f" {size['anchor'].replace('_', ' ')}, padded with {size['pad_value']}"
+
+
+def _values(size: dict[str, Any]) -> str:
+    """Return how a pixel becomes a number."""
+    if size["scale"] == 1 and not any(size["mean"]) and set(size["std"]) == {1}:
+        return "pixels as they are, 0–255"
+    scale = "1/255" if abs(size["scale"] * 255 - 1) < 1e-9 else f"{size['scale']:g}"
+    parts = [f"pixel × {scale}"]
+    parts += [f"- {list(size['mean'])}"] if any(size["mean"]) else []
+    parts += [f"/ {list(size['std'])}"] if set(size["std"]) != {1} else []
+    return " ".join(parts)
 
 
 def _print_json(value: Any) -> None:

@@ -1,37 +1,59 @@
-"""A user's ONNX file as a bundle: recognised by its shapes, or refused with what was seen.
+"""A user's ONNX file as a bundle: recognised by shapes, names and one run, or refused with both.
 
-The rule: nothing is guessed silently. What shapes cannot tell (colour order, resizing) is the
-family's convention and stands in the manifest, where `vedette model inspect` shows it.
+The rule: nothing is guessed silently. What neither shapes nor a run can tell (colour order,
+resizing) is the family's convention (`lab.conventions`) and stands in the manifest, where `vedette
+model inspect` shows it; what several families share is asked.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from vedette.errors import ConfigError, ModelLoadFailed
+from vedette.errors import BadModelOutput, ConfigError, ModelLoadFailed, VedetteError
 from vedette.inference import onnx_file
-from vedette.inference.backends import Backend, TensorInfo
+from vedette.inference.backends import Backend, Tensor, TensorInfo
 from vedette.inference.backends.onnxruntime import OnnxRuntimeBackend
 from vedette.inference.bundle import Bundle
 from vedette.inference.manifest import FORMAT, MAX_FILE_BYTES, Card, Manifest
+from vedette.lab import conventions, graph, probing, scene
 from vedette.lab import labels as label_lists
-from vedette.lab import scene
 from vedette.lab.assemble import MODEL_FILE, assemble
-from vedette.vision.heads import HeadSpec, recognise
+from vedette.vision.heads import FAMILIES, HeadSpec, recognise
+from vedette.vision.heads.recognition import input_px
 from vedette.vision.picture import Picture
 from vedette.vision.preprocess import Preprocess, prepare
 
+MAX_HEAD_BYTES = 64 * 1024
+# Where no labels are given, only models of COCO can be imported: its list with and without gaps.
+_KNOWN_LISTS = {80: "coco80", 90: "coco90", 91: "coco91"}
+
 SUPPORTED = (
-    "supported are YOLOX (one output [1, N, 5 + classes], N the cells of strides 8, 16 and 32) and "
-    "CenterNet (two outputs on a grid of a quarter of the input: [1, h, w, classes], [1, h, w, 4])"
+    f"These are recognised: {', '.join(FAMILIES)} (docs/models.md says how each looks). Export the "
+    "model with a fixed input size and without further inputs; or name the family with --head, or "
+    "give --head FILE with the head as JSON."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user said about the file; None where it is to be found out."""
+    """What the user said about the file; None where it is to be found out.
+
+    Attributes:
+        name: The bundle's name.
+        version: Its version.
+        labels: A known list, or a file with one label a line.
+        head: A family, or a JSON file with a whole `HeadSpec`.
+        threshold: Confidence to report from.
+        license: Of the weights.
+        source: Where they come from.
+        size: Width and height, where the file leaves them free.
+        priors: A file with prior boxes, for a raw SSD.
+        activation: Instead of what a run shows.
+        preprocess: Fields of `Preprocess` in place of the family's convention.
+    """
 
     name: str
     version: str = "1"
@@ -40,28 +62,33 @@ class Request:
     threshold: float | None = None
     license: str = ""
     source: str = ""
+    size: tuple[int, int] | None = None
+    priors: Path | None = None
+    activation: str | None = None
+    preprocess: dict[str, Any] = field(default_factory=dict)
 
 
 def import_onnx(path: Path, target: Path, request: Request) -> Bundle:
     """Write a bundle of the ONNX file at `path` to `target`; return it opened.
 
     Raises:
-        ModelLoadFailed: The file is broken, or of a family that is not supported.
-        ConfigError: It cannot be read, or the labels do not fit.
+        ModelLoadFailed: The file is broken, or of a family that is not known or not certain.
+        ConfigError: It cannot be read, or what the user said does not fit it.
     """
     data = _read(path)
     onnx_file.look(data)
+    priors = None if request.priors is None else graph.read_priors(request.priors)
+    data = graph.prepare(data, request.size, priors)
     backend = OnnxRuntimeBackend(data, threads=1)
-    head = _recognised(backend, request)
-    preprocess = _preprocess(backend.inputs[0], head)
-    head = msgspec.structs.replace(head, activation=_activation(backend, head, preprocess))
+    listed = None if request.labels is None else label_lists.read(request.labels)
+    head, preprocess = _understood(backend, request, listed)
     manifest = Manifest(
         format=FORMAT,
         name=request.name,
         version=request.version,
         model=MODEL_FILE,
         files={},
-        labels=_labels(head.classes, request.labels),
+        labels=_labels(head.classes, listed, request.labels),
         preprocess=preprocess,
         head=head,
         threshold=0.4 if request.threshold is None else request.threshold,
@@ -69,6 +96,7 @@ def import_onnx(path: Path, target: Path, request: Request) -> Bundle:
             license=request.license,
             source=request.source or path.name,
             made_with="vedette model import",
+            limits="Nothing is known about its quality: it was not evaluated here.",
         ),
     )
     return assemble(target, manifest, data)
@@ -86,79 +114,171 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _recognised(backend: Backend, request: Request) -> HeadSpec:
-    """Return the head that the shapes say.
+def _understood(
+    backend: Backend, request: Request, listed: list[str] | None
+) -> tuple[HeadSpec, Preprocess]:
+    """Return head and input of the network, from its shapes and from one run each way.
 
     Raises:
-        ModelLoadFailed: None that is known, or another than the user said.
+        ModelLoadFailed: No family fits, or more than one.
     """
-    head = recognise(
-        {info.name: info.shape for info in backend.inputs},
-        {info.name: info.shape for info in backend.outputs},
+    picture = _picture_input(backend)
+    outputs = _first_answers(backend, picture)
+    given = _given_head(request.head)
+    said = None if given else request.head
+    head = given or _recognised(backend, outputs, said, listed)
+    habit = conventions.habit_of(head, said)
+    if habit == "yolov5" and probing.is_decoded_yolox(head, outputs, _size(picture)):
+        habit = "yolox"
+    preprocess = conventions.override(conventions.preprocess(picture, habit), request.preprocess)
+    if given is None:
+        tensor, transform = prepare(Picture.from_bgr(scene.render()), preprocess)
+        head = probing.settled(head, backend.run({picture.name: tensor}), transform)
+    if request.activation is not None:
+        fields = msgspec.to_builtins(head) | {"activation": request.activation}
+        head = msgspec.convert(fields, HeadSpec)
+    return head, preprocess
+
+
+def _picture_input(backend: Backend) -> TensorInfo:
+    """Return the one input, which has to be a picture of a fixed size.
+
+    Raises:
+        ModelLoadFailed: It is not.
+    """
+    if len(backend.inputs) == 1 and _size(backend.inputs[0]) != (0, 0):
+        return backend.inputs[0]
+    free = any(None in info.shape[1:] for info in backend.inputs)
+    raise ModelLoadFailed(
+        f"one picture of a fixed size has to go in: {_seen(backend)}",
+        operator_hint="Say which size to use, such as --size 640x640." if free else SUPPORTED,
     )
-    seen = f"inputs {_shapes(backend.inputs)}, outputs {_shapes(backend.outputs)}"
-    if head is None:
-        raise ModelLoadFailed(f"this kind of model is not known: {seen}", operator_hint=SUPPORTED)
-    if request.head not in {None, head.kind}:
+
+
+def _size(info: TensorInfo) -> tuple[int, int]:
+    """Return width and height of the picture that an input takes; zeros where it takes none."""
+    return input_px({info.name: info.shape}) or (0, 0)
+
+
+def _first_answers(backend: Backend, picture: TensorInfo) -> dict[str, Tensor]:
+    """Return the outputs for plain grey: their real shapes, where the file leaves them free."""
+    sides = [side or 1 for side in picture.shape]
+    grey = np.full(sides, 114, np.uint8 if picture.dtype == "uint8" else np.float32)
+    if picture.dtype.startswith("float"):
+        grey /= 255
+    try:
+        return backend.run({picture.name: grey.astype(picture.dtype)})
+    except (TypeError, BadModelOutput) as error:
         raise ModelLoadFailed(
-            f"its shapes are those of {head.kind}, not of {request.head}: {seen}",
-            operator_hint="Leave --head out, or export the model differently.",
+            f"the network does not run on a grey picture: {error}", operator_hint=SUPPORTED
+        ) from error
+
+
+def _recognised(
+    backend: Backend, outputs: dict[str, Tensor], said: str | None, listed: list[str] | None
+) -> HeadSpec:
+    """Return the one head that shapes, names and a first run leave.
+
+    Raises:
+        ModelLoadFailed: None is left, or several are.
+        ConfigError: There is no head of the name that the user said.
+    """
+    picture = backend.inputs[0]
+    inputs = {picture.name: picture.shape}
+    shapes = {name: value.shape for name, value in outputs.items()}
+    classes = None if listed is None else len(listed)
+    seen = f"{_seen(backend)}; it answers {_listed({n: list(s) for n, s in shapes.items()})}"
+    every = recognise(inputs, shapes)
+    fitting = recognise(inputs, shapes, classes=classes) if listed else _of_coco(every)
+    if said is not None:
+        kind = conventions.kind_of(said)
+        if not any(head.kind == kind for head in [*every, *fitting]):
+            like = ", ".join(sorted({head.kind for head in every})) or "nothing known"
+            raise ModelLoadFailed(
+                f"its shapes are those of {like}, not of {said}: {seen}",
+                operator_hint="Leave --head out, export the model differently, or describe the "
+                "head in a file: --head head.json.",
+            )
+        every = [head for head in every if head.kind == kind]
+        fitting = [head for head in fitting if head.kind == kind]
+    if not every and not fitting:
+        raise ModelLoadFailed(f"this kind of model is not known: {seen}", operator_hint=SUPPORTED)
+    left = probing.narrowed(fitting or every, outputs, _size(picture))
+    if len(left) == 1:
+        return left[0]
+    raise _undecided(left or fitting or every, classes, seen)
+
+
+def _of_coco(heads: list[HeadSpec]) -> list[HeadSpec]:
+    """Return those with as many classes as a known list has; without labels there is no other."""
+    return [head for head in heads if head.classes in _KNOWN_LISTS]
+
+
+def _undecided(heads: list[HeadSpec], classes: int | None, seen: str) -> VedetteError:
+    """Return the error for a model that several families, or none of so many classes, could be."""
+    could = ", ".join(f"{head.kind} with {head.classes} classes" for head in heads)
+    if classes is None and len({head.classes for head in heads}) == len(heads) > 0:
+        return ConfigError(
+            f"nothing says what its classes are; it could be {could}: {seen}",
+            operator_hint="Give --labels FILE with one label a line.",
         )
-    return head
+    if classes is not None and all(head.classes != classes for head in heads):
+        return ConfigError(
+            f"{classes} labels do not fit: it could be {could}: {seen}",
+            operator_hint="Give the list that this model was trained with.",
+        )
+    return ModelLoadFailed(
+        f"it could be {could}: {seen}",
+        operator_hint="Say which with --head, or describe it in a file: --head head.json.",
+    )
+
+
+def _given_head(said: str | None) -> HeadSpec | None:
+    """Return the head in the JSON file that the user named; None where it is no file."""
+    if said is None or not said.endswith(".json"):
+        return None
+    try:
+        with Path(said).open("rb") as stream:
+            return msgspec.json.decode(stream.read(MAX_HEAD_BYTES), type=HeadSpec)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(
+            f"cannot read a head from {said}: {error}",
+            operator_hint='Such as {"kind": "yolov8", "classes": 2}; see docs/models.md.',
+        ) from error
+
+
+def _seen(backend: Backend) -> str:
+    """Return inputs and outputs in words, free sides as `?`."""
+    return f"inputs {_shapes(backend.inputs)}, outputs {_shapes(backend.outputs)}"
 
 
 def _shapes(infos: tuple[TensorInfo, ...]) -> str:
-    """Return tensors in words, free sides as `?`."""
     return "; ".join(
         f"{info.name} {info.dtype} [{', '.join('?' if s is None else str(s) for s in info.shape)}]"
         for info in infos
     )
 
 
-def _preprocess(info: TensorInfo, head: HeadSpec) -> Preprocess:
-    """Return the input by the convention of the family.
-
-    Source: YOLOX's own `preproc`: BGR, 0-255, top-left letterbox with 114.
-    """
-    if info.dtype not in {"float32", "float16", "uint8", "int32"}:
-        raise ModelLoadFailed(f"the input is {info.dtype}, which no picture can be made into")
-    channels_first = info.shape[1] == 3
-    height, width = info.shape[2:4] if channels_first else info.shape[1:3]
-    plain = Preprocess(size=(width or 0, height or 0), layout="NCHW" if channels_first else "NHWC")
-    dtype = {"dtype": info.dtype}
-    if head.kind == "yolox":
-        return msgspec.structs.replace(plain, color="BGR", resize="letterbox", **dtype)
-    return msgspec.structs.replace(plain, color="RGB", resize="stretch", **dtype)
+def _listed(shapes: dict[str, list[int]]) -> str:
+    return "; ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
-def _activation(backend: Backend, head: HeadSpec, preprocess: Preprocess) -> str:
-    """Return `sigmoid` where the scores of a real run are not probabilities yet."""
-    tensor, _ = prepare(Picture.from_bgr(scene.render()), preprocess)
-    outputs = backend.run({backend.inputs[0].name: tensor})
-    if head.kind == "yolox":
-        scores = outputs[head.outputs["predictions"]][..., 4:]
-    else:
-        scores = outputs[head.outputs["heatmap"]]
-    return "none" if np.min(scores) >= 0 and np.max(scores) <= 1 else "sigmoid"
-
-
-def _labels(classes: int, asked: str | None) -> list[str]:
+def _labels(classes: int, listed: list[str] | None, asked: str | None) -> list[str]:
     """Return as many labels as the model has classes.
 
     Raises:
         ConfigError: The number differs, or nothing says what the classes are.
     """
-    if asked is None and classes == len(label_lists.COCO80):
-        asked = "coco80"
-    if asked is None:
+    if listed is None and classes in _KNOWN_LISTS:
+        listed = label_lists.read(_KNOWN_LISTS[classes])
+    if listed is None:
         raise ConfigError(
             f"the model has {classes} classes and nothing says what they are",
             operator_hint="Give --labels FILE with one label a line.",
         )
-    found = label_lists.read(asked)
-    if len(found) != classes:
+    if len(listed) != classes:
         raise ConfigError(
-            f"{asked} has {len(found)} labels, but the model has {classes} classes",
+            f"{asked} has {len(listed)} labels, but the model has {classes} classes",
             operator_hint="Give the list that this model was trained with.",
         )
-    return found
+    return listed

@@ -20,7 +20,23 @@ COCO80: tuple[str, ...] = (
     "toothbrush",
 )
 
-NAMED: dict[str, tuple[str, ...]] = {"coco80": COCO80}
+# COCO's own ids go to 90 and leave these out; many models have an output for them all the same.
+_COCO_UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+
+
+def _with_gaps() -> tuple[str, ...]:
+    """Return a label for each of COCO's ids 1 to 90, `unused 12` and so on in the gaps."""
+    used = iter(COCO80)
+    return tuple(f"unused {n}" if n in _COCO_UNUSED else next(used) for n in range(1, 91))
+
+
+COCO90 = _with_gaps()
+
+NAMED: dict[str, tuple[str, ...]] = {
+    "coco80": COCO80,
+    "coco90": COCO90,  # ids from 1, as TensorFlow's detection models count
+    "coco91": ("background", *COCO90),  # ids from 0: torchvision, RF-DETR
+}
 
 
 def read(name_or_path: str) -> list[str]:

@@ -187,4 +187,3 @@ def finish(
     sure = np.clip(confidence[kept], 0, 1).astype(np.float32)
     scores = sure[:, None] if scores_of is None else scores_of(kept)
     return Detections(boxes[kept], sure, class_id[kept].astype(np.int32), binary_entropy(scores))
-

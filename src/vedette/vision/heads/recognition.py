@@ -212,14 +212,16 @@ def _is_boxes(name: str, other: str) -> bool:
 def _queries(size: Size, outputs: Shapes, _: int | None) -> list[HeadSpec]:
     """Return DETR with boxes and scores in one output, as Ultralytics exports RT-DETR."""
     match _one(outputs):
-        case name, (int(n), int(wide)) if (
-            n <= MAX_QUERIES
-            and wide > 6
-            and n not in {m * grid.count(size, strides) for m in (1, 3) for strides in _PYRAMIDS}
-        ):
+        case name, (int(n), int(wide)) if wide > 6 and _is_queries(n, size):
             return _head("detr", wide - 4, {"predictions": name}, iou=NMS_DONE)
         case _:
             return []
+
+
+def _is_queries(n: int, size: Size) -> bool:
+    """Return whether a network may well have n queries: a round number, and no count of cells."""
+    cells = {m * grid.count(size, strides) for m in (1, 3) for strides in _PYRAMIDS}
+    return 100 <= n <= MAX_QUERIES and n % 50 == 0 and n not in cells
 
 
 _ROLES: Final = {

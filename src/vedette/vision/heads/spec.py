@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+import cv2
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -169,8 +170,8 @@ def require_finite(values: Floats, role: str) -> None:
     Raises:
         BadModelOutput: NaN or infinity is among them.
     """
-    # Both carry NaN through, and each finds one of the infinities; four times faster than a sum.
-    if values.size and not (math.isfinite(values.max()) and math.isfinite(values.min())):
+    # One pass: a sum (of doubles, so that it cannot overflow) is finite only if every term is.
+    if values.size and not math.isfinite(cv2.sumElems(values.reshape(1, -1))[0]):
         raise bad(f"{role} holds values that are not finite")
 
 
