@@ -100,7 +100,7 @@ def test_free_input_size_is_shown(tmp_path: Path):
 def test_another_head_than_the_user_said_is_refused(tmp_path: Path, two_labels: str):
     """`--head` is a demand, not a wish."""
     request = Request(name="mine", labels=two_labels, head="centernet")
-    with pytest.raises(ModelLoadFailed, match="those of .*yolox.*, not of centernet"):
+    with pytest.raises(ModelLoadFailed, match=r"those of .*yolox.*, not of centernet"):
         import_onnx(yolox(tmp_path / "m.onnx"), tmp_path / "mine", request)
 
 
