@@ -89,6 +89,25 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = DEFAULT_PRIORITY
 
 
+class BlurredFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything in `blurred.json`: what was done to make a copy that shows nobody.
+
+    Attributes:
+        made_from: SHA-256 of the main clip.
+        mode: `people` or `picture`.
+        whole_ms: Stretches in which the whole picture is pixelated, because nobody can say where
+            people were.
+        cells_px: Sides of the squares that were used, in pixels.
+    """
+
+    evidence: str
+    made_from: str
+    clip: ClipFile
+    mode: str
+    whole_ms: list[tuple[int, int]] = []
+    cells_px: list[int] = []
+
+
 def read_facts(path: Path) -> Facts:
     """Return what a package's JSON says.
 

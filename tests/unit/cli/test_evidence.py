@@ -1,0 +1,120 @@
+"""`vedette evidence` as a person uses it, beside a device that goes on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.unit.edge.evidence_kit import FPS, event, full_ring, packets_of, settings
+from vedette.cli.evidence import command
+from vedette.clock import ManualClock
+from vedette.edge.evidence import EvidenceStore
+from vedette.errors import EvidenceError, NotAllowed
+from vedette.sim import footage
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A device's folder with two packages in it."""
+    folder = tmp_path_factory.mktemp("device")
+    (folder / "edge.yaml").write_text("state_dir: state\nmodels_dir: models\n")
+    footage.render(folder / "street.mp4", seconds=12.0, fps=FPS, size_px=(160, 96))
+    packets = packets_of(folder / "street.mp4")
+    clock = ManualClock()
+    store = EvidenceStore(folder / "state" / "evidence", settings(), clock)
+    for at_t_s in (1005.0, 1000.5):
+        store.request(event(clock, at_t_s), full_ring(store, packets))
+        assert store.work()[0].status == "complete"
+    return folder
+
+
+def run(device: Path, *arguments: object, ok: bool = True) -> Result:
+    """Run a subcommand; raise what it raises."""
+    words = [*map(str, arguments), "--config", str(device / "edge.yaml")]
+    done = CliRunner().invoke(command, words, catch_exceptions=not ok, env={"COLUMNS": "200"})
+    assert not ok or done.exit_code == 0, done.output
+    return done
+
+
+def ids(device: Path, *more: object) -> list[str]:
+    """Return the ids that `list --json` names."""
+    return [row["evidence"] for row in json.loads(run(device, "list", "--json", *more).stdout)]
+
+
+def test_a_list_says_when_what_how_long_and_what_it_lacks(device: Path) -> None:
+    """In a table; newest first; filters narrow it."""
+    table = run(device, "list").stdout
+    assert "2026-03-02 08:00:05" in table
+    assert "line_crossed" in table
+    assert "late" in table
+    assert len(ids(device)) == 2
+    assert ids(device, "--limit", 1) == ids(device)[:1]
+    assert len(ids(device, "--since", "2026-03-02T08:00:03")) == 1
+    assert ids(device, "--since", "2026-03-02T09:00") == []
+    assert len(ids(device, "--camera", "door", "--kind", "line_crossed")) == 2
+    assert ids(device, "--camera", "yard") == []
+    assert run(device, "list", "--since", "yesterday", ok=False).exit_code == 2
+
+
+def test_one_package_is_shown_with_its_window_and_hashes(device: Path) -> None:
+    """By the beginning of its id too."""
+    evidence = ids(device, "--since", "2026-03-02T08:00:03")[0]
+    text = run(device, "show", evidence).stdout
+    assert "2.000 s before to 2.000 s after the event" in text
+    assert "sha256" in text
+    assert evidence in text
+    document = json.loads(run(device, "show", evidence[:12], "--json").stdout)
+    assert document["facts"]["clips"][0]["file"] == "clip.mp4"
+    with pytest.raises(EvidenceError, match="no package"):
+        run(device, "show", "evd-none")
+
+
+def test_verify_tells_a_changed_clip_by_its_exit_status(device: Path) -> None:
+    """Whole: 0. One bit in one clip: 1, with the package's name and what is wrong."""
+    assert "2 of 2 packages are whole" in run(device, "verify").stdout
+    evidence = ids(device)[0]
+    (clip,) = (device / "state" / "evidence").glob(f"*/{evidence}/clip.mp4")
+    good = clip.read_bytes()
+    clip.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    done = run(device, "verify", "--json", ok=False)
+    assert done.exit_code == 1
+    verdicts = {row["evidence"]: row for row in json.loads(done.stdout)}
+    assert not verdicts.pop(evidence)["whole"]
+    assert all(row["whole"] for row in verdicts.values())
+    done = run(device, "verify", evidence, ok=False)
+    assert done.exit_code == 1
+    assert "NOT WHOLE" in done.output
+    clip.write_bytes(good)
+    assert "1 of 1" in run(device, "verify", evidence).stdout
+
+
+def test_export_follows_the_policy_and_says_what_it_copied(device: Path, tmp_path: Path) -> None:
+    """Not enrolled: nothing may leave; a copy that stays on the site is made and noted."""
+    with pytest.raises(NotAllowed) as refused:
+        run(device, "export", *ids(device), "--out", tmp_path / "a.zip")
+    assert "--on-site" in (refused.value.operator_hint or "")
+    done = run(device, "export", *ids(device), "--out", tmp_path / "a.zip", "--on-site")
+    assert "2 copied" in done.stdout
+    assert (tmp_path / "a.zip").exists()
+    assert len((device / "state" / "evidence" / "exports.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_damaged_package_is_listed_as_such(device: Path, tmp_path: Path) -> None:
+    """Whoever looks for it sees that it is there and broken; nothing else is hidden."""
+    evidence = ids(device)[1]
+    (facts,) = (device / "state" / "evidence").glob(f"*/{evidence}/evidence.json")
+    good = facts.read_bytes()
+    facts.write_bytes(b"{")
+    assert "damaged" in run(device, "list").stdout
+    rows = json.loads(run(device, "list", "--json").stdout)
+    assert [bool(row["problem"]) for row in rows].count(True) == 1
+    facts.write_bytes(good)
+
+
+def test_a_device_without_evidence_says_so(tmp_path: Path) -> None:
+    """A fresh folder: no error, no folder made."""
+    (tmp_path / "edge.yaml").write_text("state_dir: state\nmodels_dir: models\n")
+    assert "no evidence" in run(tmp_path, "list").stdout
+    assert "0 of 0" in run(tmp_path, "verify").stdout
+    assert not (tmp_path / "state").exists()
