@@ -380,3 +380,43 @@ def test_a_damaged_file_costs_its_damage_only(
     assert frames["captured"] == frames["analysed"] + frames["undecodable"]
     assert rig.messages(CameraState)[-1].state is State.DOWN
     list(spans(rig))
+
+
+def test_who_stands_still_for_long_is_known_and_stays_in_the_counts(
+    config: Config, folder: Path, tmp_path: Path
+) -> None:
+    """After `still_after_s` scans alone look on; presence goes on; their leaving is seen."""
+    places = ((1.0, 0.1, 0.8), (4.0, 0.7, 0.8), (40.0, 0.7, 0.8), (44.0, 0.1, 0.8))
+    stands = Route(track=1, passes=places)
+    clip = folder / "stands.mp4"
+    footage.encode(clip, World((stands,)).pictures(46, FPS), fps=FPS, gop_s=1.0)
+    gate = Gate(still_after_s=6.0, full_scan_s=5.0)
+    known, unknown = (
+        run(msgspec.structs.replace(config(clip, gate=one), state_dir=tmp_path / str(n)))
+        for n, one in enumerate((gate, Gate(still_after_s=100.0, full_scan_s=5.0)))
+    )
+    seen = [sum(a.frames.analysed for a in rig.messages(Aggregate)) for rig in (known, unknown)]
+    assert seen[1] > 190
+    assert seen[0] < 110
+    for rig in (known, unknown):
+        presence_s = sum(a.presence_s.get("person", 0.0) for a in rig.messages(Aggregate))
+        assert presence_s == pytest.approx(42.5, abs=1.5)
+        crossed = [e.direction for e in rig.messages(EventReport) if e.where == "mid"]
+        assert crossed == ["backward", "forward"]
+
+
+def test_outside_its_regions_nothing_is_seen(config: Config, folder: Path, tmp_path: Path) -> None:
+    """Of two walkers one is in the region, and only that one is counted."""
+    low = back_and_forth(1, y=0.97, start_s=0.4, legs=3, leg_s=5.0)
+    high = back_and_forth(2, y=0.45, start_s=0.4, legs=3, leg_s=5.0)
+    clip = folder / "two-floors.mp4"
+    footage.encode(clip, World((low, high)).pictures(16, FPS), fps=FPS, gop_s=1.0)
+    floor = [(0.0, 0.6), (1.0, 0.6), (1.0, 1.0), (0.0, 1.0)]
+    crossed = {}
+    for name, regions in (("all", []), ("floor", [floor])):
+        made = config(clip, regions=regions)
+        rig = run(msgspec.structs.replace(made, state_dir=tmp_path / name))
+        crossed[name] = [e for e in rig.messages(EventReport) if e.where == "mid"]
+    assert len(crossed["all"]) == 6
+    assert len(crossed["floor"]) == 3
+    assert all(e.boxes[0].xyxy[3] > 0.9 * e.picture_px[1] for e in crossed["floor"])

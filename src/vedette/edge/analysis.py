@@ -21,6 +21,7 @@ from vedette.inference.model import Result
 from vedette.stats.sketch import ExpHistogram, LinearBins
 from vedette.vision.aggregates import Aggregator
 from vedette.vision.happenings import Happening
+from vedette.vision.stillness import StillWatch
 from vedette.vision.tracking import Tracker, TrackerSettings, Tracks
 from vedette.vision.zones import ZoneWatch
 from vedette.wire.messages import (
@@ -87,12 +88,23 @@ class Analysis:
         self._sums = Aggregator(camera.id, self._labels)
         self._stage_ms: dict[str, ExpHistogram] = {}
         self._last_t_s = 0.0
-        self._present = False
+        self._still = StillWatch(camera.gate.still_after_s)
+        self._has_news = False
 
     @property
     def is_tracking(self) -> bool:
-        """True while a confirmed track is in view. Thread: any; a moment's truth."""
-        return self._present
+        """True while somebody is in view who has not stood still for long.
+
+        Thread: any; a moment's truth.
+        """
+        return self._has_news
+
+    def take_settled(self) -> list[tuple[float, float, float, float]]:
+        """Return where, in fractions of the picture, somebody came to be known. Thread: any."""
+        if self._size is None:
+            return []
+        (width, height), boxes = self._size, self._still.take_settled()
+        return [(b[0] / width, b[1] / height, b[2] / width, b[3] / height) for b in boxes]
 
     @property
     def ask_threshold(self) -> float:
@@ -158,7 +170,8 @@ class Analysis:
         if self._zones:
             self._zones.interrupt(self._last_t_s if t_s is None else t_s)
         self._sums.interrupt()
-        self._present = False
+        self._still.interrupt()
+        self._has_news = False
 
     def cut(self, start_ms: int, end_ms: int, spans: list[Span], frames: Frames) -> Aggregate:
         """Return the sums since the last cut and begin anew."""
@@ -189,7 +202,7 @@ class Analysis:
         self._sums.add_occupancy(self._zones.occupancy(), frame.t_s)
         self._sums.add_happenings(happenings)
         self._last_t_s = frame.t_s
-        self._present = bool(tracks.confirmed.any())
+        self._has_news = self._still.update(tracks, frame.t_s)
 
     def _time_all(self, frame: Frame, result: Result, started_ns: int) -> None:
         """Count the time of each stage; what began at `started_ns` ends now."""

@@ -34,6 +34,7 @@ from vedette.inference.model import Model
 from vedette.inference.providers import ProviderOptions
 from vedette.vision.happenings import Happening
 from vedette.vision.motion import MotionGate, MotionSettings
+from vedette.vision.regions import Regions
 from vedette.wire.messages import (
     Box,
     CameraState,
@@ -205,12 +206,13 @@ class Assembly:
         model = self._models.get(camera.model)
         check_labels(camera, model.name, model.labels)
         ring = self._evidence.make_ring() if self._evidence else PacketRing(0.0, 0)
-        gate = camera.gate
+        gate, regions = camera.gate, Regions(camera.regions)
         lookout = Lookout(
             MotionGate(
                 MotionSettings(
                     full_scan_s=gate.full_scan_s, min_changed_fraction=gate.min_changed_fraction
-                )
+                ),
+                regions,
             )
             if gate.enabled
             else None
@@ -254,6 +256,7 @@ class Assembly:
             ring=ring,
             live=live,
             threshold=analysis.ask_threshold,
+            regions=regions,
         )
 
     @staticmethod

@@ -119,6 +119,7 @@ class CameraLane:
             self._change(at_ms, off=True)
             self.finish(ticket, frame, "gated")
             return None
+        self._lookout.absorb(self._analysis.take_settled())
         look = self._lookout.look(frame, tracked=self._analysis.is_tracking)
         self._settled = self._settled or look.settled
         self._change(at_ms, off=False, signs=look.signs, since_ms=look.since_ms or at_ms)

@@ -9,6 +9,7 @@ Thread: `look` and `interrupt` from the capture thread; `quality` and `thumbnail
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,6 +84,12 @@ class Lookout:
             since_ms=self._since_ms(frame, standing),
             settled=standing.settled,
         )
+
+    def absorb(self, boxes: Sequence[tuple[float, float, float, float]]) -> None:
+        """Say where, in fractions of the picture, somebody stands who is known. Thread: capture."""
+        if self._gate is not None:
+            for box in boxes:
+                self._gate.absorb(box)
 
     def interrupt(self) -> None:
         """Forget what was running, as after a gap."""

@@ -48,7 +48,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         float, entry("Analyse a picture at least this often, moved or not", unit="s", gt=0)
     ] = 10.0
     min_changed_fraction: Annotated[
-        float, entry("Part of the picture that must have changed", gt=0, le=1)
+        float, entry("Part of the picture, or of its regions, that must have changed", gt=0, le=1)
     ] = 0.002
     still_after_s: Annotated[
         float,
@@ -300,7 +300,14 @@ def _check_geometry(camera: Camera, where: str) -> None:
         if not 3 <= len(zone.polygon) <= 32:
             raise ConfigError(f"{where}: zone {zone.name!r}: a polygon has 3 to 32 corners")
         _check_rules(zone, f"{where}: zone {zone.name!r}")
+    for polygon in camera.regions:
+        if not 3 <= len(polygon) <= 32:
+            raise ConfigError(
+                f"{where}: regions: a polygon of {len(polygon)} corners",
+                operator_hint="give each region 3 to 32 corners",
+            )
     points = [p for z in camera.zones for p in z.polygon]
+    points += [p for polygon in camera.regions for p in polygon]
     points += [p for line in camera.lines for p in (line.a, line.b)]
     if any(not (0 <= x <= 1 and 0 <= y <= 1) for x, y in points):
         raise ConfigError(

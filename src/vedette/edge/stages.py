@@ -6,7 +6,7 @@ counted, the camera goes on, and the fault is logged once per kind.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -18,7 +18,8 @@ from vedette.edge.lane import CameraLane
 from vedette.edge.ring import PacketRing
 from vedette.errors import BadModelOutput, DecodeFailed, RunFailed, VedetteError
 from vedette.ids import CameraId
-from vedette.inference.model import Model
+from vedette.inference.model import Model, Result
+from vedette.vision.regions import Regions
 from vedette.wire.messages import Drop
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class CameraPlan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         live: False for a file that must not drop a frame.
         threshold: Lowest confidence that the model is asked for.
+        regions: Where is looked at all.
     """
 
     capture: CaptureSettings
@@ -38,6 +40,7 @@ class CameraPlan(msgspec.Struct, frozen=True, kw_only=True):
     ring: PacketRing
     live: bool
     threshold: float
+    regions: Regions = msgspec.field(default_factory=Regions)
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ def work(intake: Intake[Work], plans: Mapping[CameraId, CameraPlan]) -> None:
         outcome: Outcome = "analysed"
         result = None
         try:
-            result = plan.model.detect(item.frame.picture, plan.threshold)
+            result = _look(plan, item.frame)
         except Exception as problem:  # the stage supervisor: a frame may fail, a worker may not
             outcome = _cause(problem)
             _tell(told, camera, problem)
@@ -67,6 +70,15 @@ def work(intake: Intake[Work], plans: Mapping[CameraId, CameraPlan]) -> None:
             _tell(told, camera, problem)
         finally:
             intake.done(camera)
+
+
+def _look(plan: CameraPlan, frame: Frame) -> Result:
+    """Return what the model sees in the camera's regions, in pixels of the whole picture."""
+    picture = frame.picture
+    result = plan.model.detect(plan.regions.cut(picture), plan.threshold)
+    if plan.regions.is_whole:
+        return result
+    return replace(result, detections=plan.regions.counted(result.detections, picture.size))
 
 
 def _tell(told: set[str], camera: str, problem: Exception) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from vedette.vision.picture import Plane
 from vedette.vision.quality import working
+from vedette.vision.regions import Regions
 
 Floats = npt.NDArray[np.float32]
 
@@ -28,7 +29,8 @@ class MotionSettings(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         enabled: False lets every picture through.
         full_scan_s: Longest time without an analysed picture.
-        min_changed_fraction: Least part of the picture that must differ from the background.
+        min_changed_fraction: Least part of the picture, or of its regions where there are any,
+            that must differ from the background.
         level: Grey levels from which on a pixel differs; above what a sensor's noise leaves after
             averaging down.
         background_s: Time constant of the background: what stands still for longer becomes part
@@ -53,7 +55,7 @@ class GateDecision:
         reason: Why: `off` (no gate), `first`, `motion`, `tracked` (known objects are in view),
             `hold` (motion just now), `scan` (time to look anyway); or, where it is not analysed,
             `still`.
-        changed_fraction: Part of the picture that differs from the background, 0–1.
+        changed_fraction: Part of what is looked at that differs from the background, 0–1.
     """
 
     analyse: bool
@@ -70,14 +72,19 @@ class GateDecision:
 class MotionGate:
     """One camera's gate: a slowly adapting background and two times.
 
+    Attributes:
+        regions: Where motion counts.
+
     Thread: confined to the caller's.
     """
 
     settings: MotionSettings = field(default_factory=MotionSettings)
+    regions: Regions = field(default_factory=Regions)
     _background: Floats | None = field(init=False, default=None)
     _last_t_s: float = field(init=False, default=-math.inf)
     _analysed_t_s: float = field(init=False, default=-math.inf)
     _moved_t_s: float = field(init=False, default=-math.inf)
+    _absorbs: list[tuple[float, float, float, float]] = field(init=False, default_factory=list)
 
     def look(self, luma: Plane, t_s: float, *, tracked: bool = False) -> GateDecision:
         """Return whether this picture is to be analysed, and let the background follow it.
@@ -85,8 +92,8 @@ class MotionGate:
         Args:
             luma: uint8, (h, w); `Picture.small_luma()` is enough.
             t_s: Seconds on a clock that never goes back.
-            tracked: True while objects are known to be in view: somebody who stands still has to
-                stay in the counts although nothing moves.
+            tracked: True while somebody is in view who has to be looked at although nothing
+                moves: who has not yet stood still for long (`vision.stillness`).
         """
         changed = self._changed_fraction(working(luma), t_s)
         if changed is not None and changed >= self.settings.min_changed_fraction:
@@ -95,6 +102,17 @@ class MotionGate:
         if reason != "still":
             self._analysed_t_s = t_s
         return GateDecision(reason != "still", reason, changed or 0.0)
+
+    def absorb(self, box: tuple[float, float, float, float]) -> None:
+        """Take what stands in `box` into the background at the next look: it is known.
+
+        Otherwise it would differ from the background for a minute or more. Once it moves or goes,
+        it differs again.
+
+        Args:
+            box: Left, top, right and bottom in fractions of the picture.
+        """
+        self._absorbs.append(box)
 
     def _reason(self, changed: float | None, t_s: float, *, tracked: bool) -> Reason:
         if not self.settings.enabled:
@@ -120,7 +138,20 @@ class MotionGate:
             self._background = values
             self._moved_t_s = self._analysed_t_s = -math.inf
             return None
-        differs = cv2.absdiff(values, background) > self.settings.level
+        self._take_in(values, background)
+        differs = np.asarray(cv2.absdiff(values, background) > self.settings.level)
         weight = -math.expm1(-dt_s / self.settings.background_s)
         cv2.accumulateWeighted(values, background, weight)
-        return float(np.count_nonzero(differs) / differs.size)
+        mask = self.regions.mask((values.shape[0], values.shape[1]))
+        if mask is None:
+            return float(np.count_nonzero(differs) / differs.size)
+        inside = np.count_nonzero(mask)
+        return float(np.count_nonzero(differs & (mask > 0)) / inside) if inside else 0.0
+
+    def _take_in(self, values: Floats, background: Floats) -> None:
+        rows, columns = values.shape
+        for left, top, right, bottom in self._absorbs:
+            across = slice(max(0, int(left * columns) - 1), math.ceil(right * columns) + 1)
+            down = slice(max(0, int(top * rows) - 1), math.ceil(bottom * rows) + 1)
+            background[down, across] = values[down, across]
+        self._absorbs.clear()

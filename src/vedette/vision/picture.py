@@ -84,6 +84,23 @@ class Picture:
         neutral = np.full(half, NEUTRAL_CHROMA, np.uint8)
         return cls(gray, neutral, neutral)
 
+    def part(self, window: tuple[int, int, int, int]) -> "Picture":
+        """Return the part within left, top, right and bottom as views; left and top must be even.
+
+        Raises:
+            ValueError: It begins at an odd pixel, where chroma cannot be cut, or is empty.
+        """
+        left, top, right, bottom = window
+        if left % 2 or top % 2:
+            raise ValueError("a part begins at even pixels")
+        across, down = slice(left // 2, (right + 1) // 2), slice(top // 2, (bottom + 1) // 2)
+        return Picture(
+            self.y[top:bottom, left:right],
+            self.u[down, across],
+            self.v[down, across],
+            self.full_range,
+        )
+
     def luma(self, step: int = 1) -> Plane:
         """Return every `step`-th luma sample in both directions, uint8; a view, not a copy."""
         return self.y[::step, ::step]

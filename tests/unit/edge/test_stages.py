@@ -12,6 +12,7 @@ from vedette.edge.ring import PacketRing
 from vedette.edge.stages import CameraPlan, Work, work
 from vedette.errors import BadModelOutput, DecodeFailed, RunFailed
 from vedette.ids import CameraId
+from vedette.vision.regions import Regions
 from vedette.wire.messages import Drop
 
 MakeStreet = Callable[..., Any]
@@ -32,15 +33,18 @@ class Scripted:
         return answer
 
 
-def run(street: Any, answers: list) -> Any:
+def run(
+    street: Any, answers: list, *, kind: type[Scripted] = Scripted, regions: Regions | None = None
+) -> Any:
     """Let one worker go through the frames; return the lane's only slice."""
     plan = CameraPlan(
         capture=CaptureSettings(camera=DOOR, source="clip.mp4"),
         lane=street.lane,
-        model=Scripted(answers),  # pyright: ignore[reportArgumentType]
+        model=kind(answers),  # pyright: ignore[reportArgumentType]
         ring=PacketRing(0.0, 0),
         live=False,
         threshold=0.1,
+        regions=regions or Regions(),
     )
     intake: Intake[Work] = Intake(
         {"door": False}, deadline_ms=500, mono_ns=lambda: 0, on_stale=lambda _c, _i: None
@@ -85,6 +89,30 @@ def test_every_failure_is_a_counted_drop(
     assert cut.frames.captured == 6
     assert cut.frames.analysed == 5
     assert cut.frames.dropped == {cause: 1}
+
+
+def test_small_regions_are_analysed_alone_and_boxes_come_back(
+    street: MakeStreet, new_result: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model sees the cut-out; what it finds there lies, in the lane, in the whole picture."""
+    made = street()
+    regions = Regions([[(0.5, 0.5), (0.9, 0.5), (0.9, 0.9), (0.5, 0.9)]])
+    left, top, right, bottom = regions.window((320, 192))
+    came: list[Any] = []
+    monkeypatch.setattr(made.analysis, "advance", lambda _frame, result: (came.append(result), []))
+    sizes: list[tuple[int, int]] = []
+
+    class Sees(Scripted):
+        def detect(self, picture: Any, _threshold: float) -> Any:
+            sizes.append(picture.size)
+            return super().detect(picture, _threshold)
+
+    inside, margin = (80.0, 20.0, 104.0, 68.0), (0.0, 0.0, 4.0, 4.0)
+    run(made, [new_result([inside, margin])], kind=Sees, regions=regions)
+    assert sizes == [(right - left, bottom - top)]
+    assert came[0].detections.boxes_xyxy.tolist() == [
+        [80.0 + left, 20.0 + top, 104.0 + left, 68.0 + top]
+    ]
 
 
 def test_a_failing_lane_does_not_end_the_worker(

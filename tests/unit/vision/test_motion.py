@@ -60,6 +60,18 @@ def test_one_who_stands_still_becomes_background_but_stays_while_tracked() -> No
     assert gate.look(person, 100.0, tracked=True).reason == "tracked"
 
 
+def test_whoever_is_known_is_background_at_once_and_motion_when_they_go() -> None:
+    """What stands in an absorbed box is still from the next look on; that it goes is motion."""
+    gate, person = MotionGate(), _with_person(50)
+    gate.look(SCENE, 0.0)
+    assert gate.look(person, 5.0).reason == "motion"
+    gate.absorb((50 / 160, 60 / 120, 56 / 160, 72 / 120))
+    assert gate.look(person, 5.2).reason == "hold"
+    assert gate.look(person, 6.4).reason == "still"
+    assert gate.look(_with_person(58), 6.6).reason == "motion"
+    assert gate.look(SCENE, 6.8).reason == "motion"
+
+
 def test_light_that_changes_slowly_is_not_motion() -> None:
     """Sunset over ten minutes passes no picture but the scans."""
     gate = MotionGate()
