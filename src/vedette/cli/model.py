@@ -6,7 +6,7 @@ and nothing else on standard output.
 
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -15,7 +15,8 @@ from rich.table import Table
 
 from vedette.errors import ConfigError
 from vedette.ids import is_slug
-from vedette.inference import golden, onnx_file
+from vedette.inference import golden, guard, onnx_file
+from vedette.inference.backends import Runtime
 from vedette.inference.bundle import SUFFIX, Bundle, pack
 from vedette.inference.library import ENVIRONMENT, Library
 from vedette.inference.model import Model
@@ -95,7 +96,10 @@ def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None
     the size and the scale of the input are the family's habit unless they are said.
     """
     if file.suffix == SUFFIX or file.is_dir():
-        made = Library(models_dir).add(Bundle.open(file))
+        library = Library(models_dir)
+        found = Bundle.open(file)
+        library.prove(found)
+        made = library.add(found)
         _report_made(made, as_json=as_json)
         return
     chosen = said.pop("name") or file.stem.lower().replace(" ", "-")
@@ -120,6 +124,7 @@ def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None
         **said,
     )
     made = importing.import_onnx(file, models_dir / chosen, request)
+    guard.Proven(models_dir / PROVEN).remember(data, "onnxruntime")
     _report_made(made, as_json=as_json)
 
 
@@ -188,12 +193,14 @@ def list_(models_dir: Path, *, as_json: bool) -> None:
 @click.option("--time", "timed", is_flag=True, help="Run the model a few times and time it.")
 @click.option("--threads", default=1, show_default=True, help="Threads of one run.")
 @click.option("--provider", multiple=True, help="cpu, cuda, tensorrt, openvino or coreml.")
+@click.option("--runtime", type=click.Choice(get_args(Runtime)), default="onnxruntime")
 @_models_dir
 @_as_json
 def inspect(
     name: str,
     models_dir: Path,
     threads: int,
+    runtime: Runtime,
     provider: tuple[str, ...],
     *,
     timed: bool,
@@ -204,8 +211,10 @@ def inspect(
     NAME is a bundle in the models folder, or the path of one.
     """
     is_path = "/" in name or name.endswith(SUFFIX)
-    bundle = Bundle.open(Path(name)) if is_path else Library(models_dir).find(name)
-    model = Model.load(bundle, threads=threads, providers=list(provider) or None)
+    library = Library(models_dir)
+    bundle = Bundle.open(Path(name)) if is_path else library.find(name)
+    library.prove(bundle, runtime)
+    model = Model.load(bundle, runtime=runtime, threads=threads, providers=list(provider) or None)
     facts = _summary(bundle) | _machine(model, bundle, timed=timed)
     if as_json:
         _print_json(facts)

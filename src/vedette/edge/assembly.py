@@ -106,8 +106,10 @@ class Models:
         """
         if name not in self.loaded:
             started_ns = self.clock.mono_ns()
+            bundle = self.library.find(name)
+            self.library.prove(bundle, self.runtime)
             model = Model.load(
-                self.library.find(name),
+                bundle,
                 threads=1,
                 providers=self.providers,
                 runtime=self.runtime,

@@ -8,13 +8,18 @@ import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vedette.errors import ConfigError, HashMismatch, ModelLoadFailed
 from vedette.ids import is_slug
 from vedette.inference import bundle as bundles
 from vedette.inference.bundle import Bundle
 
+if TYPE_CHECKING:
+    from vedette.inference.backends import Runtime
+
 ENVIRONMENT = "VEDETTE_MODELS"
+PROVEN = ".proven"
 
 
 def default_dir() -> Path:
@@ -57,6 +62,19 @@ class Library:
                 "default model, `vedette model import` takes an ONNX file.",
             )
         return Bundle.open(path)
+
+    def prove(self, bundle: Bundle, runtime: "Runtime" = "onnxruntime") -> None:
+        """Return where a process of its own has opened and run this network, now or earlier.
+
+        Raises:
+            ModelLoadFailed: The network is broken or harmful: it crashed, hung or took too much.
+            HashMismatch: The file changed since the bundle was opened.
+            BackendUnavailable: The runtime is not installed.
+        """
+        from vedette.inference.guard import Proven
+
+        data = bundle.read(bundle.manifest.model)
+        Proven(self.folder / PROVEN).ensure(data, runtime, shape=bundle.manifest.preprocess.shape)
 
     def names(self) -> list[str]:
         """Return the names there are, sorted; not whether they are whole."""

@@ -11,11 +11,14 @@ Source: onnx.proto (IR version 10), field numbers; Protocol Buffers encoding, wi
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from vedette.errors import ModelLoadFailed
+from vedette.errors import ConfigError, ModelLoadFailed
 
+MAX_BYTES = 1024 * 1024 * 1024
 MAX_DEPTH = 12
 MAX_FIELDS = 5_000_000
+MAX_NAMES = 4096  # kinds of operation; inputs and outputs
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL = 1  # TensorProto.DataLocation
@@ -45,6 +48,26 @@ class OnnxFacts:
     outputs: list[str] = field(default_factory=list)
     external: bool = False
     has_graph: bool = False
+
+
+def read(path: Path) -> bytes:
+    """Return the whole file, if it is a plain one of a sensible size.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    hint = "Give the path of an ONNX file."
+    try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path} is not a file", operator_hint=hint)
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(
+                f"{path} is larger than {MAX_BYTES} bytes",
+                operator_hint="No model that a device can run in time is so large.",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", operator_hint=hint) from error
 
 
 def look(data: bytes) -> OnnxFacts:
@@ -90,6 +113,8 @@ def _walk(data: memoryview, message: str, facts: OnnxFacts, budget: list[int], d
                 _walk(value, kind, facts, budget, depth + 1)
         else:
             _note(message, number, value, facts)
+    if len(facts.operations) + len(facts.inputs) + len(facts.outputs) > MAX_NAMES:
+        raise ValueError("absurdly many kinds of operation, inputs or outputs")
 
 
 def _walk_opset(data: memoryview, facts: OnnxFacts, budget: list[int]) -> None:

@@ -19,6 +19,8 @@ import numpy as np
 
 from vedette.inference import bundle as bundles
 from vedette.inference.bundle import Bundle
+from vedette.inference.guard import Proven
+from vedette.inference.library import PROVEN
 from vedette.inference.manifest import FORMAT, Card, Manifest
 from vedette.sim.scene import Bgr, Scene, covered
 from vedette.vision.heads import HeadSpec
@@ -256,4 +258,8 @@ def write_bundle(folder: Path, quirk: Quirk = Quirk.NONE, *, work: int = 0) -> B
         threshold=0.5,
         card=Card(summary="Finds the red walkers of the closed world, for tests."),
     )
-    return bundles.write(folder, manifest, {"model.onnx": detector(quirk, work=work)})
+    network = detector(quirk, work=work)
+    # Made in this process a moment ago: there is nobody to be guarded against.
+    for runtime in ("onnxruntime", "openvino"):
+        Proven(folder.parent / PROVEN).remember(network, runtime)
+    return bundles.write(folder, manifest, {"model.onnx": network})
