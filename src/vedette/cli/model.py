@@ -18,7 +18,7 @@ from vedette.ids import is_slug
 from vedette.inference import golden, guard, onnx_file
 from vedette.inference.backends import Runtime
 from vedette.inference.bundle import SUFFIX, Bundle, pack
-from vedette.inference.library import ENVIRONMENT, Library
+from vedette.inference.library import ENVIRONMENT, PROVEN, Library
 from vedette.inference.model import Model
 from vedette.vision.picture import Picture
 
@@ -108,6 +108,9 @@ def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None
             f"{chosen!r} cannot be a model's name",
             operator_hint="Give --name with 1 to 64 of a-z 0-9 . _ -",
         )
+    # What comes from elsewhere meets the runtime in a process that may die of it.
+    data = onnx_file.read(file)
+    guard.prove(data)
     importing = _lab("importing")
     preprocess = {
         "color": said.pop("color"),
@@ -193,7 +196,13 @@ def list_(models_dir: Path, *, as_json: bool) -> None:
 @click.option("--time", "timed", is_flag=True, help="Run the model a few times and time it.")
 @click.option("--threads", default=1, show_default=True, help="Threads of one run.")
 @click.option("--provider", multiple=True, help="cpu, cuda, tensorrt, openvino or coreml.")
-@click.option("--runtime", type=click.Choice(get_args(Runtime)), default="onnxruntime")
+@click.option(
+    "--runtime",
+    type=click.Choice(get_args(Runtime)),
+    default="onnxruntime",
+    show_default=True,
+    help="What runs it.",
+)
 @_models_dir
 @_as_json
 def inspect(
