@@ -40,7 +40,8 @@ OURS: Final = "vedette"
 REQUIREMENTS: Final = {
     "ultralytics": ("ultralytics==8.4.190", "onnxruntime==1.31.1", "onnx", "lap"),
     "roboflow": ("inference==1.8.3",),
-    "model_api": ("openvino-model-api==0.4.7", "openvino==2026.4.1"),
+    "model_api": ("openvino-model-api==0.4.7", "openvino==2026.4.1", "onnx"),
+    "trackers": ("trackers==2.6.1", "onnxruntime==1.31.1", "opencv-python-headless"),
 }
 PICTURES: Final = 330
 FPS: Final = 10
@@ -61,26 +62,34 @@ class Contestant:
     options: tuple[str, ...] = ()
 
 
+ASYNC: Final = ("--runtime", "openvino-async")
+OPENVINO: Final = ("--runtime", "openvino")
+BF16: Final = ("--precision", "bf16")
 CONTESTANTS: Final = (
     Contestant("plain loop, ONNX Runtime", "plain.py", OURS, "onnx"),
-    Contestant("plain loop + supervision ByteTrack", "plain.py", OURS, "onnx", ("--track",)),
+    Contestant("plain loop + ByteTrack", "plain.py", "trackers", "onnx", ("--track",)),
     Contestant("ultralytics track", "ultralytics_track.py", "ultralytics", "named"),
     Contestant("Roboflow InferencePipeline", "roboflow_pipeline.py", "roboflow", "onnx"),
     Contestant("Vedette, ONNX Runtime", "ours.py", OURS, "bundle"),
-    Contestant("OpenVINO Model API, async", "model_api_async.py", "model_api", "onnx"),
-    Contestant(
-        "OpenVINO queue by hand", "plain.py", OURS, "onnx", ("--runtime", "openvino-async")
-    ),
-    Contestant("Vedette, OpenVINO", "ours.py", OURS, "bundle", ("--runtime", "openvino")),
-    Contestant("OpenVINO Model API, async, INT8", "model_api_async.py", "model_api", "int8"),
-    Contestant(
-        "OpenVINO queue by hand, INT8", "plain.py", OURS, "int8", ("--runtime", "openvino-async")
-    ),
-    Contestant(
-        "Vedette, OpenVINO INT8", "ours.py", OURS, "int8 bundle", ("--runtime", "openvino")
-    ),
+    Contestant("Model API async, FP32", "model_api_async.py", "model_api", "onnx"),
+    Contestant("OpenVINO queue by hand, FP32", "plain.py", OURS, "onnx", ASYNC),
+    Contestant("Vedette, OpenVINO FP32", "ours.py", OURS, "bundle", OPENVINO),
+    Contestant("Model API async, BF16", "model_api_async.py", "model_api", "onnx", BF16),
+    Contestant("OpenVINO queue by hand, BF16", "plain.py", OURS, "onnx", (*ASYNC, *BF16)),
+    Contestant("Vedette, OpenVINO BF16", "ours.py", OURS, "bundle", (*OPENVINO, *BF16)),
+    Contestant("Model API async, INT8", "model_api_async.py", "model_api", "int8", BF16),
+    Contestant("OpenVINO queue by hand, INT8", "plain.py", OURS, "int8", (*ASYNC, *BF16)),
+    Contestant("Vedette, OpenVINO INT8", "ours.py", OURS, "int8 bundle", (*OPENVINO, *BF16)),
 )
-PACED: Final = ("plain loop, ONNX Runtime", "Vedette, ONNX Runtime", "Vedette, OpenVINO")
+GROUPS: Final = {
+    "Vedette, ONNX Runtime": CONTESTANTS[:4],
+    "Vedette, OpenVINO FP32": CONTESTANTS[5:7],
+    "Vedette, OpenVINO BF16": CONTESTANTS[8:10],
+    "Vedette, OpenVINO INT8": CONTESTANTS[11:13],
+}
+"""Who is compared with whom: same runtime, same precision."""
+
+PACED: Final = ("plain loop, ONNX Runtime", "Vedette, ONNX Runtime", "Vedette, OpenVINO FP32")
 
 
 def main() -> int:
@@ -118,7 +127,9 @@ def prepare() -> int:
 
 def interpreter(environment: str) -> Path:
     """Return the Python of an environment."""
-    return Path(sys.executable) if environment == OURS else ENVIRONMENTS / environment / "bin/python"
+    return (
+        Path(sys.executable) if environment == OURS else ENVIRONMENTS / environment / "bin/python"
+    )
 
 
 def is_there(one: Contestant) -> bool:
@@ -159,7 +170,8 @@ def networks(folder: Path, clip: Path) -> dict[str, Path]:
         ("task", "detect"),
         ("batch", "1"),
     ):
-        named.metadata_props.add(key=key, value=value)
+        entry = named.metadata_props.add()
+        entry.key, entry.value = key, value
     onnx.save(named, str(folder / "named.onnx"))
     int8 = quantized(plain, folder / "int8.onnx", clip, SIDE)
     return {
@@ -197,7 +209,7 @@ def run(one: Contestant, clip: Path, model: Path, *more: str) -> dict[str, Any] 
 def measure(
     chosen: list[Contestant], rounds: int, clip: Path, models: dict[str, Path]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the rounds of each contestant, one after the other so that all see the same machine."""
+    """Return the rounds of each contestant, taken in turns so that all see the same machine."""
     figures: dict[str, list[dict[str, Any]]] = {one.name: [] for one in chosen}
     for turn in range(rounds):
         for one in chosen:
@@ -228,16 +240,16 @@ def middle(rounds: list[dict[str, Any]], key: str) -> float:
 
 def show(figures: dict[str, list[dict[str, Any]]], latency: dict[str, dict[str, float]]) -> None:
     """Print the table."""
-    print(f"\n{'':38}{'frames/s':>10}{'CPU ms':>9}{'RSS MB':>8}{'p50 ms live':>13}")
+    print(f"\n{'':32}{'frames/s':>10}{'CPU ms':>9}{'RSS MB':>8}{'p50 ms live':>13}")
     for name, rounds in figures.items():
         if not rounds:
-            print(f"{name:38}{'failed':>10}")
+            print(f"{name:32}{'failed':>10}")
             continue
         shown = "".join(
             f"{middle(rounds, key):{width}.{digits}f}"
             for key, width, digits in (("fps", 10, 1), ("cpu_ms", 9, 1), ("rss_mb", 8, 0))
         )
-        print(f"{name:38}{shown}{latency.get(name, {}).get('p50', ''):>13}")
+        print(f"{name:32}{shown}{latency.get(name, {}).get('p50', ''):>13}")
 
 
 def write(
@@ -267,22 +279,17 @@ def write(
     target.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def ratios(figures: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
-    """Return frames/s of ours over each other's, median of the rounds, within one precision."""
-    groups = {
-        "Vedette, ONNX Runtime": [n for n in figures if "INT8" not in n and "OpenVINO" not in n],
-        "Vedette, OpenVINO": [n for n in figures if "INT8" not in n and "OpenVINO" in n],
-        "Vedette, OpenVINO INT8": [n for n in figures if "INT8" in n],
-    }
-    found: dict[str, dict[str, float]] = {}
-    for ours, others in groups.items():
-        mine = figures.get(ours)
+def ratios(figures: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return ours over each other's, median of the rounds: frames/s, and CPU ms the other way."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for ours, others in GROUPS.items():
         for other in others:
-            theirs = figures[other]
-            if mine and theirs and other != ours:
-                pairs = zip(mine, theirs, strict=False)
-                each = [a["fps"] / b["fps"] for a, b in pairs]
-                found.setdefault(ours, {})[other] = round(statistics.median(each), 2)
+            pairs = list(zip(figures.get(ours, []), figures.get(other.name, []), strict=False))
+            if pairs:
+                found.setdefault(ours, {})[other.name] = {
+                    "fps": round(statistics.median(a["fps"] / b["fps"] for a, b in pairs), 2),
+                    "cpu": round(statistics.median(b["cpu_ms"] / a["cpu_ms"] for a, b in pairs), 2),
+                }
     return found
 
 

@@ -10,6 +10,7 @@ import json
 import resource
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 WARM = 30
@@ -22,6 +23,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clip", required=True)
     parser.add_argument("--side", type=int, default=320)
     parser.add_argument("--runtime", default="onnxruntime")
+    parser.add_argument("--precision", default="f32")
     parser.add_argument("--track", action="store_true")
     parser.add_argument("--paced-fps", type=float, default=0.0)
     return parser.parse_args()
@@ -33,6 +35,12 @@ def cpu_s() -> float:
         usage.ru_utime + usage.ru_stime
         for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     )
+
+
+def peak_mb() -> float:
+    """Return the largest resident size; `ru_maxrss` would count the parent's before exec."""
+    with Path("/proc/self/status").open(encoding="ascii") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 
 @dataclass
@@ -65,7 +73,7 @@ class Meter:
             "pictures": pictures,
             "fps": pictures / (self._last[0] - self._wall_s),
             "cpu_ms": (self._last[1] - self._cpu_s) / pictures * 1e3,
-            "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "rss_mb": peak_mb(),
             "found": self.found,
             "latency_ms": sorted(self.latency_ms),
             **more,

@@ -2,18 +2,27 @@
 
 import cv2
 from meter import Meter, arguments
+from model_api.adapters import OpenvinoAdapter, create_core
 from model_api.models import Model
 from model_api.pipelines import AsyncPipeline
 
 if __name__ == "__main__":
     given = arguments()
     meter = Meter()
-    model = Model.create_model(
+    adapter = OpenvinoAdapter(
+        create_core(),
         given.model,
+        device="CPU",
+        plugin_config={
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": given.precision,
+        },
+        max_num_requests=0,
+    )
+    model = Model.create_model(
+        adapter,
         model_type="YOLOv8",
         configuration={"confidence_threshold": 0.25, "iou_threshold": 0.5},
-        device="CPU",
-        max_num_requests=0,
         preload=False,
     )
     pipeline = AsyncPipeline(model)

@@ -13,8 +13,8 @@ from meter import Meter, arguments
 
 from vedette.clock import SystemClock
 from vedette.edge.capture import Pace
-from vedette.edge.settings import Camera, EdgeConfig, Gate, PipelineSettings
 from vedette.edge.pipeline_main import SWITCH_INTERVAL_S
+from vedette.edge.settings import Camera, EdgeConfig, Gate, PipelineSettings
 from vedette.sim.pipeline_rig import PipelineRig
 from vedette.wire.signed import Line, Zone
 

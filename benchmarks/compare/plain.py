@@ -1,7 +1,7 @@
 """The loop that anybody writes first: OpenCV reads, letterboxes, ONNX Runtime or OpenVINO runs.
 
-With `--track`, supervision's ByteTrack follows. Also the strongest alternative, by hand: with
-`--runtime openvino-async`, OpenVINO's own queue of requests keeps every core busy.
+With `--track`, ByteTrack of the package `trackers` follows. Also the strongest alternative, by
+hand: with `--runtime openvino-async`, OpenVINO's own queue of requests keeps every core busy.
 """
 
 import threading
@@ -45,12 +45,10 @@ def boxes(output: Any, ratio: float, left: int, top: int) -> Any:
 
 def tracker() -> Any:
     """Return supervision's ByteTrack as a function of boxes."""
-    import warnings
-
-    warnings.filterwarnings("ignore")
     import supervision as sv
+    from trackers import ByteTrackTracker
 
-    byte = sv.ByteTrack()
+    byte = ByteTrackTracker(frame_rate=10.0)
 
     def follow(found: Any) -> int:
         detections = sv.Detections(
@@ -58,13 +56,13 @@ def tracker() -> Any:
             confidence=found[:, 4].astype(np.float32),
             class_id=found[:, 5].astype(int),
         )
-        return len(byte.update_with_detections(detections))
+        return len(byte.update(detections))
 
     return follow
 
 
-def runner(runtime: str, model: str) -> Any:
-    """Return a function from tensor to output, on one thread as ours."""
+def runner(runtime: str, model: str, precision: str = "f32") -> Any:
+    """Return a function from tensor to output, with each runtime's own threads."""
     if runtime == "onnxruntime":
         import onnxruntime as ort
 
@@ -73,14 +71,15 @@ def runner(runtime: str, model: str) -> Any:
         return lambda tensor: session.run(None, {name: tensor})[0]
     import openvino as ov
 
-    compiled = ov.Core().compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    compiled = ov.Core().compile_model(model, "CPU", hints)
     request = compiled.create_infer_request()
     return lambda tensor: request.infer({0: tensor})[0]
 
 
 def serial(given: Any) -> None:
     """Read, convert, run, decode, one picture after the other."""
-    run, meter = runner(given.runtime, given.model), Meter()
+    run, meter = runner(given.runtime, given.model, given.precision), Meter()
     follow = tracker() if given.track else len
     video, pace = cv2.VideoCapture(given.clip), Pace(given.paced_fps)
     while True:
@@ -99,7 +98,8 @@ def queued(given: Any) -> None:
     """Keep OpenVINO's requests busy; results are decoded in its callbacks."""
     import openvino as ov
 
-    compiled = ov.Core().compile_model(given.model, "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
+    hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": given.precision}
+    compiled = ov.Core().compile_model(given.model, "CPU", hints)
     queue = ov.AsyncInferQueue(compiled)
     meter, lock = Meter(), threading.Lock()
 
