@@ -323,3 +323,11 @@ def _damaged(raw: bytes, rng: random.Random) -> bytes:
     for _ in range(rng.choice([1, 3, 20, 200]) if data else 0):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
     return bytes(data)
+
+
+def test_a_file_at_a_cameras_pace_is_received_when_it_is_due(street: Path, read: Read) -> None:
+    """What waited for its time was not there before: latency must not count the waiting."""
+    book, _ = read(street, pace=Pace.REAL_TIME)
+    book.wait(lambda b: len(b.frames) >= 8)
+    early_s = [frame.t_s - frame.captured_mono_ns / 1e9 for frame in book.frames[1:8]]
+    assert max(early_s) <= 0.001

@@ -212,7 +212,7 @@ class CaptureThread:
             packet = self._place(raw)
             started = started or packet.keyframe
             if started:
-                self._pace(packet)
+                packet = self._paced(packet)
                 self._beat(Phase.DELIVERING)
                 pictures += self._take(decoder, raw, packet)
             self._beat(Phase.READING)
@@ -346,14 +346,15 @@ class CaptureThread:
             return self._clock.now_at() - timedelta(seconds=max(behind_s, 0.0))
         return self._opened_at + timedelta(seconds=t_s - self._opened_s)
 
-    def _pace(self, packet: EncodedPacket) -> None:
-        """Wait until a file's packet would have come from a camera."""
+    def _paced(self, packet: EncodedPacket) -> EncodedPacket:
+        """Return a file's packet once it would have come from a camera, received at that time."""
         if self._source.live or self._settings.pace is Pace.AS_FAST_AS_POSSIBLE:
-            return
+            return packet
         early_s = packet.dts_s - self._clock.mono_ns() / NS_PER_S
         if early_s > 0:
             self._beat(Phase.WAITING)
             self._clock.wait(self._stop, early_s)
+        return replace(packet, received_mono_ns=self._clock.mono_ns())
 
     # ------------------------------------------------------------------------------- health
 
