@@ -35,6 +35,68 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("capture → event, 3 RTSP cameras at 5 fps", "live/3 cameras/capture to event", "ms"),
         ("sent by the camera → capture (the parser's wait)", "live/1 camera/sent to capture", "ms"),
     ),
+    "peers": (
+        (
+            "Vedette, ONNX Runtime ÷ plain loop, ONNX Runtime, frames/s",
+            "ratios/Vedette, ONNX Runtime/plain loop, ONNX Runtime/fps",
+            "×",
+        ),
+        (
+            "Vedette, ONNX Runtime ÷ plain loop + ByteTrack, frames/s",
+            "ratios/Vedette, ONNX Runtime/plain loop + ByteTrack/fps",
+            "×",
+        ),
+        (
+            "Vedette, ONNX Runtime ÷ ultralytics track, frames/s",
+            "ratios/Vedette, ONNX Runtime/ultralytics track/fps",
+            "×",
+        ),
+        (
+            "Vedette, ONNX Runtime ÷ Roboflow InferencePipeline, frames/s",
+            "ratios/Vedette, ONNX Runtime/Roboflow InferencePipeline/fps",
+            "×",
+        ),
+        (
+            "Vedette, OpenVINO FP32 ÷ Model API async, FP32, frames/s",
+            "ratios/Vedette, OpenVINO FP32/Model API async, FP32/fps",
+            "×",
+        ),
+        (
+            "Vedette, OpenVINO FP32 ÷ OpenVINO queue by hand, FP32, frames/s",
+            "ratios/Vedette, OpenVINO FP32/OpenVINO queue by hand, FP32/fps",
+            "×",
+        ),
+        (
+            "Vedette, OpenVINO BF16 ÷ Model API async, BF16, frames/s",
+            "ratios/Vedette, OpenVINO BF16/Model API async, BF16/fps",
+            "×",
+        ),
+        (
+            "Vedette, OpenVINO BF16 ÷ OpenVINO queue by hand, BF16, frames/s",
+            "ratios/Vedette, OpenVINO BF16/OpenVINO queue by hand, BF16/fps",
+            "×",
+        ),
+        (
+            "Vedette, OpenVINO INT8 ÷ Model API async, INT8, frames/s",
+            "ratios/Vedette, OpenVINO INT8/Model API async, INT8/fps",
+            "×",
+        ),
+        (
+            "Vedette, OpenVINO INT8 ÷ OpenVINO queue by hand, INT8, frames/s",
+            "ratios/Vedette, OpenVINO INT8/OpenVINO queue by hand, INT8/fps",
+            "×",
+        ),
+        (
+            "live p50, due → result: plain loop, ONNX Runtime",
+            "live_ms/plain loop, ONNX Runtime/p50",
+            "ms",
+        ),
+        (
+            "live p50, due → result: Vedette, ONNX Runtime",
+            "live_ms/Vedette, ONNX Runtime/p50",
+            "ms",
+        ),
+    ),
     "capture": (
         ("CPU per 720p picture, bare decode", "PyAV decode, 1 thread", "ms"),
         ("CPU per 720p picture, capture with all frames", "capture, all frames", "ms"),
