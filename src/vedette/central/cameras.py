@@ -99,6 +99,7 @@ async def camera_view(  # noqa: PLR0917 - a camera, a window, now and the asker'
         occupancy=_occupancy(buckets),
         heatmap=_heatmap(total),
         confidence={k: v.counts for k, v in total.confidence.items()} if total else {},
+        scores={k: v.counts for k, v in total.scores.items()} if total else {},
         zones=[msgspec.to_builtins(zone) for zone in settings.zones or []],
         lines=[msgspec.to_builtins(line) for line in settings.lines or []],
         thumbnail=thumbnail,
@@ -254,6 +255,9 @@ def _counts(total: Aggregate | None, coverage: Coverage) -> list[CountRow]:
     listed = [
         row("presence", "presence_s", label, value)
         for label, value in sorted(total.presence_s.items())
+    ]
+    listed += [
+        row("picture", "class_s", label, value) for label, value in sorted(total.class_s.items())
     ]
     fields: tuple[tuple[str, Callable[[ZoneCounts], float]], ...] = (
         ("entered", lambda counts: counts.entered),

@@ -133,6 +133,8 @@ def _view(row: _Row, *, with_json: bool) -> EventRow:
         evidence=report.evidence,
         evidence_status=_status(report.evidence, row.evidence_status),
         evidence_json=record,
+        score=report.score,
+        was=report.was,
     )
 
 

@@ -110,8 +110,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 class CountRow(msgspec.Struct, frozen=True, kw_only=True):
     """One counted thing; `value` is None where nothing was observed."""
 
-    what: str  # zone or line name, or "presence"
-    kind: str  # entered left occupancy_s forward backward presence_s
+    what: str  # zone or line name, "presence" or "picture"
+    kind: str  # entered left occupancy_s forward backward presence_s class_s
     label: str
     value: float | None
 
@@ -156,6 +156,8 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str
     evidence_status: str  # "" none · waiting · on_site · refused · failed
     evidence_json: dict[str, object] | None = None
+    score: float | None = None  # of an anomaly or a class
+    was: str = ""  # the class before
 
 
 class CameraView(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +176,7 @@ class CameraView(msgspec.Struct, frozen=True, kw_only=True):
     occupancy: dict[str, list[Point]]
     heatmap: tuple[int, int, list[float]] | None
     confidence: dict[str, list[int]]
+    scores: dict[str, list[int]]  # of whole pictures, by name: anomaly, similarity
     zones: list[dict[str, object]]
     lines: list[dict[str, object]]
     thumbnail: ThumbnailView

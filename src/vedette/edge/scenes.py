@@ -23,6 +23,7 @@ from vedette.vision.zones import Happening
 from vedette.wire.messages import Aggregate, Bins, Box, EventKind
 
 NO_TRACK: Final = -1
+MAX_ZEROES: Final = 32
 _EVERYTHING: Final = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -57,9 +58,12 @@ class SceneWatch:
             wanted=camera.labels,
         )
         self._anomaly = AnomalyHold(threshold=threshold, looks=camera.anomaly_looks)
+        asked = [label for label in model.labels if not camera.labels or label in camera.labels]
+        self._zeroes = dict.fromkeys(asked[:MAX_ZEROES], 0.0)
         self._clear()
 
     def _clear(self) -> None:
+        self._looked = False
         self._confidence: dict[str, LinearBins] = {}
         self._entropy: dict[str, LinearBins] = {}
         self._scores: dict[str, LinearBins] = {}
@@ -68,6 +72,7 @@ class SceneWatch:
         """Take one look, None where nothing moved; return what has come about."""
         classes = result.classes if result else None
         strange = result.anomaly if result else None
+        self._looked = self._looked or classes is not None or bool(self._classes.held)
         if classes is not None:
             label = self._labels[classes.top]
             _add(self._confidence, label, float(classes.probability.max()), CONFIDENCE_BINS)
@@ -89,7 +94,9 @@ class SceneWatch:
 
     def add_to(self, aggregate: Aggregate) -> Aggregate:
         """Return the aggregate with what was summed since the last call, and begin anew."""
-        class_s = {label: exact(seconds) for label, seconds in self._classes.cut().items()}
+        held = {label: exact(seconds) for label, seconds in self._classes.cut().items()}
+        # A class that was looked for and never held is a measured zero, unlike one never asked.
+        class_s = self._zeroes | held if self._looked else held
         scores, confidence, entropy = map(_bins, (self._scores, self._confidence, self._entropy))
         self._clear()
         return msgspec.structs.replace(

@@ -6,10 +6,12 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from vedette.central.console import drawing, patterns, present, specimens
+from vedette.central import cameras
+from vedette.central.console import drawing, patterns, present, specimens, words
 from vedette.central.console.present import EventQuery, FleetFilters, Page
 from vedette.central.console.render import Looker
-from vedette.central.views import Segment, Stage
+from vedette.central.views import Coverage, Segment, Stage
+from vedette.wire.messages import Aggregate, EventKind
 
 LOOKER = Looker(username="ada", role="admin", csrf="token-of-ada")
 PAGE = Page(looker=LOOKER, now_ms=specimens.NOW_MS, self_url="/")
@@ -207,3 +209,48 @@ def test_a_young_fleet_is_shown_over_a_range_that_it_fills():
     assert present.fitting_range([young, older], now_ms) == "6h"
     assert present.fitting_range([whole, young], now_ms) == "24h"
     assert present.fitting_range([[]], now_ms) == "24h"
+
+
+def test_every_kind_of_event_has_a_word() -> None:
+    """What a device can tell is shown in words, and can be asked for."""
+    assert set(words.EVENT_KINDS) == {str(kind) for kind in EventKind}
+
+
+def test_a_class_that_changed_is_shown_with_what_was_before() -> None:
+    """In lists and on its page; one that ended is told as none, an anomaly with its score."""
+    html = present.events_html(specimens.scene_events(), EventQuery(), None, PAGE)
+    text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
+    assert "class changed closed → open" in text
+    assert "smoke → none" in text
+    assert "anomaly" in text
+    assert "0.71" in text
+    pages = [present.event_html(event, PAGE) for event in specimens.scene_events()]
+    assert "<dt>before</dt><dd>closed</dd>" in pages[0]
+    assert "<dt>score</dt><dd>0.71" in pages[2]
+    assert "not stated" not in pages[2]
+
+
+def test_a_camera_of_whole_pictures_shows_seconds_and_scores() -> None:
+    """Seconds per class with their coverage and the distribution of scores; no heat map's zero."""
+    html = present.camera_html(specimens.scene_camera(), "24h", PAGE, may_request=True)
+    reader = Reader()
+    reader.feed(html)
+    assert reader.refused == []
+    counts = html[html.index('id="h-counts"') : html.index('id="h-device"')]
+    assert "<td>picture</td><td>held</td><td>open</td>" in counts
+    assert "6 h 30 min" in counts
+    assert "anomaly score" in html
+    assert 'aria-label="anomaly score, 0 to 1"' in html
+
+
+def test_seconds_of_a_class_are_nothing_where_nothing_was_observed() -> None:
+    """No data is null, also here; a class never held is zero only where something was seen."""
+    total = Aggregate(camera="c", start_ms=0, end_ms=60_000, class_s={"open": 12.5, "shut": 0.0})
+    for observed_s, expected in ((60.0, [12.5, 0.0]), (0.0, [None, None])):
+        covered = Coverage(
+            observed_s=observed_s, accountable_s=60.0, fraction=observed_s / 60, causes={}
+        )
+        found = cameras._counts(total, covered)
+        assert [(row.what, row.kind, row.value) for row in found] == [
+            ("picture", "class_s", value) for value in expected
+        ]

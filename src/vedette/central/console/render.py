@@ -33,6 +33,7 @@ _GLOBALS: Final[dict[str, Any]] = {
     "STATES": words.STATES,
     "CAUSES": words.CAUSES,
     "EVENT_KINDS": words.EVENT_KINDS,
+    "SCORES": words.SCORES,
     "COUNT_KINDS": words.COUNT_KINDS,
     "EVIDENCE": words.EVIDENCE,
     "SIGNS": words.SIGNS,

@@ -324,6 +324,36 @@ def events() -> list[EventRow]:
     return [*rows, dwell, tamper]
 
 
+def scene_events() -> list[EventRow]:
+    """Return what models of whole pictures tell: a change, an end, an anomaly."""
+    whole = msgspec.structs.replace(event(""), where="", direction="", track=None, boxes=[])
+    changed = msgspec.structs.replace(
+        whole, kind="class_changed", label="open", was="closed", confidence=0.93, score=0.93
+    )
+    ended = msgspec.structs.replace(changed, label="", was="smoke", confidence=None, score=0.04)
+    strange = msgspec.structs.replace(whole, kind="anomaly", label="", confidence=None, score=0.71)
+    return [changed, ended, strange]
+
+
+def scene_camera() -> CameraView:
+    """Return the page of a camera whose model answers for whole pictures."""
+    held = [
+        CountRow(what="picture", kind="class_s", label=label, value=value)
+        for label, value in (("closed", 61_200.0), ("open", 23_400.0))
+    ]
+    return msgspec.structs.replace(
+        camera(),
+        counts=held,
+        occupancy={},
+        heatmap=None,
+        confidence={"closed": _bell(50), "open": _bell(50)},
+        scores={"anomaly": _bell(50)},
+        zones=[],
+        lines=[],
+        events=scene_events(),
+    )
+
+
 def camera(state: str = "ok", key: str = "") -> CameraView:
     """Return a camera's page in this state; `unknown` has nothing at all to show."""
     row = camera_row(
@@ -346,6 +376,7 @@ def camera(state: str = "ok", key: str = "") -> CameraView:
         occupancy={} if blind else {"entrance": _series(row.strip, 1.2, 0.9)},
         heatmap=None if blind else _heatmap(),
         confidence={} if blind else {"person": _bell(50)},
+        scores={},
         zones=[] if blind else _ZONES,
         lines=[] if blind else _LINES,
         thumbnail=ThumbnailView(

@@ -98,6 +98,8 @@ EVENT_KINDS: Final[dict[str, str]] = {
     "picked": "picked from shelf",
     "placed": "put onto shelf",
     "shelf_changed": "shelf changed",
+    "class_changed": "class changed",
+    "anomaly": "anomaly",
 }
 
 COUNT_KINDS: Final[dict[str, tuple[str, str]]] = {
@@ -113,8 +115,15 @@ COUNT_KINDS: Final[dict[str, tuple[str, str]]] = {
     "forward": ("crossed forward", ""),
     "backward": ("crossed backward", ""),
     "presence_s": ("present", "s"),
+    "class_s": ("held", "s"),
 }
 """Kind of a count → what it is called, and its unit."""
+
+SCORES: Final[dict[str, str]] = {
+    "anomaly": "anomaly score",
+    "similarity": "similarity to the nearest scene",
+}
+"""Score of whole pictures → what it is called."""
 
 EVIDENCE: Final[dict[str, tuple[str, str]]] = {
     "": ("none asked for", "no rule asked for a clip of this event"),

@@ -218,6 +218,8 @@ def _event(body: messages.EventReport, made_ms: int) -> str | None:
         return "speaks of time to come"
     if body.confidence is not None and not 0.0 <= body.confidence <= 1.0:
         return "confidence is not within 0 to 1"
+    if body.score is not None and not 0.0 <= body.score <= 1.0:
+        return "score is not within 0 to 1"
     return _camera_problem(body.camera)
 
 
