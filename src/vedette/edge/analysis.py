@@ -21,6 +21,7 @@ from vedette.inference.model import Result
 from vedette.stats.sketch import ExpHistogram, LinearBins
 from vedette.vision.aggregates import Aggregator
 from vedette.vision.happenings import Happening
+from vedette.vision.shelf import ShelfWatch
 from vedette.vision.stillness import StillWatch
 from vedette.vision.tracking import Tracker, TrackerSettings, Tracks
 from vedette.vision.zones import ZoneWatch
@@ -35,6 +36,8 @@ from vedette.wire.messages import (
 )
 
 MAX_BOXES: Final = 32
+CHANGED: Final = "changed"
+"""Label of the box around what is another on a shelf."""
 LOW_CONFIDENCE: Final = 0.1
 
 WantEvidence = Callable[[Frame, Happening, EventReport], EventReport]
@@ -84,6 +87,7 @@ class Analysis:
         low = min(LOW_CONFIDENCE, threshold / 2)
         self._tracker = Tracker(TrackerSettings(high_confidence=threshold, low_confidence=low))
         self._zones: ZoneWatch | None = None
+        self._shelves: ShelfWatch | None = None
         self._size: tuple[int, int] | None = None
         self._sums = Aggregator(camera.id, self._labels)
         self._stage_ms: dict[str, ExpHistogram] = {}
@@ -120,7 +124,7 @@ class Analysis:
         found = found.where(self._wanted[found.class_id]) if len(found) else found
         started_ns = self._clock.mono_ns()
         tracks = self._tracker.update(found, frame.t_s)
-        happenings = zones.update(tracks, frame.t_s)
+        happenings = zones.update(tracks, frame.t_s) + self._look_at_shelves(frame, tracks)
         boxes = self._boxes(tracks)
         self._note_boxes(frame, boxes)
         events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
@@ -136,7 +140,7 @@ class Analysis:
             return Tracks.empty(), self._look(self._scene, frame, None)
         zones = self._zones_for(frame)
         tracks = self._tracker.still(frame.t_s)
-        happenings = zones.update(tracks, frame.t_s)
+        happenings = zones.update(tracks, frame.t_s) + self._look_at_shelves(frame, tracks)
         boxes = self._boxes(tracks)
         events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
         self._slow(frame, tracks, happenings)
@@ -169,6 +173,8 @@ class Analysis:
         self._tracker.interrupt()
         if self._zones:
             self._zones.interrupt(self._last_t_s if t_s is None else t_s)
+        if self._shelves:
+            self._shelves.interrupt()
         self._sums.interrupt()
         self._still.interrupt()
         self._has_news = False
@@ -193,8 +199,15 @@ class Analysis:
                 self._tracker.interrupt()
                 self._sums.interrupt()
             self._zones = ZoneWatch(self._camera.zones, self._camera.lines, size, self._labels)
+            self._shelves = ShelfWatch(self._camera.zones, size, self._labels)
             self._size = size
         return self._zones
+
+    def _look_at_shelves(self, frame: Frame, tracks: Tracks) -> list[Happening]:
+        """Return what lastingly changed on the camera's shelves."""
+        if not self._shelves:  # most cameras have none, and their pictures are not touched
+            return []
+        return self._shelves.update(frame.picture, tracks, frame.t_s)
 
     def _slow(self, frame: Frame, tracks: Tracks, happenings: list[Happening]) -> None:
         assert self._zones is not None
@@ -234,6 +247,8 @@ class Analysis:
         if not what.event:
             return None
         event = self._report(frame, what, boxes)
+        if what.compared_s is not None:
+            event = _of_shelf(event, what, frame)
         asks = what.evidence or (what.kind is EventKind.PRESENCE and self._camera.presence_evidence)
         return self._want_evidence(frame, what, event) if asks else event
 
@@ -256,3 +271,18 @@ class Analysis:
             model=self._model,
             latency_ms=round((self._clock.mono_ns() - frame.captured_mono_ns) / NS_PER_MS, 3),
         )
+
+
+def _of_shelf(event: EventReport, what: Happening, frame: Frame) -> EventReport:
+    """Return the event with the place that changed before all boxes, and what was compared."""
+    assert what.compared_s is not None
+    now_ms = wall_ms(frame.captured_at)
+    before_ms, after_ms = (now_ms - round((frame.t_s - t_s) * 1000) for t_s in what.compared_s)
+    x0, y0, x1, y1 = (round(side, 1) for side in what.box)
+    place = Box(xyxy=(x0, y0, x1, y1), label=CHANGED, confidence=1.0, track=what.track)
+    return msgspec.structs.replace(
+        event,
+        confidence=None,  # that it changed is measured; how sure that is was never calibrated
+        boxes=[place, *event.boxes[: MAX_BOXES - 1]],
+        compared_ms=(before_ms, after_ms),
+    )

@@ -18,8 +18,8 @@ from vedette.inference.model import Result
 from vedette.stats.sketch import LinearBins
 from vedette.stats.summing import exact
 from vedette.vision.aggregates import CONFIDENCE_BINS, ENTROPY_BINS
+from vedette.vision.happenings import Happening
 from vedette.vision.tasks.holding import AnomalyHold, Change, ClassHold, Rise
-from vedette.vision.zones import Happening
 from vedette.wire.messages import Aggregate, Bins, Box, EventKind
 
 NO_TRACK: Final = -1

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from vedette.sim.shelf_scene import SIZE_PX, ZONE, Box, ShelfScene, Truth
+from vedette.vision.happenings import Happening
 from vedette.vision.picture import Picture
-from vedette.vision.shelf import LEAN_S, SETTLE_S, ShelfChange, ShelfWatch
+from vedette.vision.shelf import LEAN_S, SETTLE_S, ShelfWatch
 from vedette.vision.tracking import Tracks
 from vedette.wire.messages import EventKind
 from vedette.wire.signed import Zone
@@ -63,12 +64,12 @@ class Marks:
 
 def watched(
     scene: ShelfScene, *, with_boxes: bool = True, fps: float = FPS, seconds: float | None = None
-) -> list[ShelfChange]:
+) -> list[Happening]:
     """Return what the watch tells of a scene, compressed as a camera would."""
     zone = Zone(name="shelf", polygon=ZONE, shelf=True)
     watch = ShelfWatch([zone], SIZE_PX, ["person"])
     dice = np.random.default_rng(len(scene.truths))
-    told: list[ShelfChange] = []
+    told: list[Happening] = []
     for n in range(round((scene.seconds if seconds is None else seconds) * fps)):
         t_s = n / fps
         people = scene.people(t_s) if with_boxes else []
@@ -87,7 +88,7 @@ def examine(seed: int, *, with_boxes: bool = True, backed: float = 0.0, deeds: i
     return marks(scene, watched(scene, with_boxes=with_boxes))
 
 
-def marks(scene: ShelfScene, told: list[ShelfChange]) -> Marks:
+def marks(scene: ShelfScene, told: list[Happening]) -> Marks:
     """Return how far what was told is what happened; each truth is found at most once."""
     open_ = list(scene.truths)
     right = wrong = unclear = false = 0
@@ -97,7 +98,7 @@ def marks(scene: ShelfScene, told: list[ShelfChange]) -> Marks:
             false += 1
             continue
         open_.remove(truth)
-        kind = change.happening.kind
+        kind = change.kind
         meant = EventKind.PICKED if truth.picked else EventKind.PLACED
         unclear += kind is EventKind.SHELF_CHANGED
         right += kind is meant
@@ -106,10 +107,11 @@ def marks(scene: ShelfScene, told: list[ShelfChange]) -> Marks:
     return Marks(found, false, len(open_), right, wrong, unclear, scene.seconds)
 
 
-def _is_of(change: ShelfChange, truth: Truth) -> bool:
+def _is_of(change: Happening, truth: Truth) -> bool:
     """True where a change lies at the truth's place and was told after it, but not too late."""
-    in_time = truth.t_s <= change.after_s <= truth.clear_s + LATE_S
-    return in_time and _overlap(change.happening.box, truth.box) >= LEAST_SHARED
+    _, after_s = change.compared_s or (0.0, 0.0)
+    in_time = truth.t_s <= after_s <= truth.clear_s + LATE_S
+    return in_time and _overlap(change.box, truth.box) >= LEAST_SHARED
 
 
 def _overlap(a: Box, b: Box) -> float:

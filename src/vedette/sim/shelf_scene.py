@@ -34,7 +34,7 @@ class Deed(enum.StrEnum):
     PUT = "put"
     RESTOCK = "restock"
     TOUCH = "touch"
-    PASS = "pass"
+    WALK_BY = "walk by"
     STAND = "stand"
     SHADOW = "shadow"
     LIGHT = "light"
@@ -187,9 +187,10 @@ class ShelfScene:
                 ramp = min(1.0, (t_s - act.start_s) / 0.4, (act.end_s - t_s) / 0.4)
                 gain *= 1.0 + ramp * (act.strength - 0.5)
                 cast[0] *= 1.0 + ramp * (act.strength - 0.5) * 0.2
-            elif act.deed in {Deed.SHADOW, Deed.PASS, Deed.STAND} or act.reaches:
+            elif act.deed in {Deed.SHADOW, Deed.WALK_BY, Deed.STAND} or act.reaches:
                 out *= self._shade(act, t_s)
-        return out * (gain * cast)
+        out *= gain * cast
+        return out
 
     def _shade(self, act: Act, t_s: float) -> Floats:
         """Return the factor, (h, w, 1), of the shadow that somebody throws."""
@@ -213,7 +214,7 @@ class ShelfScene:
         length_s = act.end_s - act.start_s
         way = (t_s - act.start_s) / length_s
         outside = -half if act.from_left else self.width + half
-        if act.deed is Deed.PASS:
+        if act.deed is Deed.WALK_BY:
             return outside + (self.width - 2 * outside) * way, half, top
         arriving = min(1.0, way * 4, (1.0 - way) * 4)
         sway = 3.0 * math.sin(t_s * 1.7) * arriving

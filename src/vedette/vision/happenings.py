@@ -17,7 +17,7 @@ BORN: Final = "born"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """Something that one track did.
+    """Something that one track did, or that was done to a shelf.
 
     Attributes:
         kind: PRESENCE, LINE_CROSSED, ZONE_ENTERED, ZONE_LEFT, DWELL, LOITER or HEADING; PICKED,
@@ -34,6 +34,7 @@ class Happening:
         event: True where it is worth an event of its own; the zone or line says so. False: it is
             only counted. Always False for `lost` and `born`.
         evidence: True where the zone or line asks for a clip.
+        compared_s: Times of the two pictures that a change of a shelf was seen between.
     """
 
     kind: EventKind
@@ -48,3 +49,4 @@ class Happening:
     confidence: float = 0.0
     event: bool = True
     evidence: bool = False
+    compared_s: tuple[float, float] | None = None

@@ -65,23 +65,6 @@ MAX_REACHING: Final = 16
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShelfChange:
-    """A lasting change of a shelf.
-
-    Attributes:
-        happening: PICKED, PLACED or SHELF_CHANGED with the box of what changed, xyxy in pixels;
-            its `track` is who covered that place longest, None where nobody did.
-        before_s, after_s: Times of the two pictures that were compared.
-        score: How clearly a thing was there before (positive) or is there now (negative).
-    """
-
-    happening: Happening
-    before_s: float
-    after_s: float
-    score: float
-
-
 @dataclass(slots=True)
 class _Reacher:
     """A track over the zone: its box in the patch's pixels, and how long it covered which place."""
@@ -161,7 +144,7 @@ class ShelfWatch:
         """True where there is a shelf to watch."""
         return bool(self._shelves)
 
-    def update(self, picture: Picture, tracks: Tracks, t_s: float) -> list[ShelfChange]:
+    def update(self, picture: Picture, tracks: Tracks, t_s: float) -> list[Happening]:
         """Return the changes that are known to last since this look.
 
         Args:
@@ -184,9 +167,7 @@ class ShelfWatch:
 
     # -- one look at one shelf
 
-    def _look(
-        self, shelf: _Shelf, picture: Picture, tracks: Tracks, t_s: float
-    ) -> list[ShelfChange]:
+    def _look(self, shelf: _Shelf, picture: Picture, tracks: Tracks, t_s: float) -> list[Happening]:
         luma = shelf.window.luma(picture)
         if shelf.last is None or shelf.before is None or shelf.steady is None:
             shelf.last, shelf.before = luma, shelf.window.patch(picture, luma)
@@ -254,7 +235,7 @@ class ShelfWatch:
         assert shelf.steady is not None
         shelf.steady = shelf.steady.mixed(now, ~restless, 0.4).mixed(now, restless, 1.0)
 
-    def _compare(self, shelf: _Shelf, t_s: float) -> list[ShelfChange]:
+    def _compare(self, shelf: _Shelf, t_s: float) -> list[Happening]:
         """Compare before and now; tell what lasts, absorb what does not count."""
         assert shelf.before is not None
         assert shelf.steady is not None
@@ -263,7 +244,7 @@ class ShelfWatch:
         inside = shelf.window.inside
         mask = shelf_picture.differs(shelf.before, shelf.steady, inside) & shelf.known
         count, names, stats, _ = cv2.connectedComponentsWithStats(shelf_picture.solid(mask))
-        told: list[ShelfChange] = []
+        told: list[Happening] = []
         waits, done = np.zeros_like(inside), ~shelf.known & rested
         for name in range(1, count):
             part = names == name
@@ -305,35 +286,34 @@ class ShelfWatch:
         was_reached = np.count_nonzero(part & shelf.reached) >= 0.2 * area
         return "tell" if is_thing and was_reached else "absorb"
 
-    def _tell(self, shelf: _Shelf, part: Mask, t_s: float) -> ShelfChange:
+    def _tell(self, shelf: _Shelf, part: Mask, t_s: float) -> Happening:
         """Return the change, and remember it."""
         assert shelf.before is not None
         assert shelf.steady is not None
-        kind, score = _kind(shelf, part)
+        kind = _kind(shelf, part)
         shelf.changes.append(_Change(part, shelf.before, kind))
-        who = max(
-            shelf.reachers.items(),
-            key=lambda item: float(item[1].covered_s[part].mean()),
-            default=None,
-        )
-        if who is not None and float(who[1].covered_s[part].mean()) <= 0.0:
-            who = None
-        at_s = shelf.zero_s + float(shelf.disturbed_s[part].max())
-        happening = Happening(
+        track, who = _reacher(shelf, part)
+        return Happening(
             kind=kind,
             where=shelf.zone.name,
-            class_id=who[1].class_id if who else -1,
-            label=who[1].label if who else "",
-            track=who[0] if who else None,
-            t_s=min(at_s, t_s),
+            class_id=who.class_id if who else -1,
+            label=who.label if who else "",
+            track=track,
+            t_s=min(shelf.zero_s + float(shelf.disturbed_s[part].max()), t_s),
             box=_box(shelf.window, part),
-            confidence=0.0,
             event=shelf.zone.events,
             evidence=shelf.zone.evidence,
+            compared_s=(shelf.before_s, t_s),
         )
-        return ShelfChange(
-            happening=happening, before_s=shelf.before_s, after_s=t_s, score=round(score, 3)
-        )
+
+
+def _reacher(shelf: _Shelf, part: Mask) -> tuple[int | None, _Reacher | None]:
+    """Return the track that was longest before a part, None where nobody was."""
+    times_s = {track: float(r.covered_s[part].mean()) for track, r in shelf.reachers.items()}
+    track = max(times_s, key=times_s.__getitem__, default=None)
+    if track is None or times_s[track] <= 0.0:
+        return None, None
+    return track, shelf.reachers[track]
 
 
 def _follow(shelf: _Shelf, now: Patch) -> None:
@@ -347,11 +327,10 @@ def _follow(shelf: _Shelf, now: Patch) -> None:
 _OPPOSITE: Final = {EventKind.PICKED: EventKind.PLACED, EventKind.PLACED: EventKind.PICKED}
 
 
-def _kind(shelf: _Shelf, part: Mask) -> tuple[EventKind, float]:
-    """Return what happened to a part, and by how much a thing was there before rather than now."""
+def _kind(shelf: _Shelf, part: Mask) -> EventKind:
+    """Return what happened to a part: PICKED, PLACED, or SHELF_CHANGED where that is not clear."""
     assert shelf.before is not None
     assert shelf.steady is not None
-    score = shelf_picture.thing_shown(shelf.before, shelf.steady, part)
     for change in reversed(shelf.changes):
         shared = int(np.count_nonzero(change.mask & part))
         if shared < 0.5 * np.count_nonzero(change.mask | part):
@@ -360,11 +339,12 @@ def _kind(shelf: _Shelf, part: Mask) -> tuple[EventKind, float]:
         if np.count_nonzero(again & part) < 0.25 * np.count_nonzero(part):
             opposite = _OPPOSITE.get(change.kind)
             if opposite is not None:
-                return opposite, score
+                return opposite
         break
+    score = shelf_picture.thing_shown(shelf.before, shelf.steady, part)
     if abs(score) < UNCLEAR:
-        return EventKind.SHELF_CHANGED, score
-    return (EventKind.PICKED if score > 0 else EventKind.PLACED), score
+        return EventKind.SHELF_CHANGED
+    return EventKind.PICKED if score > 0 else EventKind.PLACED
 
 
 def _in_patch(window: Window, box: npt.NDArray[np.float32]) -> tuple[int, int, int, int]:

@@ -61,11 +61,14 @@ class Patch:
 
     def mixed(self, other: "Patch", where: Mask, weight: float) -> "Patch":
         """Return a copy that follows `other` by `weight` (0 to 1) where the mask is set."""
-        share = where.astype(np.float32) * np.float32(weight)
-        return Patch(
-            self.luma + share * (other.luma - self.luma),
-            self.chroma + share[..., None] * (other.chroma - self.chroma),
-        )
+        share: Floats = where.astype(np.float32)
+        share *= weight
+        luma, chroma = other.luma - self.luma, other.chroma - self.chroma
+        luma *= share
+        luma += self.luma
+        chroma *= share[..., None]
+        chroma += self.chroma
+        return Patch(luma, chroma)
 
     def patched(self, other: "Patch", where: Mask, same: Mask) -> "Patch":
         """Return a copy with `other` where the mask is set, in this patch's own light.

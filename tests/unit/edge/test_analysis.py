@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from vedette.clock import wall_ms
-from vedette.sim.closed_world import World, back_and_forth
+from vedette.sim.closed_world import Route, World, back_and_forth
+from vedette.sim.scene import Bgr
 from vedette.wire.messages import EventKind, EventReport, Frames
 from vedette.wire.signed import Line, Zone
 
@@ -164,3 +166,40 @@ def test_evidence_is_asked_for_where_the_line_says_so(street: MakeStreet) -> Non
     events = advance(made, 4)
     assert asked == [EventKind.LINE_CROSSED]
     assert len(events) > 1
+
+
+class Poster(World):
+    """A street with a poster on its wall for the first five seconds."""
+
+    def picture(self, t_s: float) -> Bgr:
+        """Return the picture at `t_s`; the walker stands before the poster."""
+        out = super().picture(t_s)
+        if t_s < 5.0:
+            front = out.copy()
+            out[110:160, 180:204] = (20, 160, 20)
+            out[120:150:6, 184:200] = 250
+            for x0, y0, x1, y1 in self.boxes(t_s).values():
+                rows, columns = slice(round(y0), round(y1)), slice(max(0, round(x0)), round(x1))
+                out[rows, columns] = front[rows, columns]
+        return out
+
+
+def test_a_pick_is_an_event_with_the_place_and_the_times_that_were_compared(
+    street: MakeStreet,
+) -> None:
+    """A poster on the street's wall is taken by the walker who stood before it."""
+    wall = Zone(name="wall", polygon=[(0.3, 0.05), (0.95, 0.05), (0.95, 0.95), (0.3, 0.95)])
+    route = Route(track=1, passes=((3.0, 0.05, 0.9), (5.0, 0.6, 0.9), (9.0, 0.05, 0.9)))
+    made = street(world=Poster([route]), zones=[replace(wall, shelf=True)], lines=[])
+    events = advance(made, 12)
+    (pick,) = [e for e in events if e.kind in {EventKind.PICKED, EventKind.SHELF_CHANGED}]
+    assert (pick.kind, pick.where, pick.label) == (EventKind.PICKED, "wall", "person")
+    assert pick.track is not None
+    assert pick.boxes[0].label == "changed"
+    assert pick.boxes[0].xyxy == pytest.approx((180, 110, 204, 160), abs=16)
+    assert pick.confidence is None
+    assert pick.compared_ms is not None
+    start_ms = wall_ms(made.clock.now_at())
+    assert pick.compared_ms[0] < pick.at_ms < pick.compared_ms[1]
+    assert 2_000 <= pick.compared_ms[0] - start_ms <= 5_400
+    assert cut(made, 12).zones["wall"]["person"].picked == 1
