@@ -15,7 +15,7 @@ from vedette.clock import ManualClock, wall_ms
 from vedette.edge import heartbeat
 from vedette.edge.evidence import verify
 from vedette.edge.evidence.shelf import read_facts
-from vedette.edge.settings import Camera, EdgeConfig, Gate, PipelineSettings, Telemetry
+from vedette.edge.settings import Camera, EdgeConfig, Gate, PipelineSettings, Telemetry, Tier
 from vedette.sim import footage
 from vedette.sim.closed_world import Quirk, Route, World, back_and_forth, write_bundle
 from vedette.sim.pipeline_rig import PipelineRig, read_spool
@@ -420,3 +420,21 @@ def test_outside_its_regions_nothing_is_seen(config: Config, folder: Path, tmp_p
     assert len(crossed["all"]) == 6
     assert len(crossed["floor"]) == 3
     assert all(e.boxes[0].xyxy[3] > 0.9 * e.picture_px[1] for e in crossed["floor"])
+
+
+def test_the_tier_batch_looks_every_few_seconds_and_says_so(config: Config, folder: Path) -> None:
+    """One picture in two seconds is analysed; coverage states that rate, and tampering is found."""
+    clip = folder / "batch.mp4"
+    slow = Route(track=1, passes=((0.0, 0.1, 0.8), (40.0, 0.8, 0.8)))
+    world = World((slow,), dark_s=[(20.0, 34.0)])
+    footage.encode(clip, world.pictures(40, FPS), fps=FPS, gop_s=1.0)
+    rig = run(config(clip, tier=Tier.BATCH, batch_every_s=2.0))
+    found = totals(rig)
+    assert found["captured"] == found["analysed"] + found["gated"]
+    assert 17 <= found["analysed"] <= 21
+    rates = [s.rate_fps for s in spans(rig) if s.cause is None and s.end_ms - s.start_ms > 5_000]
+    assert rates
+    assert all(rate == pytest.approx(0.5, abs=0.2) for rate in rates)
+    ((start_s, _),) = gaps(rig, Cause.TAMPERED)
+    assert 18.9 <= start_s <= 20.1
+    assert rig.lanes[0].health(START_MS + 60_000, 0).tier == "batch"

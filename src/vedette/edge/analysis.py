@@ -7,6 +7,7 @@ Thread: called under the lane's lock.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ import numpy as np
 from vedette.clock import NS_PER_MS, Clock, wall_ms
 from vedette.edge.frame import Frame
 from vedette.edge.scenes import SceneWatch
-from vedette.edge.settings import Camera
+from vedette.edge.settings import Camera, Tier
 from vedette.ids import new_id
 from vedette.inference.model import Result
 from vedette.stats.sketch import ExpHistogram, LinearBins
@@ -85,7 +86,11 @@ class Analysis:
             [not camera.labels or label in camera.labels for label in labels], np.bool_
         )
         low = min(LOW_CONFIDENCE, threshold / 2)
-        self._tracker = Tracker(TrackerSettings(high_confidence=threshold, low_confidence=low))
+        patience = TrackerSettings(high_confidence=threshold, low_confidence=low)
+        if camera.tier is Tier.BATCH:  # two looks in a row are never a gap
+            bridge_s = max(patience.bridge_s, 2.0 * camera.batch_every_s)
+            patience = replace(patience, bridge_s=bridge_s)
+        self._tracker = Tracker(patience)
         self._zones: ZoneWatch | None = None
         self._shelves: ShelfWatch | None = None
         self._size: tuple[int, int] | None = None

@@ -24,7 +24,7 @@ from vedette.edge.lane import CameraLane, Observer
 from vedette.edge.lookout import Lookout
 from vedette.edge.ring import PacketRing
 from vedette.edge.scenes import SceneWatch
-from vedette.edge.settings import Camera, EdgeConfig, check_labels, minute_of_day
+from vedette.edge.settings import Camera, EdgeConfig, Tier, check_labels, minute_of_day
 from vedette.edge.stages import CameraPlan
 from vedette.errors import ConfigError, InferenceError, TrustError, VedetteError
 from vedette.ids import CameraId, new_id
@@ -209,6 +209,7 @@ class Assembly:
         check_labels(camera, model.name, model.labels)
         ring = self._evidence.make_ring() if self._evidence else PacketRing(0.0, 0)
         gate, regions = camera.gate, Regions(camera.regions)
+        every_s = camera.batch_every_s if camera.tier is Tier.BATCH else None
         lookout = Lookout(
             MotionGate(
                 MotionSettings(
@@ -216,8 +217,9 @@ class Assembly:
                 ),
                 regions,
             )
-            if gate.enabled
-            else None
+            if gate.enabled and every_s is None
+            else None,
+            every_s=every_s,
         )
         threshold = camera.threshold if camera.threshold is not None else model.threshold
         desk = _EvidenceDesk(self._evidence, ring, self._emit)
@@ -237,6 +239,7 @@ class Assembly:
             lookout,
             analysis,
             model=camera.model,
+            tier=camera.tier.value,
             emit=self._emit,
             start_ms=wall_ms(self._clock.now_at()),
             is_off=off_hours(camera.off_hours, self._config.time_zone),
@@ -249,7 +252,8 @@ class Assembly:
                 source=camera.source,
                 evidence_source=camera.evidence_source if self._evidence else "",
                 rotate_deg=None if camera.rotate == "auto" else int(camera.rotate),
-                max_fps=camera.max_fps,
+                # Tampering and a camera that is gone are looked for each second in any tier.
+                max_fps=camera.max_fps if every_s is None else max(1.0, 1.0 / every_s),
                 loop=camera.loop,
                 pace=pace,
             ),
@@ -259,7 +263,17 @@ class Assembly:
             live=live,
             threshold=analysis.ask_threshold,
             regions=regions,
+            budget_ms=camera.budget_ms,
+            batch_every_s=every_s,
+            batch_sizes=self._batch_sizes(model),
         )
+
+    def _batch_sizes(self, model: Model) -> tuple[int, ...]:
+        """Return how many pictures may go through one call: one on a CPU, where it is best."""
+        wanted = self._config.pipeline.batch_sizes
+        if max(wanted, default=1) == 1 or self._config.pipeline.providers[:1] == ["cpu"]:
+            return (1,)
+        return tuple(size for size in wanted if size in model.batch_sizes) or (1,)
 
     @staticmethod
     def _scene(camera: Camera, model: Model, threshold: float) -> SceneWatch | None:

@@ -64,6 +64,7 @@ class CameraLane:
         lookout: What it judges a picture by, before inference.
         analysis: What it makes of detections.
         model: Name of the model that its pictures go through.
+        tier: How fast its pictures become results, for the health report.
         emit: Takes a message for the spool; an event first gets its evidence there.
         start_ms: Wall time from which this lane answers for the camera.
         is_off: True for a wall time (ms) at which nothing shall be analysed.
@@ -77,6 +78,7 @@ class CameraLane:
         analysis: Analysis,
         *,
         model: str,
+        tier: str = "",
         emit: Callable[[msgspec.Struct], None],
         start_ms: int,
         is_off: Callable[[int], bool] = lambda _ms: False,
@@ -84,6 +86,8 @@ class CameraLane:
     ) -> None:
         self.name = name
         self.model = model
+        self.tier = tier
+        self.decode = ""
         self._lookout = lookout
         self._analysis = analysis
         self._emit = emit
@@ -106,6 +110,7 @@ class CameraLane:
         self._picture_px: tuple[int, int] | None = None
         self._codec = self._source = ""
         self._reconnects = -1
+        self._was_cut = False
         self._cut_frames = self._health_frames = Frames()
         self._health_ms = start_ms
 
@@ -119,14 +124,29 @@ class CameraLane:
             self._change(at_ms, off=True)
             self.finish(ticket, frame, "gated")
             return None
+        if self._was_cut:  # what was passed over did not continue what came before it
+            frame.discontinuity = True
         self._lookout.absorb(self._analysis.take_settled())
         look = self._lookout.look(frame, tracked=self._analysis.is_tracking)
         self._settled = self._settled or look.settled
         self._change(at_ms, off=False, signs=look.signs, since_ms=look.since_ms or at_ms)
+        if not look.is_passed:
+            self._was_cut = False
         if look.analyse:
             return ticket
-        self.finish(ticket, frame, "gated")
+        if look.is_passed:
+            self._pass_over(ticket, frame)
+        else:
+            self.finish(ticket, frame, "gated")
         return None
+
+    def _pass_over(self, ticket: Ticket, frame: Frame) -> None:
+        """Book a picture that the tier batch leaves out: judged, but no look at who is there."""
+        with self._lock:
+            self._last_frame_ms = wall_ms(frame.captured_at)
+            self._picture_px = (frame.width, frame.height)
+            self._was_cut = self._was_cut or frame.discontinuity
+        self.finish(ticket, None, "gated")
 
     def undecodable(self, count: int) -> None:
         """Count packets of which no picture could be made."""
@@ -342,6 +362,8 @@ class CameraLane:
                 codec=self._codec,
                 picture_px=self._picture_px,
                 quality=self._lookout.quality(),
+                tier=self.tier,
+                decode=self.decode,
             )
 
     def snapshot(self) -> CameraHealth:

@@ -27,12 +27,17 @@ from vedette.vision.tamper import TamperVerdict, TamperWatch
 JUDGE_EVERY_S: Final = 1.0
 """Quality and tamper signs are judged so often: signs stand after eight seconds at the earliest."""
 
+_JITTER_S: Final = 0.02
+"""A camera's pictures are not exactly even: one that comes this much too early is the one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What follows from one look: whether to analyse, and the signs that stand.
 
     Attributes:
+        is_passed: True where the tier batch passes the picture over: judged, but nobody looked
+            for anything in it.
         since_ms: Wall time since when the oldest sign holds, where there is one.
         settled: False while there is not enough evidence to call the camera fine.
     """
@@ -41,13 +46,28 @@ class Look:
     signs: tuple[str, ...] = ()
     since_ms: int | None = None
     settled: bool = True
+    is_passed: bool = False
 
 
 class Lookout:
-    """One camera's pictures over time, before inference."""
+    """One camera's pictures over time, before inference.
 
-    def __init__(self, gate: MotionGate | None, *, tamper: TamperWatch | None = None) -> None:
+    Args:
+        gate: Says which pictures are worth analysing; None: all are.
+        every_s: In the tier batch one picture so often is analysed, whatever it shows.
+        tamper: Another watch than the usual one.
+    """
+
+    def __init__(
+        self,
+        gate: MotionGate | None,
+        *,
+        every_s: float | None = None,
+        tamper: TamperWatch | None = None,
+    ) -> None:
         self._gate = gate
+        self._every_s = every_s
+        self._taken_s = float("-inf")
         self._tamper = tamper or TamperWatch()
         self._background = BackgroundMedian()
         self._lock = threading.Lock()
@@ -75,11 +95,14 @@ class Lookout:
                 self._judge(frame, picture, small)
             if self._gate is not None:
                 analyse = self._gate.look(small, frame.t_s, tracked=tracked).analyse
+        is_passed = self._every_s is not None and not self._is_its_turn(frame.t_s)
+        analyse = analyse and not is_passed
         standing = self._standing
         if standing is None:
-            return Look(analyse=analyse, settled=False)
+            return Look(analyse=analyse, settled=False, is_passed=is_passed)
         return Look(
             analyse=analyse,
+            is_passed=is_passed,
             signs=standing.signs,
             since_ms=self._since_ms(frame, standing),
             settled=standing.settled,
@@ -111,6 +134,14 @@ class Lookout:
         """Return a privacy-safe JPEG, or None until enough was seen of the background."""
         with self._lock:
             return self._background.thumbnail(width_px)
+
+    def _is_its_turn(self, t_s: float) -> bool:
+        """Return whether a picture of the tier batch is the next one to be analysed."""
+        assert self._every_s is not None
+        if 0 <= t_s - self._taken_s < self._every_s - _JITTER_S:
+            return False
+        self._taken_s = t_s
+        return True
 
     def _judge(self, frame: Frame, picture: Picture, small: Plane) -> None:
         """Look for tampering, score the picture, and take it into the background."""

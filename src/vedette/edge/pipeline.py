@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping
 
 from vedette.clock import Clock
+from vedette.edge.buckets import Buckets
 from vedette.edge.capture import (
     CameraDown,
     CameraSays,
@@ -23,7 +24,7 @@ from vedette.edge.capture import (
     EvidenceStream,
 )
 from vedette.edge.frame import Frame
-from vedette.edge.intake import Intake
+from vedette.edge.intake import Intake, Terms
 from vedette.edge.stages import CameraPlan, Work, work
 from vedette.ids import CameraId
 from vedette.wire.messages import Drop
@@ -37,7 +38,7 @@ class Pipeline:
     Args:
         plans: The cameras.
         workers: Inference threads over shared sessions.
-        deadline_ms: Age at which a live frame is dropped.
+        deadline_ms: Age at which a live frame is dropped, where its camera has no own budget.
         clock: Time.
     """
 
@@ -47,15 +48,20 @@ class Pipeline:
         self._clock = clock
         self._plans: Mapping[CameraId, CameraPlan] = {p.capture.camera: p for p in plans}
         self.capture = CaptureSupervisor(self, clock)
+        buckets = {p.lane.model: Buckets(p.batch_sizes) for p in plans if max(p.batch_sizes) > 1}
         self._intake: Intake[Work] = Intake(
-            {plan.capture.camera: plan.live for plan in plans},
-            deadline_ms=deadline_ms,
+            {plan.capture.camera: terms(plan, deadline_ms) for plan in plans},
             mono_ns=clock.mono_ns,
             on_stale=self._stale,
+            workers=workers,
+            buckets=buckets,
         )
         self._workers = [
             threading.Thread(
-                target=work, args=(self._intake, self._plans), name=f"worker-{n}", daemon=True
+                target=work,
+                args=(self._intake, self._plans, buckets),
+                name=f"worker-{n}",
+                daemon=True,
             )
             for n in range(workers)
         ]
@@ -118,3 +124,14 @@ class Pipeline:
 
     def _stale(self, camera: str, item: Work) -> None:
         self._plans[CameraId(camera)].lane.finish(item.ticket, item.frame, Drop.STALE)
+
+
+def terms(plan: CameraPlan, deadline_ms: float) -> Terms:
+    """Return what the scheduler has to know of a camera."""
+    return Terms(
+        live=plan.live,
+        budget_ms=plan.budget_ms or deadline_ms,
+        every_s=plan.batch_every_s,
+        group=plan.lane.model,
+        most=64 if plan.batch_every_s is None else 1,
+    )

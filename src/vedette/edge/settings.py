@@ -101,7 +101,7 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         | None
     ) = None
     batch_every_s: Annotated[
-        float, entry("One picture every so often, in the tier batch", unit="s", gt=0, le=3600)
+        float, entry("One picture every so often, in the tier batch", unit="s", gt=0, le=10)
     ] = 5.0
     regions: Annotated[
         list[list[Corner]],

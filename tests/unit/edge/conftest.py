@@ -116,13 +116,14 @@ def street(clock: ManualClock) -> Callable[..., Street]:
         world: World | None = None,
         gate: bool = False,
         is_off: Callable[[int], bool] = lambda _ms: False,
+        every_s: float | None = None,
         **camera: object,
     ) -> Street:
         fields: dict[str, object] = {"id": "door", "lines": [MID], "zones": [RIGHT]}
         settings = Camera(**{**fields, **camera}, gate=Gate(enabled=gate))
         said: list[msgspec.Struct] = []
         observed: list[tuple[int, int]] = []
-        lookout = Lookout(MotionGate() if gate else None)
+        lookout = Lookout(MotionGate() if gate else None, every_s=every_s)
         analysis = Analysis(
             settings,
             LABELS,

@@ -407,3 +407,20 @@ def test_a_lost_stream_for_clips_degrades_and_is_no_gap(street: MakeStreet) -> N
     assert cut.spans[-1].cause is None
     made.lane.says(dataclasses.replace(gone, up=True))
     assert made.of(CameraState)[-1].state is State.OK
+
+
+def test_a_cut_that_the_tier_batch_passes_over_is_not_lost(street: MakeStreet) -> None:
+    """Tracks end at a discontinuity also where nobody looked at the very picture."""
+    made = street(every_s=1.0)
+    made.lane.says(up(made.clock))
+    cuts = []
+    for number in range(30):
+        frame = made.frame(number / 5, number, discontinuity=number == 12)
+        ticket = made.lane.look(frame)
+        if ticket is not None:
+            cuts += [number] * frame.discontinuity
+            made.lane.finish(ticket, frame, "analysed", made.result(number / 5))
+    assert cuts == [15]
+    (cut,) = made.lane.cut(wall_ms(made.clock.now_at()) + 6_000)
+    assert (cut.frames.analysed, cut.frames.gated) == (6, 24)
+    assert {span.rate_fps for span in cut.spans if span.cause is None} == {1.0}

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from vedette.edge.buckets import Buckets
 from vedette.edge.capture import CaptureSettings
-from vedette.edge.intake import Intake
+from vedette.edge.intake import Intake, Terms
 from vedette.edge.ring import PacketRing
 from vedette.edge.stages import CameraPlan, Work, work
 from vedette.errors import BadModelOutput, DecodeFailed, RunFailed
@@ -47,7 +48,7 @@ def run(
         regions=regions or Regions(),
     )
     intake: Intake[Work] = Intake(
-        {"door": False}, deadline_ms=500, mono_ns=lambda: 0, on_stale=lambda _c, _i: None
+        {"door": Terms(live=False)}, mono_ns=lambda: 0, on_stale=lambda _c, _i: None
     )
     taken = iter(range(len(answers)))
     offered = intake.take
@@ -113,6 +114,77 @@ def test_small_regions_are_analysed_alone_and_boxes_come_back(
     assert came[0].detections.boxes_xyxy.tolist() == [
         [80.0 + left, 20.0 + top, 104.0 + left, 68.0 + top]
     ]
+
+
+def batch_of(streets: list[Any], model: Any) -> None:
+    """Let one worker take one picture of each street in one bucket of four."""
+    plans: dict[CameraId, CameraPlan] = {}
+    for n, street in enumerate(streets):
+        camera = CameraId(f"door-{n}")
+        plans[camera] = CameraPlan(
+            capture=CaptureSettings(camera=camera, source="clip.mp4"),
+            lane=street.lane,
+            model=model,
+            ring=PacketRing(0.0, 0),
+            live=False,
+            threshold=0.1 * (n + 1),
+        )
+    buckets = {"walkers": Buckets([4])}
+    intake: Intake[Work] = Intake(
+        {camera: Terms(live=False, group="walkers") for camera in plans},
+        mono_ns=lambda: 0,
+        on_stale=lambda _c, _i: None,
+        buckets=buckets,
+    )
+    for camera, street in zip(plans, streets, strict=True):
+        frame = street.frame(0.0)
+        intake.offer(camera, Work(street.lane.look(frame), frame), 0)
+    take = intake.take
+    intake.take = lambda: take(wait=False) or None
+    work(intake, plans, buckets)
+    assert not any(intake.depth(camera) for camera in plans)
+
+
+def test_pictures_of_several_cameras_go_through_one_call(
+    street: MakeStreet, new_result: Callable[..., Any]
+) -> None:
+    """Three pictures fill a bucket of four; each camera gets its own, above its own threshold."""
+    calls: list[tuple[int, float]] = []
+
+    class Model:
+        def detect_batch(self, pictures: list, threshold: float) -> list:
+            calls.append((len(pictures), threshold))
+            return [new_result([(10.0 * n, 0.0, 10.0 * n + 5, 9.0)]) for n in range(len(pictures))]
+
+    streets = [street() for _ in range(3)]
+    batch_of(streets, Model())
+    assert calls == [(4, 0.1)]
+    assert all(len(one.observed) == 1 for one in streets)
+
+
+def test_one_bad_picture_costs_its_neighbours_nothing_but_time(
+    street: MakeStreet, new_result: Callable[..., Any]
+) -> None:
+    """Where a call for several fails, each is tried alone, and only the bad one is dropped."""
+
+    class Model:
+        def __init__(self) -> None:
+            self.alone = 0
+
+        def detect_batch(self, _pictures: list, _threshold: float) -> list:
+            raise RuntimeError("a native library")
+
+        def detect(self, _picture: object, _threshold: float) -> Any:
+            self.alone += 1
+            if self.alone == 2:
+                raise BadModelOutput("NaN")
+            return new_result([])
+
+    streets = [street() for _ in range(3)]
+    batch_of(streets, Model())
+    cuts = [one.lane.cut(one.lane.start_ms + 1_000)[0].frames for one in streets]
+    assert [f.analysed for f in cuts] == [1, 0, 1]
+    assert cuts[1].dropped == {Drop.BAD_OUTPUT: 1}
 
 
 def test_a_failing_lane_does_not_end_the_worker(
