@@ -241,7 +241,7 @@ def _huge(path: Path) -> None:
     ("make", "reasons"),
     [
         (_nothing, {Loss.NO_FILE}),
-        (_folder, {Loss.NO_FILE}),
+        (_folder, {Loss.NO_VIDEO}),
         (_empty, {Loss.GARBAGE}),
         (_text, {Loss.GARBAGE}),
         (_noise, {Loss.GARBAGE, Loss.UNDECODABLE, Loss.NO_VIDEO}),

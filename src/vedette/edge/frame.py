@@ -130,24 +130,13 @@ def turned(picture: Picture, rotation_deg: int) -> Picture:
 def stated_rotation(video: av.VideoFrame) -> int:
     """Return the clockwise turn that the frame's display matrix asks for: 0, 90, 180 or 270.
 
-    A matrix that also mirrors is read as if it did not: faces of a selfie stay mirrored.
+    A mirrored picture (four of EXIF's eight orientations, which cameras do not write) is turned as
+    FFmpeg reads it and stays mirrored: PyAV does not give the matrix of a frame with EXIF data.
 
     Source: FFmpeg's libavutil/display.h; EXIF 2.32, tag 0x0112 (which FFmpeg reads into it).
     """
     counterclockwise = video.rotation
-    if counterclockwise == 0:
-        return 0
-    if _mirrors(video):
-        counterclockwise = 180 - counterclockwise
-    return round(-counterclockwise / 90) % 4 * 90
-
-
-def _mirrors(video: av.VideoFrame) -> bool:
-    matrix = video.side_data.get("DISPLAYMATRIX")
-    if matrix is None:
-        return False
-    a, b, _, c, d = np.frombuffer(bytes(cast("memoryview", matrix)), np.int32)[:5].tolist()
-    return a * d - b * c < 0
+    return round(-counterclockwise / 90) % 4 * 90 if counterclockwise else 0
 
 
 def _bytes(plane: object) -> npt.NDArray[np.uint8]:

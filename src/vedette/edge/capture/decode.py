@@ -16,6 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from vedette.edge.capture.packets import EncodedPacket
 from vedette.edge.capture.settings import Decode
+from vedette.edge.capture.still import Stills
 
 _MAX_PENDING: Final = 64  # pictures inside the decoder; H.264 and H.265 reorder at most 16
 
@@ -31,7 +32,7 @@ class Decoded:
 class Decoder:
     """The decoder of one open stream. Thread: one."""
 
-    def __init__(self, context: VideoCodecContext, mode: Decode) -> None:
+    def __init__(self, context: VideoCodecContext | Stills, mode: Decode) -> None:
         self._context = context
         self._pending: dict[int, EncodedPacket] = {}
         self._mode = mode

@@ -25,6 +25,10 @@ DOWN_AFTER_S: Final = CAMERA_DOWN_AFTER_S - 1.0
 because `CaptureSupervisor.check` is called once a second."""
 
 
+_RAW: Final = frozenset({"rawvideo", "wrapped_avframe"})
+"""Pictures that were never encoded: far too many bytes to keep for clips."""
+
+
 class Phase(enum.Enum):
     """What a capture thread is doing; only the first three can hang in native code."""
 
@@ -157,7 +161,8 @@ class CameraFeed:
             self._counts.packet_bytes += len(packet.data)
             if is_skipped:
                 self._alive_mono_ns = packet.received_mono_ns
-        self._sink.on_packet(self.camera, packet)
+        if packet.info.codec not in _RAW:
+            self._sink.on_packet(self.camera, packet)
 
     def undecodable(self, generation: int, count: int) -> None:
         """Pass a count of packets on of which no picture could be made."""

@@ -31,6 +31,10 @@ class Loss(enum.StrEnum):
     NO_VIDEO = "has no video stream"
     UNDECODABLE = "no picture can be decoded"
     NO_FILE = "no such file"
+    UNTRUSTED = "its certificate is not trusted"
+    MOVED = "redirects to where it may not lead"
+    DENIED = "this user may not open it"
+    BUSY = "in use by another program"
     FAILED = "failed"
 
 

@@ -7,9 +7,11 @@ and no text of FFmpeg that may hold the address goes further.
 """
 
 import errno
+import itertools
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, cast
 
@@ -20,21 +22,33 @@ from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
 
 from vedette.clock import NS_PER_S, Clock
-from vedette.edge.address import Kind, kind_of, path_of
+from vedette.edge.address import (
+    DeviceAddress,
+    Kind,
+    device_address,
+    kind_of,
+    path_of,
+    pipeline_words,
+)
+from vedette.edge.capture import device, gst
+from vedette.edge.capture.folder import FolderStream, WatchedSource
+from vedette.edge.capture.mjpeg import MjpegSource
 from vedette.edge.capture.packets import StreamInfo
 from vedette.edge.capture.seam import Loss, SourceLost
 from vedette.edge.capture.settings import CaptureSettings
+from vedette.edge.capture.still import MAX_PIXELS, Stills
+from vedette.edge.frame import stated_rotation
 from vedette.logs import redact_url
 
 # FFmpeg would write to the process's stderr, addresses with passwords included.
 av.logging.set_level(None)
 
-MAX_PIXELS: Final = 8192 * 4608
-"""A picture that declares more than this is refused before memory is taken for it."""
-
 # What PyAV lets out: FFmpeg's errors, and those of its own checks.
 _PROBLEMS: Final = (av.error.FFmpegError, OSError, ValueError, RuntimeError, MemoryError)
 
+_FOLDER_FPS: Final = 5.0
+_TURNED_FORMATS: Final = ("mov", "matroska")  # those that carry a display matrix
+_PROBE_PACKETS: Final = 32
 _FILE_FORMATS: Final = "mov,matroska,webm,avi,mpegts,mpeg,h264,hevc,m4v,mjpeg,flv,ogg,ivf"
 
 
@@ -52,7 +66,7 @@ class OpenStream(Protocol):
         ...
 
     @property
-    def codec_context(self) -> VideoCodecContext:
+    def codec_context(self) -> VideoCodecContext | Stills:
         """What decodes the packets."""
         ...
 
@@ -80,9 +94,18 @@ def make_source(settings: CaptureSettings, clock: Clock) -> Source:
     """Return the source that `settings.source` names; nothing is opened yet."""
     text = settings.source
     kind = kind_of(text)
+    limits_s = (settings.open_timeout_s, settings.read_timeout_s)
     if kind is Kind.RTSP:
-        return RtspSource(text, settings.open_timeout_s, settings.read_timeout_s, clock)
-    return FileSource(path_of(text))
+        return RtspSource(text, *limits_s, clock)
+    if kind is Kind.HTTP:
+        return MjpegSource(text, *limits_s, clock)
+    if kind is Kind.DEVICE:
+        return DeviceSource(device_address(text), *limits_s)
+    if kind is Kind.GSTREAMER:
+        return GStreamerSource(pipeline_words(text), *limits_s)
+    if kind is Kind.WATCHED:
+        return WatchedSource(path_of(text), clock)
+    return FileSource(path_of(text), settings.max_fps or _FOLDER_FPS)
 
 
 class RtspSource:
@@ -126,26 +149,31 @@ class RtspSource:
 
 
 class FileSource:
-    """A video file."""
+    """A video file, or a folder of pictures."""
 
     live = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder_fps: float = _FOLDER_FPS) -> None:
         self.name = path.name
         self._path = path
+        self._folder_fps = folder_fps
+        self._turn: tuple[tuple[int, int], int] | None = None
 
     def open(self) -> OpenStream:
         """Open from the start.
 
         Raises:
-            SourceLost: Missing, not a regular file, or no video.
+            SourceLost: Missing, neither a file nor a folder, or no video.
         """
         try:
-            mode = self._path.stat().st_mode
+            found = self._path.stat()
+            mode = found.st_mode
         except OSError as problem:
             raise SourceLost(
                 Loss.NO_FILE, self.name, operator_hint="check the path in `source`"
             ) from problem
+        if stat.S_ISDIR(mode):
+            return FolderStream(self._path, self._folder_fps)
         if not stat.S_ISREG(mode):
             raise SourceLost(Loss.NO_FILE, f"{self.name} is not a regular file")
         options = {
@@ -154,13 +182,136 @@ class FileSource:
             "probesize": "5000000",
             "max_pixels": str(MAX_PIXELS),
         }
-        return _open(os.fspath(self._path.absolute()), options, (20.0, 20.0), live=False)
+        address = os.fspath(self._path.absolute())
+        stream = _open(address, options, (20.0, 20.0), live=False)
+        if stream.format.startswith(_TURNED_FORMATS):
+            version = (found.st_mtime_ns, found.st_size)
+            if self._turn is None or self._turn[0] != version:
+                self._turn = version, _turn_of(_open(address, options, (20.0, 20.0), live=False))
+            stream.info = replace(stream.info, rotation_deg=self._turn[1])
+        return stream
+
+
+class DeviceSource:
+    """A USB or built-in camera, through V4L2."""
+
+    live = True
+
+    def __init__(
+        self,
+        wanted: DeviceAddress,
+        open_timeout_s: float,
+        read_timeout_s: float,
+        *,
+        driver: str = "v4l2",
+        check: Callable[[Path], None] = device.check,
+    ) -> None:
+        """Name the device; `driver` is FFmpeg's input device, another one only in tests."""
+        self.name = wanted.path
+        self._wanted = wanted
+        self._timeout_s = (open_timeout_s, read_timeout_s)
+        self._driver = driver
+        self._check = check
+
+    def open(self) -> OpenStream:
+        """Open the device and ask its driver for size, rate and format.
+
+        Raises:
+            SourceLost: Not there, no right to it, in use, or not able to do what was asked.
+        """
+        path = Path(self._wanted.path)
+        self._check(path)
+        try:
+            return _open(
+                self._wanted.path,
+                device.options(self._wanted),
+                self._timeout_s,
+                live=True,
+                file_format=self._driver,
+                explain=lambda problem: device.refused(problem, path),
+            )
+        except SourceLost as lost:
+            if lost.reason is Loss.CLOSED and not path.exists():
+                raise device.refused(FileNotFoundError(errno.ENOENT, ""), path) from None
+            raise
+
+
+class GStreamerSource:
+    """What a GStreamer pipeline gives."""
+
+    live = True
+
+    def __init__(self, words: list[str], open_timeout_s: float, read_timeout_s: float) -> None:
+        self.name = f"gst:{words[0]}"
+        self._words = words
+        self._open_s = open_timeout_s
+        self._read_s = 2 * read_timeout_s
+
+    def open(self) -> OpenStream:
+        """Start the pipeline and wait for its first picture.
+
+        Raises:
+            SourceLost: Not installed, a mistake in the pipeline, no picture in time.
+        """
+        running = gst.Running(self._words, self._open_s)
+        try:
+            stream = _open(
+                running,
+                {"probesize": "32", "max_pixels": str(MAX_PIXELS)},
+                None,
+                live=True,
+                file_format="matroska",
+                explain=lambda problem: _why_gst(running, problem),
+                close=running.close,
+            )
+        except SourceLost:
+            running.close()
+            raise
+        running.read_s = self._read_s
+        return stream
+
+
+def _why_gst(running: gst.Running, problem: BaseException | None) -> SourceLost:
+    if isinstance(problem, TimeoutError):
+        return SourceLost(
+            Loss.TIMEOUT,
+            "GStreamer gives no picture",
+            operator_hint="the pipeline hangs: try it by hand with gst-launch-1.0",
+        )
+    return running.why()
+
+
+def _turn_of(stream: "_AvStream") -> int:
+    """Return the turn that the first picture's display matrix asks for; 0 where none comes."""
+    try:
+        for packet in itertools.islice(stream.packets(), _PROBE_PACKETS):
+            for video in stream.codec_context.decode(packet):
+                return stated_rotation(video)
+    except (SourceLost, *_PROBLEMS):
+        return 0  # the run that follows says what is wrong
+    finally:
+        stream.close()
+    return 0
+
+
+Explain = Callable[[BaseException | None], SourceLost]
+"""What an error of FFmpeg, or None for an end, means for one kind of source."""
 
 
 class _AvStream:
-    def __init__(self, container: InputContainer, *, live: bool) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        explain: Explain,
+        *,
+        live: bool,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
         self._container = container
+        self._explain = explain
         self._live = live
+        self._close = close
+        self.format = container.format.name
         found = container.streams.video
         if not found or container.streams.video[0].codec_context is None:
             raise SourceLost(
@@ -187,9 +338,9 @@ class _AvStream:
             while not (yield from self._until_stranger()):
                 pass
         except _PROBLEMS as problem:
-            raise translate(problem, live=self._live) from None
+            raise self._explain(problem) from None
         if self._live:
-            raise SourceLost(Loss.CLOSED)
+            raise self._explain(None)
 
     def _until_stranger(self) -> Generator[av.Packet, None, bool]:
         """Yield packets; return False at one of a stream that was not there when it was opened.
@@ -205,21 +356,29 @@ class _AvStream:
 
     def close(self) -> None:
         self._container.close()
+        self._close()
 
 
 def _open(
-    address: str, options: dict[str, str], timeout_s: tuple[float, float], *, live: bool
-) -> OpenStream:
+    address: str | gst.Running,
+    options: dict[str, str],
+    timeout_s: tuple[float, float] | None,
+    *,
+    live: bool,
+    file_format: str | None = None,
+    explain: Explain | None = None,
+    close: Callable[[], None] = lambda: None,
+) -> _AvStream:
+    explain = explain or (lambda problem: _what_it_means(problem, live=live))
     try:
         container = cast(
-            "InputContainer", av.open(address, mode="r", options=options, timeout=timeout_s)
+            "InputContainer",
+            av.open(address, "r", format=file_format, options=options, timeout=timeout_s),
         )
     except _PROBLEMS as problem:
-        raise translate(
-            problem, live=live
-        ) from None  # the original holds the address with its password
+        raise explain(problem) from None  # the original holds the address with its password
     try:
-        return _AvStream(container, live=live)
+        return _AvStream(container, explain, live=live, close=close)
     except SourceLost:
         container.close()
         raise
@@ -246,7 +405,7 @@ _UNREACHABLE: Final = frozenset(
 )
 
 _HINTS: Final[dict[Loss, str]] = {
-    Loss.REFUSED: "check the camera's address and that RTSP is switched on in it",
+    Loss.REFUSED: "check the camera's address and that RTSP is switched on",
     Loss.UNREACHABLE: "check the camera's cable, power and address",
     Loss.UNAUTHORISED: "check user and password in the camera's `source`",
     Loss.FORBIDDEN: "this user may not see the stream: change it in the camera",
@@ -254,6 +413,10 @@ _HINTS: Final[dict[Loss, str]] = {
     Loss.TIMEOUT: "the camera or the network to it hangs: power-cycle it if this stays",
     Loss.GARBAGE: "the address answers, but not with video: check port and path",
 }
+
+
+def _what_it_means(problem: BaseException | None, *, live: bool) -> SourceLost:
+    return SourceLost(Loss.CLOSED) if problem is None else translate(problem, live=live)
 
 
 def translate(problem: BaseException, *, live: bool) -> SourceLost:

@@ -84,6 +84,7 @@ class CaptureThread:
         )
         self._limit = RateLimit(settings.max_fps)
         self._info = StreamInfo("", b"")
+        self._announced = self._info  # as the stream said it last
         self._prefix = 0
         self._spoken: tuple[bytes, ...] = ()
         self._size: tuple[int, int] | None = None
@@ -187,15 +188,19 @@ class CaptureThread:
             self._line.start_run()
         else:
             self._line.restart()
-        turn = self._settings.rotate_deg
-        turn = stream.info.rotation_deg if turn is None else turn
-        self._info = replace(stream.info, rotation_deg=turn)
+        self._announce(stream.info)
         self._spoken = nal.picture_parameters(
             stream.info.codec, nal.from_extradata(stream.info.codec, stream.info.extradata)
         )
         self._prefix = nal.prefix_bytes(stream.info.codec, stream.info.extradata)
         self._cut = True
         self._last_picture_ns = self._clock.mono_ns()
+
+    def _announce(self, info: StreamInfo) -> None:
+        """Take new parameters for the packets from here on."""
+        turn = self._settings.rotate_deg
+        self._announced = info
+        self._info = replace(info, rotation_deg=info.rotation_deg if turn is None else turn)
 
     def _read(self, stream: OpenStream) -> None:
         decoder = Decoder(stream.codec_context, self._decode())
@@ -207,8 +212,12 @@ class CaptureThread:
             if self._stop.is_set():
                 return
             if not raw.size or raw.size > _MAX_PACKET_BYTES:
+                if raw.size:
+                    self._feed.undecodable(self._generation, 1)
                 self._beat(Phase.READING)
                 continue
+            if stream.info is not self._announced:
+                self._announce(stream.info)
             packet = self._place(raw)
             started = started or packet.keyframe
             if started:
