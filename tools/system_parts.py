@@ -1,7 +1,8 @@
 """Install the Debian packages that some tests need, where this machine lets us.
 
-Chromium for the browser tests, faketime for wrong clocks, iproute2 for network namespaces. Without
-root or apt nothing is installed and those tests skip, saying so (in CI such a skip is a failure).
+Chromium for the browser tests, faketime for wrong clocks, iproute2 for network namespaces,
+GStreamer as a source and as the second opinion on our RTSP server. Without root or apt nothing is
+installed and those tests skip, saying so (in CI such a skip is a failure).
 """
 
 import os
@@ -10,11 +11,42 @@ import subprocess
 import sys
 
 WANTED = {"chromium": "chromium", "faketime": "faketime", "ip": "iproute2"}
+ELEMENTS = {
+    "videoconvert": "gstreamer1.0-plugins-base",
+    "matroskamux": "gstreamer1.0-plugins-good",
+    "h264parse": "gstreamer1.0-plugins-bad",
+    "avdec_h264": "gstreamer1.0-libav",
+    "rtspclientsink": "gstreamer1.0-rtsp",
+}
+SERVER = "gir1.2-gst-rtsp-server-1.0"
+"""GStreamer's own RTSP server, for the system's Python."""
+
+
+def missing_parts() -> list[str]:
+    """Return the packages of which something is not here."""
+    missing = [package for command, package in WANTED.items() if shutil.which(command) is None]
+    inspect = shutil.which("gst-inspect-1.0")
+    if inspect is None:
+        return [*missing, "gstreamer1.0-tools", *ELEMENTS.values(), SERVER, "python3-gi"]
+    for element, package in ELEMENTS.items():
+        if not _works([inspect, "--exists", element]):
+            missing.append(package)
+    ask = "import gi; gi.require_version('GstRtspServer', '1.0')"
+    if not _works(["/usr/bin/python3", "-c", ask]):
+        missing += [SERVER, "python3-gi"]
+    return missing
+
+
+def _works(command: list[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def main() -> int:
     """Install what is missing; 0 even where that is not possible."""
-    missing = [package for command, package in WANTED.items() if shutil.which(command) is None]
+    missing = missing_parts()
     if not missing:
         return 0
     if os.geteuid() != 0 or shutil.which("apt-get") is None:

@@ -303,7 +303,7 @@ def test_gstreamer_reads_it_too(server: tuple[RtspServer, Mount], tmp_path: Path
         pytest.skip("gst-launch-1.0 is not installed (Debian: gstreamer1.0-tools, -plugins-good)")
     running, _ = server
     out = tmp_path / "out.h264"
-    source = f"rtspsrc location={running.url('door')} protocols=tcp num-buffers=60"
-    chain = f"{source} ! rtph264depay ! filesink location={out}"
+    source = f"rtspsrc location={running.url('door')} protocols=tcp latency=0"
+    chain = f"{source} ! rtph264depay ! identity eos-after=60 ! filesink location={out}"
     subprocess.run([tool, "-q", *chain.split()], timeout=30, check=True, capture_output=True)
     assert out.stat().st_size > 1000

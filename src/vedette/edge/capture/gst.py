@@ -5,10 +5,12 @@ Here: the command, the pipe, and what the process's end means. Not here: demuxin
 Pi's, industrial ones), with the system's own GStreamer, in a process that may crash alone.
 
     gst-launch-1.0 -q <the pipeline> ! videoconvert ! video/x-raw,format=I420
-        ! queue leaky=downstream … ! matroskamux streamable=true ! fdsink fd=N sync=true
+        ! identity sync=true ! queue leaky=downstream …
+        ! matroskamux streamable=true ! fdsink fd=N sync=false
 
-Matroska carries size and time of each raw picture over the pipe; a queue of two pictures that leaks
-keeps a slow reader at the present. The rules: the description comes from this machine's own
+`identity` paces what has no pace of its own, a file, before anything can be dropped. Matroska
+carries size and time of each raw picture over the pipe; a queue of two pictures that leaks keeps a
+slow reader at the present. The rules: the description comes from this machine's own
 configuration or the site's signed policy and is passed as arguments, never through a shell; the
 process dies with the thread that started it; a read that waits too long is an error.
 
@@ -44,8 +46,9 @@ def command(tool: str, words: list[str], fd: int) -> list[str]:
     """Return the process's arguments: the pipeline with its end put on."""
     tail = (
         "! videoconvert ! video/x-raw,format=I420 "
+        "! identity sync=true "
         "! queue leaky=downstream max-size-buffers=2 max-size-bytes=0 max-size-time=0 "
-        f"! matroskamux streamable=true ! fdsink fd={fd} sync=true"
+        f"! matroskamux streamable=true ! fdsink fd={fd} sync=false"
     )
     # util-linux's, present on every Debian: nothing of ours has to run between fork and exec.
     killer = shutil.which("setpriv")
