@@ -5,7 +5,7 @@ Here: what is joined to what. Not here: threads (`edge.pipeline`) and time (`edg
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +46,8 @@ from vedette.wire.messages import (
 )
 
 _LOG = logging.getLogger(__name__)
+
+_PEOPLE: Final = frozenset({"person", "people", "pedestrian", "human"})
 
 Emit = Callable[[msgspec.Struct], None]
 
@@ -222,7 +224,9 @@ class Assembly:
             every_s=every_s,
         )
         threshold = camera.threshold if camera.threshold is not None else model.threshold
-        desk = _EvidenceDesk(self._evidence, ring, self._emit)
+        desk = _EvidenceDesk(
+            self._evidence, ring, self._emit, watches_people=watches_people(camera, model.labels)
+        )
         analysis = Analysis(
             camera,
             model.labels,
@@ -293,10 +297,18 @@ class Assembly:
 class _EvidenceDesk:
     """Where one camera's events ask for clips."""
 
-    def __init__(self, store: EvidenceStore | None, ring: PacketRing, emit: Emit) -> None:
+    def __init__(
+        self,
+        store: EvidenceStore | None,
+        ring: PacketRing,
+        emit: Emit,
+        *,
+        watches_people: bool = False,
+    ) -> None:
         self._store = store
         self._ring = ring
         self._emit = emit
+        self._watches_people = watches_people
 
     def want(self, frame: Frame, what: Happening, event: EventReport) -> EventReport:
         """Return the event with its evidence id; a refusal is told at once as its record."""
@@ -308,6 +320,7 @@ class _EvidenceDesk:
             at_t_s=what.t_s,
             picture=frame.picture,
             priority=0 if what.kind in ALERT_KINDS else 1,
+            watches_people=self._watches_people,
         )
         refusal = self._store.request(wanted, self._ring)
         if refusal is not None:
@@ -318,6 +331,12 @@ class _EvidenceDesk:
         """Remember what an analysed frame showed."""
         if self._store is not None:
             self._store.note(frame.camera, frame.t_s, boxes)
+
+
+def watches_people(camera: Camera, labels: Sequence[str]) -> bool:
+    """Return whether everybody in the picture is looked for: a blurred clip relies on it."""
+    wanted = set(camera.labels or labels) & set(labels)
+    return bool(wanted & _PEOPLE) and not camera.regions
 
 
 def off_hours(spans: Iterable[tuple[str, str]], time_zone: str) -> Callable[[int], bool]:

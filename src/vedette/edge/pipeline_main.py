@@ -8,6 +8,7 @@ is cut and the spool is flushed. Killed instead, it loses at most what the spool
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -36,6 +37,7 @@ _LOG = logging.getLogger("vedette.edge.pipeline_main")
 
 _SCHEMA: Final = {row.body: row.schema for row in STREAMS}
 _EVIDENCE_EVERY_S: Final = 0.5
+_BLUR_NICENESS: Final = 19
 SWITCH_INTERVAL_S: Final = 0.001
 """Threads hand over sooner than Python's default: a capture thread must not wait for a worker."""
 
@@ -127,13 +129,26 @@ def run(config: EdgeConfig, stop: threading.Event) -> None:
             while not clock.wait(stop, _EVIDENCE_EVERY_S):
                 report(evidence, evidence.work(), emit.keep)
 
+        def blur() -> None:
+            # Linux: of this thread alone. A copy may wait; pictures may not.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BLUR_NICENESS)
+            while not clock.wait(stop, _EVIDENCE_EVERY_S):
+                record = evidence.blur_one(stop)
+                if record is not None:
+                    emit.keep(record)
+
         packager = threading.Thread(target=package, name="evidence", daemon=True)
+        blurrer = threading.Thread(target=blur, name="blur", daemon=True)
         pipeline.start()
         packager.start()
+        if config.evidence.blur != "none":
+            blurrer.start()
         _LOG.info("pipeline runs", extra={"event": "pipeline.started"})
         reporter.run(stop)
         pipeline.stop()
         packager.join(10)
+        if blurrer.is_alive():
+            blurrer.join(5)
         report(evidence, evidence.work(everything=True), emit.keep)
         reporter.finish()
         _LOG.info("pipeline stopped", extra={"event": "pipeline.stopped"})

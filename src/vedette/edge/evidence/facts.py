@@ -79,6 +79,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         clips: The video files in order of time; empty in packages of before version 0.2.
         holes: Where within the window there are no pictures.
         priority: See `budget.PRIORITY_SHARE`.
+        watches_people: True where everybody in the picture was looked for: the model knows people,
+            and no part of the picture was left out.
     """
 
     record: EvidenceRecord
@@ -87,6 +89,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     clips: list[ClipFile] = []
     holes: list[Hole] = []
     priority: int = DEFAULT_PRIORITY
+    watches_people: bool = False
 
 
 class BlurredFacts(msgspec.Struct, frozen=True, kw_only=True):

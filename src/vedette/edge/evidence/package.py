@@ -38,6 +38,7 @@ def build(
     seen: Iterable[tuple[float, list[Box]]],
     poster: bytes,
     priority: int,
+    watches_people: bool,
 ) -> Package:
     """Return the package of an event.
 
@@ -49,6 +50,7 @@ def build(
         seen: What was seen when (on the timeline), in pixels of the same picture.
         poster: A JPEG; empty where there is none.
         priority: Kept in the facts.
+        watches_people: The same; see `Facts`.
 
     Raises:
         EvidenceError: Nothing was recorded, or no file can be made of it.
@@ -93,6 +95,7 @@ def build(
         clips=entries,
         holes=[Hole(window_ms=(ms(h.start_s), ms(h.end_s)), cause=h.cause) for h in cut.holes],
         priority=priority,
+        watches_people=watches_people,
     )
     files[facts.FACTS] = msgspec.json.encode(said)
     if poster:

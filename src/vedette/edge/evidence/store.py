@@ -5,7 +5,7 @@ after the event has passed. Not here: the folder (`shelf`) and the muxing (`clip
 request ends in exactly one `EvidenceRecord`: complete, refused or failed; and no failure here
 touches anything but that record.
 
-Thread: `note` and `request` from any; `work` from one.
+Thread: `note` and `request` from any; `work` from one; `blur_one` from another.
 """
 
 import logging
@@ -19,7 +19,9 @@ import msgspec
 
 from vedette.clock import NS_PER_S, Clock
 from vedette.edge.evidence import facts, package, shelf
+from vedette.edge.evidence.blur import blurred_copy
 from vedette.edge.evidence.catalog import PackageInfo
+from vedette.edge.evidence.examine import MAX_CLIP_BYTES
 from vedette.edge.evidence.poster import describe, poster_jpeg
 from vedette.edge.evidence.shelf import Shelf
 from vedette.edge.ring import PacketRing, Pin
@@ -51,6 +53,8 @@ class Wanted:
         picture: That frame's picture, for the poster.
         priority: 0 alerts, 1 events, 2 nice to have; see `budget.PRIORITY_SHARE`.
         stays_on_site: What the pixel policy says about this clip.
+        watches_people: True where the camera looks for people in the whole picture: a blurred
+            copy relies on it.
         before_s: Other than the settings' where given.
         after_s: Other than the settings' where given.
     """
@@ -60,6 +64,7 @@ class Wanted:
     picture: Picture | None = field(default=None, repr=False)
     priority: int = 1
     stays_on_site: bool = True
+    watches_people: bool = False
     before_s: float | None = None
     after_s: float | None = None
 
@@ -185,6 +190,47 @@ class EvidenceStore:
                 one.pin.release()
         return records
 
+    def blur_one(self, stop: threading.Event) -> EvidenceRecord | None:
+        """Make one blurred copy that is waited for, the newest first; return the record to send.
+
+        None where there is nothing to do, where it was stopped (the next process goes on), or where
+        no copy can be made: that is in the log and in the package, and the original is as it was.
+        """
+        # Not before the original is reported: the later word about a package is the one that holds.
+        waiting = [p for p in self._shelf.packages() if p.wants_blur and p.is_reported]
+        if not waiting or self._settings.blur == "none":
+            return None
+        one = max(waiting, key=lambda package: package.mtime_ns)
+        end_ns = self._clock.mono_ns() + round(self._settings.blur_max_s * NS_PER_S)
+
+        def should_stop() -> str:
+            if stop.is_set():
+                return "the device stopped"
+            is_over = self._clock.mono_ns() > end_ns
+            return "it takes longer than evidence.blur_max_s" if is_over else ""
+
+        try:
+            said = facts.read_facts(one.path)
+            data = facts.read_limited(one.path / facts.CLIP, MAX_CLIP_BYTES)
+            copy, done = blurred_copy(data, said, self._settings.blur, should_stop=should_stop)
+            refusal = self._shelf.refusal(len(copy), one.priority)
+            if refusal:
+                raise EvidenceError(refusal)
+            named = {facts.BLURRED_CLIP: copy, facts.BLURRED_FACTS: msgspec.json.encode(done)}
+            self._shelf.add(one.evidence, named)
+        except EvidenceError as problem:
+            if not stop.is_set():
+                self._shelf.settle_blur(one.evidence, str(problem))
+                _LOG.warning(
+                    "evidence %s has no blurred copy: %s",
+                    one.evidence,
+                    problem,
+                    extra={"event": "evidence.blur_failed", "evidence": one.evidence},
+                )
+            return None
+        self._shelf.settle_blur(one.evidence)
+        return msgspec.structs.replace(said.record, blurred=True)
+
     def leftovers(self) -> list[EvidenceRecord]:
         """Return what a process before this one owes: finished packages, and those it lost."""
         lost = [
@@ -264,6 +310,7 @@ class EvidenceStore:
                 seen=seen,
                 poster=one.poster,
                 priority=priority,
+                watches_people=one.wanted.watches_people,
             )
             marks = [facts.BLUR_WANTED] if self._settings.blur != "none" else []
             self._shelf.write(made.record.evidence, made.files, priority=priority, marks=marks)

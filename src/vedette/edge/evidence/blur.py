@@ -1,0 +1,199 @@
+"""A second copy of a clip in which nobody can be recognised.
+
+Here: decoding, covering (`cover`, `vision.pixelation`) and encoding again. Not here: when, and in
+which thread (`store`, `pipeline_main`). The rules: only covered pictures ever reach the encoder;
+what cannot be decoded is left out, never passed on; a copy that takes too long is not made at all,
+and the original is never touched.
+
+Encoded as VP9 in MP4, by libvpx (BSD); browsers play it. The GPL encoders in PyAV's wheels are not
+used. See docs/decisions/0016.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from hashlib import sha256
+from typing import Final, cast
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer, OutputContainer
+from av.video.stream import VideoStream
+
+from vedette.edge.evidence.cover import Cover
+from vedette.edge.evidence.facts import BLURRED_CLIP, BlurredFacts, ClipFile, Facts
+from vedette.edge.frame import planes, turned
+from vedette.errors import DecodeFailed, EvidenceError
+from vedette.vision import pixelation
+from vedette.vision.picture import Picture
+from vedette.wire.messages import EventKind
+
+CODEC: Final = "libvpx-vp9"
+_BASE: Final = Fraction(1, 90_000)
+_OPTIONS: Final = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}
+_BITS_PER_PIXEL: Final = 0.08
+_FPS_ASSUMED: Final = 20.0
+_FULL_RANGE: Final = 2  # AVCOL_RANGE_JPEG
+
+
+@dataclass(slots=True)
+class _Job:
+    """One clip on its way, and what was done so far."""
+
+    entry: ClipFile
+    cover: Cover | None
+    should_stop: Callable[[], str]
+    whole_ms: list[tuple[int, int]] = field(default_factory=list)
+    cells_px: set[int] = field(default_factory=set)
+    times_ms: list[int] = field(default_factory=list)
+    size_px: tuple[int, int] = (0, 0)
+
+
+def blurred_copy(
+    data: bytes, said: Facts, mode: str, *, should_stop: Callable[[], str]
+) -> tuple[bytes, BlurredFacts]:
+    """Return the blurred copy of a package's main clip, and what was done to make it.
+
+    Args:
+        data: The clip.
+        said: The package's facts: boxes and times.
+        mode: `people`: where they may be; or `picture`: everything.
+        should_stop: Asked before each picture; what it returns is why to stop, empty to go on.
+
+    Raises:
+        EvidenceError: Stopped, nothing to decode, or the encoder refuses.
+    """
+    entry = next((one for one in said.clips if one.sha256 == said.record.sha256), None)
+    if entry is None:
+        raise EvidenceError("a package of an older version cannot be blurred")
+    watched = said.watches_people and said.event.kind is not EventKind.TAMPER
+    cover = Cover(said.frames, watched=watched) if mode == "people" else None
+    done, out = _Job(entry, cover, should_stop), io.BytesIO()
+    try:
+        with (
+            cast("InputContainer", av.open(io.BytesIO(data), "r", format="mp4")) as clip,
+            cast("OutputContainer", av.open(out, "w", format="mp4")) as made,
+        ):
+            _copy(clip, made, done)
+    except (av.error.FFmpegError, ValueError, OSError) as problem:
+        raise EvidenceError(f"the clip could not be encoded again: {problem}") from problem
+    copy = out.getvalue()
+    facts = BlurredFacts(
+        evidence=said.record.evidence,
+        made_from=entry.sha256,
+        clip=ClipFile(
+            file=BLURRED_CLIP,
+            sha256=sha256(copy).hexdigest(),
+            bytes=len(copy),
+            codec="vp9",
+            picture_px=done.size_px,
+            window_ms=(done.times_ms[0], done.times_ms[-1]),
+            packets=len(done.times_ms),
+        ),
+        mode=mode,
+        whole_ms=done.whole_ms,
+        cells_px=sorted(done.cells_px),
+    )
+    return copy, facts
+
+
+def covered(
+    picture: Picture, areas: list[pixelation.Area] | None, cells: set[int] | None = None
+) -> Picture:
+    """Return the picture with the areas (None: all of it) made into squares.
+
+    Args:
+        picture: As it is shown.
+        areas: In its pixels.
+        cells: Gets the sides of the squares that were used.
+    """
+    if areas is None:
+        cell = pixelation.whole_cell_px(picture.size)
+        marked = [((0.0, 0.0, float(picture.width), float(picture.height)), cell)]
+    else:
+        marked = [(area, pixelation.cell_px(area)) for area in areas]
+    if cells is not None:
+        cells.update(cell for _, cell in marked)
+    return pixelation.pixelated(picture, marked)
+
+
+def _copy(clip: InputContainer, made: OutputContainer, done: _Job) -> None:
+    stream: VideoStream | None = None
+    for picture, at_s in _pictures(clip, done.entry.rotation_deg):
+        if why := done.should_stop():
+            raise EvidenceError(why)
+        at_ms = done.entry.window_ms[0] + round(at_s * 1000)
+        areas = done.cover.areas(at_ms) if done.cover else None
+        shown = covered(picture, areas, done.cells_px)
+        if stream is None:
+            done.size_px = shown.size
+            stream = _open(made, shown.size)
+        elif shown.size != done.size_px:
+            raise EvidenceError("the picture changes its size within the clip")
+        if areas is None:
+            _note_whole(done, at_ms)
+        done.times_ms.append(at_ms)
+        frame = _frame(shown)
+        frame.pts, frame.time_base = round(at_s / _BASE), _BASE
+        made.mux(stream.encode(frame))
+    if stream is None:
+        raise EvidenceError("no picture of the clip can be decoded")
+    made.mux(stream.encode(None))
+
+
+def _pictures(clip: InputContainer, rotation_deg: int) -> Iterator[tuple[Picture, float]]:
+    """Give each picture as it is shown, and its time since the first."""
+    stream = clip.streams.video[0]
+    stream.codec_context.thread_count = 1
+    first_s: float | None = None
+    last_s = -1.0
+    for packet in clip.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError:
+            continue  # a damaged picture, as cameras send them: left out
+        for frame in frames:
+            if not isinstance(frame, av.VideoFrame) or frame.time is None:
+                continue
+            first_s = frame.time if first_s is None else first_s
+            at_s = frame.time - first_s
+            if at_s <= last_s:
+                continue
+            last_s = at_s
+            try:
+                yield turned(planes(frame), rotation_deg), at_s
+            except DecodeFailed:
+                continue
+
+
+def _note_whole(done: _Job, at_ms: int) -> None:
+    """Add this picture to the stretches that are covered whole."""
+    continues = done.whole_ms and done.times_ms and done.whole_ms[-1][1] == done.times_ms[-1]
+    if continues:
+        done.whole_ms[-1] = (done.whole_ms[-1][0], at_ms)
+    else:
+        done.whole_ms.append((at_ms, at_ms))
+
+
+def _open(made: OutputContainer, size_px: tuple[int, int]) -> VideoStream:
+    stream = made.add_stream(CODEC, rate=round(_FPS_ASSUMED), options=dict(_OPTIONS))
+    stream.width, stream.height = size_px
+    stream.pix_fmt = "yuv420p"
+    stream.bit_rate = max(200_000, round(size_px[0] * size_px[1] * _FPS_ASSUMED * _BITS_PER_PIXEL))
+    stream.codec_context.time_base = _BASE
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _frame(picture: Picture) -> av.VideoFrame:
+    """Return a frame of FFmpeg's with the picture's planes; rows are padded as it wants them."""
+    frame = av.VideoFrame(picture.width, picture.height, "yuv420p")
+    for plane, values in zip(frame.planes, (picture.y, picture.u, picture.v), strict=True):
+        padded = np.zeros((plane.buffer_size // plane.line_size, plane.line_size), np.uint8)
+        padded[: values.shape[0], : values.shape[1]] = values
+        plane.update(padded.tobytes())
+    if picture.full_range:
+        frame.color_range = _FULL_RANGE
+    return frame
