@@ -27,46 +27,79 @@ def assign(weights: Floats) -> tuple[Indices, Indices]:
     Returns:
         Row indices, ascending, and the column of each; both (k,).
     """
-    usable = weights > 0.0
-    rows, columns = np.nonzero(usable)
+    rows, columns = np.nonzero(weights > 0.0)
+    chosen = assign_edges(rows, columns, weights[rows, columns])
+    return rows[chosen], columns[chosen]
+
+
+def assign_edges(rows: Indices, columns: Indices, weights: Floats) -> Indices:
+    """Return which edges make a matching whose total weight no other exceeds, by row.
+
+    Args:
+        rows: (k,), from 0: one end of each edge. No edge is given twice.
+        columns: (k,), from 0: the other end.
+        weights: float64, (k,), all above zero.
+
+    Returns:
+        Indices of edges, (j,).
+    """
     if len(rows) == 0:
-        return rows, columns
-    alone = (usable.sum(axis=1)[rows] == 1) & (usable.sum(axis=0)[columns] == 1)
-    matched = list(zip(rows[alone].tolist(), columns[alone].tolist(), strict=True))
-    for part_rows, part_columns in _parts(rows[~alone].tolist(), columns[~alone].tolist()):
-        part = np.where(usable, weights, 0.0)[np.ix_(part_rows, part_columns)]
-        for r, c in _solve(part):
-            if part[r, c] > 0.0:
-                matched.append((part_rows[r], part_columns[c]))
-    matched.sort()
-    pairs = np.array(matched, np.intp).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
+        return np.zeros(0, np.intp)
+    alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
+    crowded = np.flatnonzero(~alone)
+    if len(crowded) == 0:
+        return np.argsort(rows)
+    chosen = np.flatnonzero(alone).tolist()
+    row_of, column_of = rows.tolist(), columns.tolist()
+    for edges in _parts(row_of, column_of, crowded.tolist()):
+        chosen += _solve_part(edges, row_of, column_of, weights)
+    chosen.sort(key=row_of.__getitem__)
+    return np.array(chosen, np.intp)
 
 
-def _parts(rows: list[int], columns: list[int]) -> list[tuple[list[int], list[int]]]:
-    """Return the connected parts of a bipartite graph given by its edges."""
-    columns_of: dict[int, list[int]] = {}
-    rows_of: dict[int, list[int]] = {}
-    for r, c in zip(rows, columns, strict=True):
-        columns_of.setdefault(r, []).append(c)
-        rows_of.setdefault(c, []).append(r)
-    parts: list[tuple[list[int], list[int]]] = []
-    seen_rows: set[int] = set()
-    for first in columns_of:
-        if first in seen_rows:
+def _parts(row_of: list[int], column_of: list[int], edges: list[int]) -> list[list[int]]:
+    """Return `edges` by connected part of the graph that they make."""
+    at_row: dict[int, list[int]] = {}
+    at_column: dict[int, list[int]] = {}
+    for edge in edges:
+        at_row.setdefault(row_of[edge], []).append(edge)
+        at_column.setdefault(column_of[edge], []).append(edge)
+    parts: list[list[int]] = []
+    seen: set[int] = set()
+    seen_columns: set[int] = set()
+    for first in at_row:
+        if first in seen:
             continue
-        seen_rows.add(first)
-        part_rows, part_columns = [first], dict[int, None]()
-        for r in part_rows:  # grows while it is walked
-            for c in columns_of[r]:
-                if c in part_columns:
-                    continue
-                part_columns[c] = None
-                fresh = [other for other in rows_of[c] if other not in seen_rows]
-                seen_rows.update(fresh)
-                part_rows.extend(fresh)
-        parts.append((part_rows, list(part_columns)))
+        seen.add(first)
+        walk, part = [first], list[int]()
+        for r in walk:  # grows while it is walked
+            part += at_row[r]
+            for edge in at_row[r]:
+                c = column_of[edge]
+                if c not in seen_columns:
+                    seen_columns.add(c)
+                    fresh = [o for e in at_column[c] if (o := row_of[e]) not in seen]
+                    seen.update(fresh)
+                    walk += fresh
+        parts.append(part)
     return parts
+
+
+def _solve_part(
+    edges: list[int], row_of: list[int], column_of: list[int], weights: Floats
+) -> list[int]:
+    """Return the best edges of one connected part."""
+    part_rows = {r: n for n, r in enumerate(dict.fromkeys(row_of[e] for e in edges))}
+    part_columns = {c: n for n, c in enumerate(dict.fromkeys(column_of[e] for e in edges))}
+    if len(part_rows) == 1 or len(part_columns) == 1:
+        return [max(edges, key=weights.__getitem__)]
+    r = [part_rows[row_of[e]] for e in edges]
+    c = [part_columns[column_of[e]] for e in edges]
+    dense = np.zeros((len(part_rows), len(part_columns)))
+    edge_at = np.full(dense.shape, -1, np.intp)
+    dense[r, c] = weights[edges]
+    edge_at[r, c] = edges
+    return [e for pair in _solve(dense) if (e := int(edge_at[pair])) >= 0]
 
 
 def _solve(weights: Floats) -> list[tuple[int, int]]:

@@ -8,9 +8,12 @@ numbers hold at 2 and at 30 frames a second, near and far. The four quantities (
 width, height) are independent, each with its own position, speed and 2x2 covariance, so
 the filter is element-wise arithmetic and needs no matrix inverse.
 
-Source: Bar-Shalom, Li, Kirubarajan, "Estimation with Applications to Tracking and Navigation",
-2001, section 6.2.2 (continuous white-noise acceleration). The speed decays as in R. Singer, IEEE
-Trans. AES 6(4), 1970, so that a box nobody sees slows down instead of flying away.
+A box's speed is a walk that forgets (an Ornstein-Uhlenbeck process), so that a box nobody sees
+slows down instead of flying away, and one long step is exactly many short ones.
+
+Source: R. Singer, "Estimating Optimal Tracking Filter Performance for Manned Maneuvering Targets",
+IEEE Trans. AES 6(4), 1970, his coloured noise taken for the speed; Y. Bar-Shalom, X. R. Li,
+T. Kirubarajan, "Estimation with Applications to Tracking and Navigation", 2001, chapter 6.
 """
 
 from dataclasses import dataclass, fields
@@ -23,12 +26,13 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_] | npt.NDArray[np.intp]
 
 # Per quantity cx, cy, w, h; in box sizes (square root of the area), seconds.
-_ACCELERATION: Final = np.array([1.0, 1.0, 0.3, 0.3])
-"""Change of speed within a second: a walker turns round within about two seconds."""
+_ACCELERATION: Final = np.array([0.5, 0.5, 0.3, 0.3])
+"""Spread of the change of speed within a second: half a metre a second for a walker."""
 _FIRST_SPEED: Final = np.array([2.0, 2.0, 0.3, 0.3])
 """Spread of the unknown speed at birth: walkers do about 1.5 sizes a second, cars 2 to 4."""
-_MEASUREMENT: Final = np.array([0.06, 0.06, 0.08, 0.08])
-"""Jitter of a sure detector's boxes; doubled towards confidence 0."""
+_MEASUREMENT: Final = np.array([0.06, 0.06, 0.12, 0.12])
+"""Jitter of a sure detector's boxes; doubled towards confidence 0. Sides err more than centres:
+who is half hidden is cut to what is seen."""
 _SPEED_MEMORY_S: Final = np.array([6.0, 6.0, 0.5, 0.5])
 """Time constant of the decaying speed."""
 _MIN_SIDE_PX: Final = 1.0
@@ -89,15 +93,18 @@ class BoxMotion:
         """Move every box forward by `dt_s` >= 0 seconds; doubt grows with time, not with frames."""
         if dt_s <= 0.0:
             return
-        keep = np.exp(-dt_s / _SPEED_MEMORY_S)
-        reach = _SPEED_MEMORY_S * (1.0 - keep)
+        memory = _SPEED_MEMORY_S
+        keep = np.exp(-dt_s / memory)
+        lost = 1.0 - keep
+        reach = memory * lost
         q = (_size(self.position) * _ACCELERATION) ** 2
         self.position += reach * self.speed
         self.position[:, 2:] = np.maximum(self.position[:, 2:], _MIN_SIDE_PX)
         self.speed *= keep
-        self.p_pp += 2.0 * reach * self.p_ps + reach**2 * self.p_ss + q * (dt_s**3 / 3.0)
-        self.p_ps = keep * (self.p_ps + reach * self.p_ss) + q * (dt_s**2 / 2.0)
-        self.p_ss = keep**2 * self.p_ss + q * dt_s
+        self.p_pp += 2.0 * reach * self.p_ps + reach**2 * self.p_ss
+        self.p_pp += q * memory**2 * (dt_s - 2.0 * reach + 0.5 * memory * lost * (1.0 + keep))
+        self.p_ps = keep * (self.p_ps + reach * self.p_ss) + q * 0.5 * reach**2
+        self.p_ss = keep**2 * self.p_ss + q * 0.5 * reach * (1.0 + keep)
 
     def correct(self, which: npt.NDArray[np.intp], measured: Floats, confidence: Floats) -> None:
         """Move the boxes `which` (k,) towards what was seen of them.
@@ -122,10 +129,9 @@ class BoxMotion:
         """Say that nothing moves: speeds become zero, positions and doubts stay."""
         self.speed[:] = 0.0
 
-    def doubt_px(self) -> Floats:
-        """Return the standard deviation of where the centre will be seen, (n, 2), x and y."""
-        sure = np.ones(len(self))
-        return np.sqrt(self.p_pp + _noise(self.position, sure))[:, :2]
+    def spread(self) -> Floats:
+        """Return the variance of where a sure box of each will be seen, (n, 4), px²."""
+        return self.p_pp + _noise(self.position, np.ones(len(self)))
 
 
 def _size(boxes_cxcywh: Floats) -> Floats:

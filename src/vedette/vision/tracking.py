@@ -1,19 +1,17 @@
 """Who is who over time: detections become tracks.
 
-Here: birth, confirmation, association, loss and death of tracks, per class. Not here: motion
-(`kalman`), the matching itself (`assignment`) and what tracks mean (`zones`, `aggregates`).
+Here: birth, confirmation, continuation, loss and death of tracks, per class. Not here: motion
+(`kalman`), how well a box fits a track (`affinity`), the matching (`assignment`) and what tracks
+mean (`zones`, `aggregates`).
 
 The rule: every duration is in seconds and the real time step is used, because frames are dropped,
 gated and slowed down on purpose. All tracks live in arrays; none is an object.
 
-Association follows ByteTrack: sure detections first, then the unsure ones, but only for tracks
-seen at the last look, so that a half-hidden person keeps the track and a ghost never starts
-one. Overlap is measured with a buffer, as in C-BIoU; here the buffer is the filter's own doubt, so
-it is small for a steady track at 30 frames a second and large after a gap or at 2.
+Association is by likelihood (`affinity`) in ByteTrack's order: sure detections first, then the
+unsure ones, but only for tracks seen at the last look, so that a half-hidden person keeps the track
+and a ghost never starts one.
 
-Source: Y. Zhang et al., "ByteTrack", ECCV 2022; F. Yang et al., "Hard to Track Objects with
-Irregular Motions and Similar Appearances? Make It Easier by Buffering the Matching Space",
-WACV 2023.
+Source: Y. Zhang et al., "ByteTrack", ECCV 2022. Decision 0014 tells what else was tried.
 """
 
 import math
@@ -23,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vedette.vision import geometry
-from vedette.vision.assignment import assign
+from vedette.vision.affinity import pairs
+from vedette.vision.assignment import assign_edges
 from vedette.vision.detections import Detections
 from vedette.vision.kalman import BoxMotion
 
@@ -46,7 +45,9 @@ class TrackerSettings:
         coast_s: A confirmed track unseen for at most this long is still reported, at its
             predicted place and with `observed` False.
         bridge_s: Tracks are never continued over a gap between two looks longer than this.
-        min_overlap: Least buffered overlap (IoU) of a track and a detection.
+        strangers: How densely boxes that belong to no track lie about, per square of a box's
+            size and per unit of the logarithms of width and height: a track continues with a box
+            only where the track explains it better than this does.
         duplicate_overlap: A detection that overlaps a continued track of its class by more than
             this starts no track of its own.
     """
@@ -58,7 +59,7 @@ class TrackerSettings:
     tentative_s: float = 0.3
     coast_s: float = 0.5
     bridge_s: float = 10.0
-    min_overlap: float = 0.2
+    strangers: float = 0.01
     duplicate_overlap: float = 0.7
 
 
@@ -178,6 +179,7 @@ class Tracker:
         self._book = _Book.empty()
         self._next_id = 1
         self._t_s: float | None = None
+        self._last_t_s = 0.0
 
     def update(self, detections: Detections, t_s: float) -> Tracks:
         """Return the tracks after one look at the scene.
@@ -224,6 +226,7 @@ class Tracker:
             return
         now_s = _later(self._t_s, t_s)
         dt_s = now_s - self._t_s
+        self._last_t_s = self._t_s
         if dt_s > self.settings.bridge_s:
             self.interrupt()
         else:
@@ -254,41 +257,27 @@ class Tracker:
         taken = np.zeros(len(found), np.bool_)
         if not len(free) or not len(taken):
             return taken
-        weights = self._weights(found, boxes)
-        sure = found.confidence >= self.settings.high_confidence
-        confirmed = self._book.confirmed.copy()
-        fresh = self._book.missed == 1
-        for rows, columns in ((confirmed, sure), (confirmed & fresh, ~sure), (~confirmed, sure)):
-            r, c = np.flatnonzero(rows & free), np.flatnonzero(columns & ~taken)
-            if not len(r) or not len(c):
-                continue
-            pair_r, pair_c = assign(weights[np.ix_(r, c)])
-            r, c = r[pair_r], c[pair_c]
-            free[r], taken[c] = False, True
-            self._continue(r, found.where(c), boxes[c])
+        centres = geometry.to_centre(boxes)
+        handicap = (self._last_t_s - self._book.seen_t_s) / self.settings.lost_s
+        rows, columns, weights = pairs(
+            self._motion, centres, strangers=self.settings.strangers, handicap=handicap
+        )
+        alike = self._book.class_id[rows] == found.class_id[columns]
+        rows, columns, weights = rows[alike], columns[alike], weights[alike]
+        sure = (found.confidence >= self.settings.high_confidence)[columns]
+        confirmed, fresh = self._book.confirmed[rows], self._book.missed[rows] == 1
+        for stage in (confirmed & sure, confirmed & fresh & ~sure, ~confirmed & sure):
+            edges = np.flatnonzero(stage & free[rows] & ~taken[columns])
+            if len(edges):
+                edges = edges[assign_edges(rows[edges], columns[edges], weights[edges])]
+                r, c = rows[edges], columns[edges]
+                free[r], taken[c] = False, True
+                self._continue(r, found.where(c), centres[c])
         return taken
 
-    def _weights(self, found: Detections, boxes: Floats) -> Floats:
-        """Return how well each track fits each detection, (n, m); zero where it must not.
-
-        The buffered overlap beyond the least one, lowered for unsure detections and for tracks
-        long unseen, so that of two candidates the surer and the fresher one wins.
-        """
-        s, book = self.settings, self._book
-        here = self._motion.position
-        buffer = np.minimum(self._motion.doubt_px(), 0.5 * here[:, 2:])
-        around = geometry.to_corners(here) + np.concatenate((-buffer, buffer), axis=1)
-        ratio = buffer / here[:, 2:]
-        overlap = _buffered_overlap(around, boxes, ratio)
-        unseen_s = (self._t_s or 0.0) - book.seen_t_s
-        fresh = 0.5 + 0.5 * np.exp(-unseen_s / s.lost_s)
-        fit = (overlap - s.min_overlap) * fresh[:, None] * (0.5 + 0.5 * found.confidence[None, :])
-        same_class = book.class_id[:, None] == found.class_id[None, :]
-        return np.where(same_class & (fit > 0.0), fit, 0.0)
-
-    def _continue(self, rows: Rows, found: Detections, boxes: Floats) -> None:
+    def _continue(self, rows: Rows, found: Detections, centres: Floats) -> None:
         book = self._book
-        self._motion.correct(rows, geometry.to_centre(boxes), found.confidence.astype(np.float64))
+        self._motion.correct(rows, centres, found.confidence.astype(np.float64))
         book.confidence[rows] = found.confidence
         book.evidence[rows] += found.confidence
         book.hits[rows] += 1
@@ -333,26 +322,3 @@ def _usable(detections: Detections, low_confidence: float) -> Mask:
 def _later(last_s: float, t_s: float) -> float:
     """Return `t_s`, or `last_s` where time stood still, ran backwards or is no number."""
     return t_s if math.isfinite(t_s) and t_s > last_s else last_s
-
-
-def _buffered_overlap(around: Floats, boxes: Floats, ratio: Floats) -> Floats:
-    """Return the IoU of widened tracks and detections widened by the same share, (n, m).
-
-    Both sides grow, so that two equal boxes still overlap fully: growing only one would punish
-    doubt itself.
-
-    Args:
-        around: float64, (n, 4), xyxy, already widened.
-        boxes: float64, (m, 4), xyxy.
-        ratio: float64, (n, 2): by which share of width and height each track was widened on
-            either side.
-    """
-    sides = boxes[:, 2:] - boxes[:, :2]
-    grow = ratio[:, None, :] * sides[None, :, :]
-    low = np.maximum(around[:, None, :2], boxes[None, :, :2] - grow)
-    high = np.minimum(around[:, None, 2:], boxes[None, :, 2:] + grow)
-    shared_sides = np.maximum(high - low, 0.0)
-    shared = shared_sides[..., 0] * shared_sides[..., 1]
-    wide = sides[None, :, :] + 2.0 * grow
-    union = geometry.box_area(around)[:, None] + wide[..., 0] * wide[..., 1] - shared
-    return shared / np.maximum(union, 1e-9)
