@@ -144,7 +144,11 @@ def _cells(size: Size, strides: Sequence[int]) -> Array:
 def _cell_of(cells: Array, thing: Thing, stride: int) -> int:
     """Return the cell of one level that holds the object's centre."""
     cx, cy, _, _ = thing.cxcywh
-    wanted = (cx // stride, cy // stride, stride)
+    return _index(cells, (cx // stride, cy // stride, stride))
+
+
+def _index(cells: Array, wanted: tuple[float, float, float]) -> int:
+    """Return which cell has this column, row and stride."""
     return int(np.flatnonzero((cells == np.array(wanted, np.float32)).all(axis=1))[0])
 
 
@@ -274,11 +278,11 @@ def _fastestdet(things: Sequence[Thing], size: Size, classes: int) -> Answers:
             cx, cy, w, h = thing.cxcywh
             column, row = int(cx // 16), int(cy // 16)
             cell = out[0, :, row, column]
-            cell[0] = thing.confidence
+            cell[0] = thing.confidence ** (1 / 0.6)
             cell[1:3] = math.atanh(cx / 16 - column), math.atanh(cy / 16 - row)
             cell[3:5] = _logit(w / size[0]), _logit(h / size[1])
-            cell[5:] = (1 - thing.confidence) / max(classes - 1, 1)
-            cell[5 + thing.class_id] = thing.confidence
+            cell[5:] = 0
+            cell[5 + thing.class_id] = 1
 
     return _both("758", dark, fill)
 
@@ -296,8 +300,10 @@ def _nanodet(
             left, top, right, bottom = thing.box_xyxy
             cx, cy, w, h = thing.cxcywh
             stride = next(s for s in strides if max(w, h) / 2 + s < (bins - 1) * s)
-            x, y = (cx // stride + offset) * stride, (cy // stride + offset) * stride
-            row = out[0, _cell_of(cells, thing, stride)]
+            # The nearest point, so that it lies in the box: no distance is negative.
+            column, line = round(cx / stride - offset), round(cy / stride - offset)
+            x, y = (column + offset) * stride, (line + offset) * stride
+            row = out[0, _index(cells, (column, line, stride))]
             row[thing.class_id] = thing.confidence
             for side, reach in enumerate((x - left, y - top, right - x, bottom - y)):
                 whole, part = divmod(reach / stride, 1)
@@ -311,20 +317,10 @@ def _nanodet(
 
 def priors(size: Size) -> Array:
     """Return prior boxes, float32 (n, 4): centre, width and height in fractions of the input."""
-    return np.array(
-        [
-            (
-                (x + 0.5) * PRIOR_STEP / size[0],
-                (y + 0.5) * PRIOR_STEP / size[1],
-                side / size[0],
-                side / size[1],
-            )
-            for y in range(size[1] // PRIOR_STEP)
-            for x in range(size[0] // PRIOR_STEP)
-            for side in PRIOR_SIDES
-        ],
-        np.float32,
-    )
+    x = (np.arange(size[0] // PRIOR_STEP) + 0.5) * PRIOR_STEP / size[0]
+    y = (np.arange(size[1] // PRIOR_STEP) + 0.5) * PRIOR_STEP / size[1]
+    y, x, side = (grid.ravel() for grid in np.meshgrid(y, x, PRIOR_SIDES, indexing="ij"))
+    return np.stack([x, y, side / size[0], side / size[1]], axis=1).astype(np.float32)
 
 
 def _nearest_prior(table: Array, thing: Thing, size: Size) -> int:
