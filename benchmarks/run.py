@@ -118,6 +118,13 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("one inference, bare ONNX Runtime", "bare_ms", "ms"),
         ("one inference, `Model.detect`", "whole_ms", "ms"),
     ),
+    "heads": (
+        ("decode YOLOv8 84×8400, threshold 0.4", "threshold 0.4/yolov8 84×8400", "CPU ms"),
+        ("… the usual NumPy + OpenCV way", "threshold 0.4/the usual way, 84×8400", "CPU ms"),
+        ("decode YOLOv8, 0.1 with 840 candidates", "threshold 0.1/yolov8 84×8400", "CPU ms"),
+        ("decode YOLOv5 25200×85, threshold 0.4", "threshold 0.4/yolov5 25200×85", "CPU ms"),
+        ("decode DETR 300×80, threshold 0.4", "threshold 0.4/detr 300×80", "CPU ms"),
+    ),
     "tracker": (
         ("tracker, 10 objects", "update/10", "ms"),
         ("tracker, 50 objects", "update/50", "ms"),

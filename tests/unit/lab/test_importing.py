@@ -129,3 +129,112 @@ def test_missing_file_is_a_configuration_error(tmp_path: Path):
     """A path that is not there is the operator's to change."""
     with pytest.raises(ConfigError, match=r"gone\.onnx"):
         import_onnx(tmp_path / "gone.onnx", tmp_path / "mine", Request(name="mine"))
+
+
+def yolov8(path: Path, columns: int = 84, size: object = SIDE) -> Path:
+    """Write a YOLOv8-shaped network that finds nothing."""
+    return constant_network(path, {"output0": np.zeros((1, columns, CELLS), np.float32)}, size)
+
+
+def test_a_free_size_is_fixed_where_the_user_says_it(tmp_path: Path):
+    """The bundle's network takes one size; the user's file stays as it is."""
+    file = yolov8(tmp_path / "m.onnx", size="side")
+    before = file.read_bytes()
+    request = Request(name="mine", size=(SIDE, SIDE))
+    made = import_onnx(file, tmp_path / "mine", request)
+    assert made.manifest.preprocess.size == (SIDE, SIDE)
+    assert made.read(made.manifest.model) != before
+    assert file.read_bytes() == before
+
+
+def test_a_file_that_needs_nothing_stays_byte_for_byte(tmp_path: Path):
+    """The network in the bundle is the one that was given."""
+    file = yolov8(tmp_path / "m.onnx")
+    made = import_onnx(file, tmp_path / "mine", Request(name="mine"))
+    assert made.read(made.manifest.model) == file.read_bytes()
+
+
+def test_another_size_than_the_network_has_is_refused(tmp_path: Path):
+    """A fixed size cannot be changed by saying another."""
+    request = Request(name="mine", size=(128, SIDE))
+    with pytest.raises(ModelLoadFailed, match="made for another size"):
+        import_onnx(yolov8(tmp_path / "m.onnx"), tmp_path / "mine", request)
+
+
+def test_what_several_families_could_be_is_asked(tmp_path: Path):
+    """Two grids of four channels: which is the heatmap, nobody can see."""
+    grid = np.zeros((1, SIDE // 4, SIDE // 4, 4), np.float32)
+    file = constant_network(tmp_path / "m.onnx", {"a": grid, "b": grid})
+    (tmp_path / "four.txt").write_text("a\nb\nc\nd\n")
+    request = Request(name="mine", labels=str(tmp_path / "four.txt"))
+    with pytest.raises(ModelLoadFailed, match="could be centernet with 4 classes") as caught:
+        import_onnx(file, tmp_path / "mine", request)
+    assert "head.json" in (caught.value.operator_hint or "")
+    (tmp_path / "head.json").write_text(
+        '{"kind": "centernet", "classes": 4, "outputs": {"heatmap": "b", "boxes": "a"}}'
+    )
+    said = Request(name="mine", labels=request.labels, head=str(tmp_path / "head.json"))
+    made = import_onnx(file, tmp_path / "mine", said).manifest
+    assert made.head is not None
+    assert made.head.outputs == {"heatmap": "b", "boxes": "a"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        '{"kind": "yolov8"}',
+        '{"kind": "magic", "classes": 2}',
+        '{"kind": "yolov8", "classes": 2, "outputs": {"a": "x", "b": "x"}}',
+        '{"kind": "yolov8", "classes": 0}',
+        '{"kind": "yolov8", "classes": 2, "more": 1}',
+    ],
+)
+def test_a_useless_description_of_a_head_is_refused(tmp_path: Path, text: str):
+    """A head that is wrong or half said is the user's to correct."""
+    (tmp_path / "head.json").write_text(text)
+    request = Request(name="mine", head=str(tmp_path / "head.json"))
+    with pytest.raises(ConfigError, match="cannot read a head"):
+        import_onnx(yolov8(tmp_path / "m.onnx"), tmp_path / "mine", request)
+
+
+def test_a_family_that_is_not_known_is_refused_with_the_list(tmp_path: Path):
+    """The families there are stand in the hint; other names for them count."""
+    with pytest.raises(ConfigError, match="no head 'yolov99'") as caught:
+        import_onnx(
+            yolov8(tmp_path / "m.onnx"), tmp_path / "x", Request(name="mine", head="yolov99")
+        )
+    assert "yolov8" in (caught.value.operator_hint or "")
+    made = import_onnx(
+        yolov8(tmp_path / "m.onnx"), tmp_path / "mine", Request(name="mine", head="yolo11")
+    ).manifest
+    assert made.head is not None
+    assert made.head.kind == "yolov8"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1 2 3\n", "0 0 1 0\n", "a b c d\n", "nan 0 1 1\n", "1 2\n3\n"]
+)
+def test_useless_prior_boxes_are_refused(tmp_path: Path, text: str):
+    """Prior boxes without an area, or that are no boxes, would put every object elsewhere."""
+    (tmp_path / "priors.txt").write_text(text)
+    request = Request(name="mine", priors=tmp_path / "priors.txt")
+    with pytest.raises(ConfigError, match=r"priors\.txt"):
+        import_onnx(yolov8(tmp_path / "m.onnx"), tmp_path / "mine", request)
+
+
+def test_prior_boxes_never_run_code(tmp_path: Path):
+    """A pickled array is refused, not loaded."""
+    np.save(tmp_path / "p.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    request = Request(name="mine", priors=tmp_path / "p.npy")
+    with pytest.raises(ConfigError, match="cannot read prior boxes"):
+        import_onnx(yolov8(tmp_path / "m.onnx"), tmp_path / "mine", request)
+
+
+def test_coco_with_gaps_has_a_label_for_every_id():
+    """Ids 1 and 90 are where COCO has them, gaps have names of their own."""
+    ninety, all_of = labels.read("coco90"), labels.read("coco91")
+    assert (ninety[0], ninety[11], ninety[89]) == ("person", "unused 12", "toothbrush")
+    assert all_of == ["background", *ninety]
+    assert [label for label in ninety if not label.startswith("unused")] == list(labels.COCO80)

@@ -69,7 +69,7 @@ def xyxy(boxes: Floats, order: str) -> Floats:
 
 def iou_matrix(a_xyxy: Floats, b_xyxy: Floats) -> Floats:
     """Return intersection over union of every pair: float32 (n, m), 0–1; 0 where both are empty."""
-    shared, union = _shared_and_union(a_xyxy, b_xyxy)
+    shared, union = _shared_and_union(a_xyxy.T, b_xyxy.T)
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
@@ -94,48 +94,57 @@ def suppress(
 
     Cost: benchmarks/bench_heads.py.
     """
-    left = np.argsort(-confidence, kind="stable")
+    order = np.argsort(-confidence, kind="stable")
     if iou >= 1:
-        return left[:most]
+        return order[:most]
+    # One flat array per side: an axis of two or four is slow in NumPy.
+    sides, classes = np.ascontiguousarray(boxes_xyxy[order].T), class_id[order]
     kept: list[Index] = []
     count = 0
-    while len(left) and (most is None or count < most):
-        block, left = left[:BLOCK], left[BLOCK:]
-        clashes = _clashes(boxes_xyxy, class_id, block, block, iou)
-        alive = np.ones(len(block), bool)
+    while len(order) and (most is None or count < most):
+        block, block_classes = sides[:, :BLOCK], classes[:BLOCK]
+        clashes = _overlap_by_more(block, block, iou)
+        clashes &= block_classes[:, None] == block_classes
+        alive = np.ones(len(block_classes), bool)
         # Only boxes that clash with a later one can remove anything; usually these are few.
         for index in np.flatnonzero(np.triu(clashes, 1).any(axis=1)):
             if alive[index]:
                 alive[index + 1 :] &= ~clashes[index, index + 1 :]
-        block = block[alive]
-        kept.append(block)
-        count += len(block)
-        if len(left):
-            left = left[~_clashes(boxes_xyxy, class_id, block, left, iou).any(axis=0)]
+        kept.append(order[:BLOCK][alive])
+        count += len(kept[-1])
+        order, sides, classes = order[BLOCK:], sides[:, BLOCK:], classes[BLOCK:]
+        if len(order):
+            clashes = _overlap_by_more(block[:, alive], sides, iou)
+            clashes &= block_classes[alive][:, None] == classes
+            left = np.flatnonzero(~clashes.any(axis=0))
+            order, sides, classes = order[left], sides.take(left, axis=1), classes[left]
     return np.concatenate([*kept, np.zeros(0, np.intp)])[:most]
 
 
-def _clashes(
-    boxes_xyxy: Floats, class_id: npt.NDArray[np.integer], a: Index, b: Index, iou: float
-) -> npt.NDArray[np.bool_]:
-    """Return which of `a` overlap which of `b` of the same class by more than `iou`: (a, b)."""
-    shared, union = _shared_and_union(boxes_xyxy[a], boxes_xyxy[b])
-    # Compared without a division, which would be the most expensive step.
+def _overlap_by_more(a: Floats, b: Floats, iou: float) -> npt.NDArray[np.bool_]:
+    """Return which boxes overlap by more than `iou`; sides first, (4, n) and (4, m), gives (n, m).
+
+    Compared without a division, which would be the most expensive step.
+    """
+    shared, union = _shared_and_union(a, b)
     union *= iou
-    return (shared > union) & (class_id[a][:, None] == class_id[b])
+    return shared > union
 
 
-def _shared_and_union(a_xyxy: Floats, b_xyxy: Floats) -> tuple[Floats, Floats]:
+def _shared_and_union(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     """Return the areas of intersection and union of every pair, float32 (n, m) each."""
-    # One flat array per side: an axis of two or four is slow in NumPy.
-    a_left, a_top, a_right, a_bottom = np.ascontiguousarray(a_xyxy.T)[:, :, None]
-    left, top, right, bottom = np.ascontiguousarray(b_xyxy.T)
-    width = np.minimum(a_right, right) - np.maximum(a_left, left)
-    height = np.minimum(a_bottom, bottom) - np.maximum(a_top, top)
-    shared = np.maximum(width, 0, out=width)
-    shared *= np.maximum(height, 0, out=height)
+    a_left, a_top, a_right, a_bottom = a[:, :, None]
+    left, top, right, bottom = b
+    shared = np.minimum(a_right, right)
+    spare = np.maximum(a_left, left)
+    shared -= spare
+    np.maximum(shared, 0, out=shared)
+    height = np.minimum(a_bottom, bottom)
+    height -= np.maximum(a_top, top, out=spare)
+    np.maximum(height, 0, out=height)
+    shared *= height
     a_area = np.maximum(a_right - a_left, 0) * np.maximum(a_bottom - a_top, 0)
-    union = a_area + np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
+    union = np.add(a_area, np.maximum(right - left, 0) * np.maximum(bottom - top, 0), out=spare)
     union -= shared
     return shared, union
 

@@ -35,7 +35,9 @@ def recognise(inputs: Shapes, outputs: Shapes, *, classes: int | None = None) ->
     size = input_px(inputs)
     if size is None:
         return []
-    found = [head for propose in _FAMILIES for head in propose(size, outputs, classes)]
+    found: list[HeadSpec] = []
+    for propose in _FAMILIES:
+        found += [head for head in propose(size, outputs, classes) if head not in found]
     return [head for head in found if classes is None or head.classes == classes]
 
 
