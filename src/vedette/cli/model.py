@@ -79,6 +79,22 @@ def pull(name: str, models_dir: Path, *, as_json: bool) -> None:
     type=click.Choice(["none", "sigmoid", "softmax"]),
     help="What scores need, in place of what a run shows.",
 )
+@click.option(
+    "--task",
+    help="classification, embedding or anomaly, or a JSON file with a task, where it is no "
+    "detector.",
+)
+@click.option("--output", default="", help="Of a task: the output that counts, where several are.")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Of a task: raw float32 vectors, one per label or of normal pictures.",
+)
+@click.option(
+    "--limit",
+    type=click.FloatRange(0, min_open=True),
+    help="Of an anomaly: the distance whose score is one half.",
+)
 @click.option("--color", type=click.Choice(["RGB", "BGR"]), help="Order of the colours.")
 @click.option(
     "--resize", type=click.Choice(["letterbox", "stretch"]), help="Keep the shape or not."
@@ -120,15 +136,32 @@ def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None
         "mean": _numbers("--mean", said.pop("mean")),
         "std": _numbers("--std", said.pop("std")),
     }
+    task = {key: said.pop(key) for key in ("output", "reference", "limit")}
+    kind = said.pop("task")
     request = importing.Request(
         name=chosen,
         preprocess={key: value for key, value in preprocess.items() if value is not None},
         size=_pixels(said.pop("size")),
         **said,
     )
-    made = importing.import_onnx(file, models_dir / chosen, request)
+    if kind is None:
+        made = importing.import_onnx(file, models_dir / chosen, request)
+    else:
+        tasks = _lab("importing_tasks")
+        _check_task(kind, tasks.KINDS)
+        asked = tasks.Asked(kind, **task)
+        made = tasks.import_task(file, models_dir / chosen, request, asked)
     guard.Proven(models_dir / PROVEN).remember(data, "onnxruntime")
     _report_made(made, as_json=as_json)
+
+
+def _check_task(kind: str, kinds: tuple[str, ...]) -> None:
+    """Raise `ConfigError` where there is no such task."""
+    if kind not in kinds and not kind.endswith(".json"):
+        raise ConfigError(
+            f"there is no task {kind!r}",
+            operator_hint=f"There are: {', '.join(kinds)}; or give a .json file with the task.",
+        )
 
 
 def _pixels(text: str | None) -> tuple[int, int] | None:
