@@ -268,3 +268,23 @@ def test_a_strange_thing_that_stays_is_told_once(
     assert scores.count == total(rig).frames.analysed
     assert sum(scores.counts[25:]) > 0
     assert total(rig).class_s == {}
+
+
+def test_a_region_gives_the_model_its_part_and_boxes_stay_in_the_picture(
+    tiny: ModuleType, run: Callable[..., PipelineRig]
+):
+    """A camera that sees far more than the door: the part around it is what the model gets."""
+    pictures = []
+    for n in range(16 * FPS):
+        wide = np.full((240, 320, 3), 90, np.uint8)
+        strange = 3000 if n / FPS >= 6 else None
+        wide[120:, 160:] = tiny.draw("closed", tiny.Look(grain=977 * n), strange=strange)
+        pictures.append(wide)
+    # The part around it is the region with its margins: here exactly the doorway's quarter.
+    region = [(0.55, 0.65), (1.0, 0.65), (1.0, 1.0), (0.55, 1.0)]
+    rig = run("door-rebuilt", pictures, regions=[region])
+    (event,) = rig.messages(EventReport)
+    assert event.picture_px == (320, 240)
+    (box,) = event.boxes
+    assert box.xyxy[0] >= 160
+    assert box.xyxy[1] >= 120

@@ -126,7 +126,12 @@ def _counted(plan: CameraPlan, frame: Frame, result: Result) -> Result:
     if plan.regions.is_whole:
         return result
     size = (frame.width, frame.height)
-    return replace(result, detections=plan.regions.counted(result.detections, size))
+    window = plan.regions.window(size)
+    strange = result.anomaly
+    if strange is not None and window is not None:
+        strange = strange.moved(window[0], window[1])
+    counted = plan.regions.counted(result.detections, size)
+    return replace(result, detections=counted, anomaly=strange)
 
 
 def _tell(told: set[str], camera: str, problem: Exception) -> None:

@@ -10,7 +10,7 @@ Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (2022), with
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -50,6 +50,14 @@ class Strangeness:
     distance: float
     cells: Floats | None = None
     box: Box | None = None
+
+    def moved(self, right_px: int, down_px: int) -> "Strangeness":
+        """Return the same in a picture of which this one was cut out so far from its corner."""
+        if self.box is None:
+            return self
+        x1, y1, x2, y2 = self.box
+        box = (x1 + right_px, y1 + down_px, x2 + right_px, y2 + down_px)
+        return replace(self, box=box)
 
 
 def fitted(spec: Anomaly, reference: Floats | None) -> Floats | None:
