@@ -266,6 +266,74 @@ def inspect(
         raise SystemExit(1)
 
 
+@command.command()
+@click.argument("name")
+@click.option(
+    "--calibrate",
+    "footage",
+    required=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="A video or a folder of pictures from the cameras that it is for.",
+)
+@click.option("--int8", "precision", flag_value="int8", default="int8", help="8-bit integers.")
+@click.option("--fp16", "precision", flag_value="fp16", help="Half precision.")
+@click.option("--half-io", is_flag=True, help="With --fp16: inputs and outputs too.")
+@click.option("--frames", default=64, show_default=True, type=click.IntRange(4, 200))
+@click.option("--out", help="The new bundle's name; NAME-int8 or NAME-fp16 by default.")
+@_models_dir
+@_as_json
+def quantize(  # noqa: PLR0917  click passes them by name
+    name: str,
+    footage: Path,
+    precision: str,
+    half_io: bool,
+    frames: int,
+    out: str | None,
+    models_dir: Path,
+    *,
+    as_json: bool,
+) -> None:
+    """Make a bundle of lower precision, and say how it compares with its original.
+
+    Half of the frames calibrate, the other half compares. Whether it is faster depends on the
+    network and the processor: the table says it for this machine.
+    """
+    chosen = out or f"{name}-{precision}"
+    if not is_slug(chosen) or chosen == name:
+        raise ConfigError(
+            f"{chosen!r} cannot be the new model's name",
+            operator_hint="Give --out with 1 to 64 of a-z 0-9 . _ - other than the original's.",
+        )
+    library = Library(models_dir)
+    bundle = library.find(name)
+    library.prove(bundle)
+    done = _lab("quantize").quantize(
+        bundle,
+        footage,
+        models_dir / chosen,
+        precision=precision,
+        keep_io=not half_io,
+        frames=frames,
+    )
+    if as_json:
+        _print_json(_summary(done.bundle) | {"held_out": done.held_out})
+        return
+    _report_made(done.bundle, as_json=False)
+    table = Table("runtime", "precision", "recall", "detections", "ms before", "ms after")
+    for speed in done.speeds:
+        agreed = speed.agreement
+        table.add_row(
+            speed.runtime,
+            f"{agreed.precision:.3f}",
+            f"{agreed.recall:.3f}",
+            f"{agreed.before} → {agreed.after}",
+            f"{speed.before_ms:.1f}",
+            f"{speed.after_ms:.1f}",
+        )
+    Console().print(table)
+    click.echo(f"compared on {done.held_out} frames; calibrated on {done.calibrated_on} others")
+
+
 @command.command("pack")
 @click.argument("name")
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
