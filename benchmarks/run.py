@@ -133,6 +133,10 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
     "evidence": (
         ("evidence clip of 8 s remuxed", "remux to MP4/wall", "ms"),
         ("whole evidence package, fsync included", "whole package, fsync included/wall", "ms"),
+        ("… CPU alone", "whole package, fsync included/cpu", "ms"),
+        ("… with a keyframe every 10 s, CPU alone", "the same, a keyframe every 10 s/cpu", "ms"),
+        ("blurred copy of 8 s at 720p, people, CPU", "blurred copy, people/cpu", "ms"),
+        ("… the whole picture, CPU", "blurred copy, whole picture/cpu", "ms"),
     ),
     "spool": (
         ("an alert made durable", "durable_alert_ms", "ms"),

@@ -147,6 +147,7 @@ class Analysis:
         tracks = self._tracker.still(frame.t_s)
         happenings = zones.update(tracks, frame.t_s) + self._look_at_shelves(frame, tracks)
         boxes = self._boxes(tracks)
+        self._note_boxes(frame, boxes)  # looked at, and nobody moved: no gap for a blurred clip
         events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
         self._slow(frame, tracks, happenings)
         return tracks, events
