@@ -1,11 +1,14 @@
 """Capture against our own RTSP cameras over real sockets, in health and in sickness."""
 
+import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from vedette.clock import NS_PER_S, SystemClock
@@ -88,7 +91,22 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Clip]:
     footage.render(folder / "street.mp4", seconds=2.0, fps=20)
     dark = (covered((160, 96), n / 20) for n in range(20))
     footage.encode(folder / "dark.mp4", dark, fps=20)
-    return {"normal": load_clip(folder / "street.mp4"), "dark": load_clip(folder / "dark.mp4")}
+    street = [picture for picture, _ in zip(_street(), range(40), strict=False)]
+    footage.encode(folder / "hevc.mp4", street, fps=20, codec="hevc")
+    footage.encode(folder / "b.mp4", street, fps=20, b_frames=2)
+    footage.encode(folder / "long.mp4", street, fps=20, gop_s=10.0)
+    names = {"normal": "street", "dark": "dark", "hevc": "hevc", "b": "b", "long": "long"}
+    return {name: load_clip(folder / f"{file}.mp4") for name, file in names.items()}
+
+
+def _street() -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield textured pictures in which a square walks."""
+    ground = np.random.default_rng(1).integers(40, 200, (12, 20, 3), np.uint8)
+    ground = ground.repeat(15, 0).repeat(16, 1)
+    for number in itertools.count():
+        picture = ground.copy()
+        picture[60:120, 6 * number % 280 :][:, :40] = 240
+        yield picture
 
 
 @pytest.fixture
@@ -241,6 +259,73 @@ def test_a_new_resolution_in_mid_stream_is_a_new_segment(
     assert "format" in cut.shortfall
     assert remux(cut.packets).picture_px == (160, 96)
     assert not book.downs
+
+
+def test_h265_is_seen_and_kept_and_a_camera_may_change_to_it(
+    server: RtspServer, mount: Mount, watch: Watch
+) -> None:
+    """Another codec behind the same address: it reconnects, and clips of both can be made."""
+    book, _ = watch(server.url("door"))
+    book.wait(lambda b: len(b.frames) >= 10)
+    mount.replace("hevc")
+    book.wait(lambda b: sum(p.info.codec == "hevc" for p in b.packets) >= 30)
+    book.wait(lambda b: b.ups[-1].codec == "hevc")
+    mount.show("dark")  # H.264 in a stream announced as H.265: no picture, but no crash
+    mount.replace("hevc")
+    seen = len(book.frames)
+    book.wait(lambda b: len(b.frames) > seen + 10)
+    newest = book.ring.newest
+    assert newest is not None
+    cut = book.ring.cut(newest.t_s - 0.6, newest.t_s, newest.t_s)
+    clip = remux(cut.packets)
+    assert clip.codec == "hevc"
+    assert clip.picture_px == (320, 180)
+    assert not any(frame.picture.size != (320, 180) for frame in book.frames)
+
+
+def test_pictures_that_were_reordered_come_in_the_order_of_time(
+    server: RtspServer, clips: dict[str, Clip], watch: Watch
+) -> None:
+    """B-frames: frames' times rise, evenly, and a clip of the packets plays."""
+    server.add("b", clips, "b")
+    book, _ = watch(server.url("b"))
+    book.wait(lambda b: len(b.frames) >= 80)
+    times = [frame.t_s for frame in book.frames]
+    assert times == sorted(set(times))
+    steps = [later - earlier for earlier, later in pairwise(times[50:])]
+    assert sorted(steps)[len(steps) // 2] == pytest.approx(0.05, abs=0.02)
+    assert max(steps) < 0.12
+    assert len({int(frame.picture.y.sum()) for frame in book.frames[40:80]}) > 30
+    assert remux(book.ring.cut(times[40], times[-1], times[50]).packets).codec == "h264"
+
+
+def test_lost_packets_cost_pictures_and_not_the_camera(
+    server: RtspServer, mount: Mount, watch: Watch
+) -> None:
+    """RTP packets that never arrive: what cannot be decoded is dropped, the rest goes on."""
+    book, supervisor = watch(server.url("door"))
+    book.wait(lambda b: len(b.frames) >= 10)
+    mount.set_fault(Fault.LOSS)
+    seen = len(book.packets)
+    book.wait(lambda b: len(b.packets) >= seen + 40)
+    mount.set_fault(Fault.NONE)
+    seen = len(book.frames)
+    book.wait(lambda b: len(b.frames) >= seen + 30)
+    assert not book.downs
+    assert supervisor.status()[0].opened == 1
+
+
+def test_a_group_of_ten_seconds_is_kept_whole(
+    server: RtspServer, clips: dict[str, Clip], watch: Watch
+) -> None:
+    """One keyframe in a long while: capture joins at once and the clip begins before the event."""
+    server.add("long", clips, "long")
+    book, _ = watch(server.url("long"))
+    book.wait(lambda b: len(b.frames) >= 30)
+    at_s = book.frames[-1].t_s
+    cut = book.ring.cut(at_s - 0.3, at_s, at_s)
+    assert cut.packets[0].keyframe
+    assert cut.shortfall == ""
 
 
 def test_timestamps_that_jump_back_never_turn_the_timeline_back(

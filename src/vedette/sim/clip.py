@@ -1,4 +1,4 @@
-"""A prepared H.264 clip in memory, as access units that a camera can send again and again.
+"""A prepared H.264 or H.265 clip in memory, as access units that a camera can send again and again.
 
 Reading the container is all that happens here; nothing is decoded, paced or sent.
 """
@@ -15,7 +15,15 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from vedette.errors import ConfigError
-from vedette.sim.rtp import CLOCK_HZ, NAL_PPS, NAL_SPS, nal_type, split_annex_b
+from vedette.sim.rtp import (
+    CLOCK_HZ,
+    HEVC_SETS,
+    NAL_PPS,
+    NAL_SPS,
+    hevc_type,
+    nal_type,
+    split_annex_b,
+)
 
 
 class AccessUnit(msgspec.Struct, frozen=True):
@@ -40,16 +48,28 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     duration_ticks: int
     width: int
     height: int
+    codec: str = "h264"
 
-    def parameter_sets(self) -> str:
-        """Return `sprop-parameter-sets` of the session description (RFC 6184 section 8.1)."""
-        wanted = [nal for nal in self.units[0].nals if nal_type(nal) in (NAL_SPS, NAL_PPS)]
-        return ",".join(base64.b64encode(nal).decode() for nal in wanted)
+    def rtp_name(self) -> str:
+        """Return the encoding's name in a session description."""
+        return "H265" if self.codec == "hevc" else "H264"
 
-    def profile_level_id(self) -> str:
-        """Return the three bytes after the SPS header in hex."""
-        sps = next(nal for nal in self.units[0].nals if nal_type(nal) == NAL_SPS)
-        return sps[1:4].hex()
+    def parameters(self) -> str:
+        """Return the format parameters of a session description (RFC 6184 8.1, RFC 7798 7.1)."""
+        first = self.units[0].nals
+        if self.codec == "hevc":
+            names = zip(("sprop-vps", "sprop-sps", "sprop-pps"), HEVC_SETS, strict=True)
+            return ";".join(
+                f"{name}={base64.b64encode(nal).decode()}"
+                for name, kind in names
+                for nal in first
+                if hevc_type(nal) == kind
+            )
+        sets = [nal for nal in first if nal_type(nal) in (NAL_SPS, NAL_PPS)]
+        sps = next(nal for nal in first if nal_type(nal) == NAL_SPS)
+        spoken = ",".join(base64.b64encode(nal).decode() for nal in sets)
+        level = sps[1:4].hex()
+        return f"packetization-mode=1;profile-level-id={level};sprop-parameter-sets={spoken}"
 
     def frame_ticks(self) -> int:
         """Return the mean time between pictures."""
@@ -57,17 +77,17 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_clip(path: Path) -> Clip:
-    """Return the H.264 video of a file, from its first keyframe.
+    """Return the H.264 or H.265 video of a file, from its first keyframe.
 
     Raises:
-        ConfigError: Not readable, no H.264 in it, or no keyframe.
+        ConfigError: Not readable, neither in it, or no keyframe.
     """
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            if stream.codec_context.name != "h264":
+            if stream.codec_context.name not in ("h264", "hevc"):
                 raise ConfigError(
-                    f"{path.name} is {stream.codec_context.name}, not H.264",
+                    f"{path.name} is {stream.codec_context.name}, not H.264 or H.265",
                     operator_hint="prepare it with `vedette sim footage`",
                 )
             return _read(container, stream, path.name)
@@ -79,7 +99,8 @@ def load_clip(path: Path) -> Clip:
 
 
 def _read(container: InputContainer, stream: VideoStream, name: str) -> Clip:
-    to_annex_b = BitStreamFilterContext("h264_mp4toannexb", stream)
+    codec = stream.codec_context.name
+    to_annex_b = BitStreamFilterContext(f"{codec}_mp4toannexb", stream)
     base = stream.time_base or Fraction(1, CLOCK_HZ)
     units: list[AccessUnit] = []
     first: int | None = None
@@ -102,7 +123,7 @@ def _read(container: InputContainer, stream: VideoStream, name: str) -> Clip:
                     out.is_keyframe,
                 )
             )
-    if not units or not any(nal_type(nal) == NAL_SPS for nal in units[0].nals):
+    if not units or not _has_sets(units[0].nals, codec):
         raise ConfigError(f"no keyframe with parameter sets in {name}")
     last = units[-1].send_ticks
     step = last // (len(units) - 1) if len(units) > 1 else CLOCK_HZ // 10
@@ -111,4 +132,11 @@ def _read(container: InputContainer, stream: VideoStream, name: str) -> Clip:
         duration_ticks=last + step,
         width=stream.codec_context.width,
         height=stream.codec_context.height,
+        codec=codec,
     )
+
+
+def _has_sets(nals: list[bytes], codec: str) -> bool:
+    if codec == "hevc":
+        return set(HEVC_SETS) <= {hevc_type(nal) for nal in nals}
+    return any(nal_type(nal) == NAL_SPS for nal in nals)

@@ -191,35 +191,53 @@ def picture_size(clip: Path) -> tuple[int, int]:
         raise ConfigError(f"cannot read a video from {clip.name}: {error}") from error
 
 
-def encode(path: Path, pictures: Iterable[Bgr], *, fps: int = FPS, gop_s: float = 1.0) -> None:
-    """Write pictures (BGR, uint8, all of one even size) as H.264 in MP4, without B-frames.
+def encode(
+    path: Path,
+    pictures: Iterable[Bgr],
+    *,
+    fps: int = FPS,
+    gop_s: float = 1.0,
+    codec: str = "h264",
+    b_frames: int = 0,
+) -> None:
+    """Write pictures (BGR, uint8, all of one even size) as H.264 (or `hevc`) in MP4.
 
     The file appears whole or not at all.
     """
     half_made = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with av.open(str(half_made), "w", format="mp4") as container:
-            _encode_into(container, pictures, fps, max(1, round(gop_s * fps)))
+            group = max(1, round(gop_s * fps))
+            _encode_into(container, pictures, fps, group, codec=codec, b_frames=b_frames)
         os.replace(half_made, path)  # noqa: PTH105 - atomic
     finally:
         half_made.unlink(missing_ok=True)
 
 
-def _encode_into(container: OutputContainer, pictures: Iterable[Bgr], fps: int, group: int) -> None:
+def _encode_into(
+    container: OutputContainer,
+    pictures: Iterable[Bgr],
+    fps: int,
+    group: int,
+    *,
+    codec: str,
+    b_frames: int,
+) -> None:
+    options: dict[str, object]
+    fixed = f"keyint={group}:min-keyint={group}"
+    if codec == "hevc":
+        options = {"preset": "ultrafast", "crf": "28", "x265-params": f"{fixed}:log-level=none"}
+    else:
+        options = {"preset": "veryfast", "crf": "23", "sc_threshold": "0", "x264-params": fixed}
     stream: VideoStream | None = None
     for number, picture in enumerate(pictures):
         if stream is None:
-            stream = container.add_stream("libx264", rate=fps)
+            stream = container.add_stream("libx265" if codec == "hevc" else "libx264", rate=fps)
             stream.height, stream.width = picture.shape[:2]
             stream.pix_fmt = "yuv420p"
             stream.codec_context.gop_size = group
-            stream.codec_context.max_b_frames = 0
-            stream.options = {
-                "preset": "veryfast",
-                "crf": "23",
-                "sc_threshold": "0",
-                "x264-params": f"keyint={group}:min-keyint={group}",
-            }
+            stream.codec_context.max_b_frames = b_frames
+            stream.options = options
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24")
         frame.pts = number
         frame.time_base = Fraction(1, fps)

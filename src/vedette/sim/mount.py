@@ -23,6 +23,7 @@ from vedette.sim.rtp import (
 )
 
 BURST_S: Final = 0.45
+LOST_EVERY: Final = 25
 MAX_UNSENT_BYTES: Final = 4 * 1024 * 1024
 REPORT_EVERY_S: Final = 5.0
 _LATE_S: Final = 2.0
@@ -38,6 +39,7 @@ class Fault(enum.StrEnum):
     BURST = "burst"  # pictures leave together every 450 ms
     FROZEN = "frozen"  # the same picture again and again, with running timestamps
     CORRUPT = "corrupt"  # slices with flipped bits
+    LOSS = "loss"  # every 25th RTP packet never arrives
     NOT_FOUND = "not_found"
     UNAUTHORISED = "unauthorised"
 
@@ -111,6 +113,10 @@ class Mount:
         """Send another clip from now on: a covered lens, another resolution, a long GOP."""
         self._in_loop(self._reel.show, clip)
 
+    def replace(self, clip: str) -> None:
+        """Become a camera with another clip, of another codec too: viewers have to come again."""
+        self._in_loop(self._replace, clip)
+
     def jump_back(self, by_s: float) -> None:
         """Let the timestamps fall back by `by_s` once."""
         self._in_loop(self._reel.jump_back, by_s)
@@ -125,6 +131,12 @@ class Mount:
 
         asyncio.run_coroutine_threadsafe(run(), self._loop).result(timeout=5.0)
 
+    def _replace(self, clip: str) -> None:
+        self._reel.show(clip)
+        self.clip = self._reel.clip
+        self._group = []
+        self._drop_viewers()
+
     def _set_fault(self, fault: Fault) -> None:
         self.fault = fault
         if fault in (Fault.GONE, Fault.NOT_FOUND, Fault.UNAUTHORISED):
@@ -136,11 +148,6 @@ class Mount:
 
     def describe(self) -> bytes:
         """Return the session description."""
-        parameters = (
-            "packetization-mode=1;"
-            f"profile-level-id={self.clip.profile_level_id()};"
-            f"sprop-parameter-sets={self.clip.parameter_sets()}"
-        )
         lines = [
             "v=0",
             "o=- 0 0 IN IP4 127.0.0.1",
@@ -149,8 +156,8 @@ class Mount:
             "t=0 0",
             "a=control:*",
             f"m=video 0 RTP/AVP {PAYLOAD_TYPE}",
-            f"a=rtpmap:{PAYLOAD_TYPE} H264/{CLOCK_HZ}",
-            f"a=fmtp:{PAYLOAD_TYPE} {parameters}",
+            f"a=rtpmap:{PAYLOAD_TYPE} {self.clip.rtp_name()}/{CLOCK_HZ}",
+            f"a=fmtp:{PAYLOAD_TYPE} {self.clip.parameters()}",
             "a=control:track1",
         ]
         return ("\r\n".join(lines) + "\r\n").encode()
@@ -207,10 +214,12 @@ class Mount:
             self._group = []
             self._group_start = (self.seq & 0xFFFF, stamp)
         packets: list[bytes] = []
-        for payload in packetise(out.nals):
+        for payload in packetise(out.nals, codec=self.clip.codec):
             packet = rtp_packet(payload, seq=self.seq, timestamp=stamp, ssrc=self.ssrc)
-            packets.append(packet)
             self.seq += 1
+            if self.fault is Fault.LOSS and self.seq % LOST_EVERY == 0:
+                continue
+            packets.append(packet)
             self._octets += len(payload.data)
         self._packets += len(packets)
         self._last_rtp = stamp

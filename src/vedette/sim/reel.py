@@ -11,7 +11,7 @@ import msgspec
 
 from vedette.errors import ConfigError
 from vedette.sim.clip import AccessUnit, Clip
-from vedette.sim.rtp import CLOCK_HZ, nal_type
+from vedette.sim.rtp import CLOCK_HZ, hevc_type, nal_type
 
 _FIRST_SLICE_BYTES = 24  # headers that keep a corrupted slice recognisable as one
 
@@ -54,6 +54,11 @@ class Reel:
         self._frozen = None
         self._seek()
 
+    @property
+    def clip(self) -> Clip:
+        """What is shown."""
+        return self._clip
+
     def _seek(self) -> None:
         step = self._clip.frame_ticks()
         due = self._last_due + step if self._last_due >= 0 else 0
@@ -83,7 +88,7 @@ class Reel:
         if self._at == len(self._clip.units):
             self._at = 0
             self._base += self._clip.duration_ticks
-        nals = [_damage(nal) for nal in unit.nals] if corrupt else unit.nals
+        nals = [_damage(nal, self._clip.codec) for nal in unit.nals] if corrupt else unit.nals
         return Outgoing(nals, due, shown, unit.keyframe)
 
     def _repeat(self) -> Outgoing:
@@ -94,9 +99,10 @@ class Reel:
         )
 
 
-def _damage(nal: bytes) -> bytes:
+def _damage(nal: bytes, codec: str) -> bytes:
     """Return a slice with every 97th byte inverted after its header; parameter sets stay whole."""
-    if nal_type(nal) > 5 or len(nal) <= _FIRST_SLICE_BYTES:
+    is_slice = hevc_type(nal) < 32 if codec == "hevc" else nal_type(nal) <= 5
+    if not is_slice or len(nal) <= _FIRST_SLICE_BYTES:
         return nal
     out = bytearray(nal)
     for at in range(_FIRST_SLICE_BYTES, len(out), 97):

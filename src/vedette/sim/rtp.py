@@ -1,9 +1,10 @@
-"""RTP for H.264: access units in, packets out, and the sender report.
+"""RTP for H.264 and H.265: access units in, packets out, and the sender report.
 
-Here live the byte layouts of RFC 3550 and RFC 6184 and nothing that waits, sends or knows a
-camera; `sim.rtsp` does that. Pure functions over bytes.
+Here live the byte layouts of RFC 3550, RFC 6184 and RFC 7798 and nothing that waits, sends or knows
+a camera; `sim.rtsp` does that. Pure functions over bytes.
 
-Source: RFC 3550 sections 5.1 and 6.4.1; RFC 6184 sections 5.6 (single NAL) and 5.8 (FU-A).
+Source: RFC 3550 sections 5.1 and 6.4.1; RFC 6184 sections 5.6 (single NAL) and 5.8 (FU-A);
+RFC 7798 sections 4.4.1 (single NAL) and 4.4.3 (FU).
 """
 
 import struct
@@ -20,7 +21,11 @@ MAX_PAYLOAD: Final = 1_400
 
 NAL_SPS: Final = 7
 NAL_PPS: Final = 8
+HEVC_SETS: Final = (32, 33, 34)
+"""NAL unit types of H.265's VPS, SPS and PPS."""
+
 _NAL_FU_A: Final = 28
+_HEVC_FU: Final = 49
 _NTP_EPOCH_S: Final = 2_208_988_800  # 1900 to 1970
 
 
@@ -36,6 +41,11 @@ def nal_type(nal: bytes) -> int:
     return nal[0] & 0x1F
 
 
+def hevc_type(nal: bytes) -> int:
+    """Return the NAL unit type of H.265, 0 to 63."""
+    return (nal[0] >> 1) & 0x3F
+
+
 def split_annex_b(data: bytes) -> list[bytes]:
     """Return the NAL units between start codes, without the codes and without trailing zeros."""
     starts: list[int] = []
@@ -48,14 +58,17 @@ def split_annex_b(data: bytes) -> list[bytes]:
     return [unit for unit in units if unit]
 
 
-def packetise(nals: list[bytes], max_payload: int = MAX_PAYLOAD) -> list[Payload]:
-    """Return the RTP payloads of one access unit; a NAL unit that is too large becomes FU-A."""
+def packetise(
+    nals: list[bytes], max_payload: int = MAX_PAYLOAD, *, codec: str = "h264"
+) -> list[Payload]:
+    """Return the RTP payloads of one access unit; a NAL unit that is too large is fragmented."""
+    fragments = _hevc_fragments if codec == "hevc" else _fragments
     parts: list[bytes] = []
     for nal in nals:
         if len(nal) <= max_payload:
             parts.append(nal)
         else:
-            parts.extend(_fragments(nal, max_payload))
+            parts.extend(fragments(nal, max_payload))
     return [Payload(part, index == len(parts) - 1) for index, part in enumerate(parts)]
 
 
@@ -68,6 +81,18 @@ def _fragments(nal: bytes, max_payload: int) -> list[bytes]:
         start = 0x80 if at == 0 else 0
         end = 0x40 if at + room >= len(body) else 0
         out.append(bytes((indicator, start | end | nal_type(nal))) + body[at : at + room])
+    return out
+
+
+def _hevc_fragments(nal: bytes, max_payload: int) -> list[bytes]:
+    header = bytes(((nal[0] & 0x81) | (_HEVC_FU << 1), nal[1]))
+    room = max_payload - 3
+    body = nal[2:]
+    out: list[bytes] = []
+    for at in range(0, len(body), room):
+        start = 0x80 if at == 0 else 0
+        end = 0x40 if at + room >= len(body) else 0
+        out.append(header + bytes((start | end | hevc_type(nal),)) + body[at : at + room])
     return out
 
 

@@ -23,7 +23,7 @@ from vedette.edge.capture.packets import EncodedPacket, StreamInfo
 from vedette.edge.capture.seam import Loss, SourceLost
 from vedette.edge.capture.settings import CaptureSettings, Decode, Pace
 from vedette.edge.capture.source import OpenStream, Source
-from vedette.edge.capture.timeline import FileTimeline, LiveTimeline, RateLimit
+from vedette.edge.capture.timeline import MIN_STEP_S, FileTimeline, LiveTimeline, RateLimit
 from vedette.edge.frame import Frame, stated_rotation
 from vedette.errors import DecodeFailed
 from vedette.wire.streams import CAMERA_DOWN_AFTER_S
@@ -89,6 +89,7 @@ class CaptureThread:
         self._spoken: tuple[bytes, ...] = ()
         self._size: tuple[int, int] | None = None
         self._cut = True  # the next frame does not continue the one before
+        self._shown_s = float("-inf")
         self._delivered = 0
         self._last_picture_ns = 0
         self._thread = threading.Thread(
@@ -264,7 +265,7 @@ class CaptureThread:
             self._cut, self._size = True, size
         self._last_picture_ns = self._clock.mono_ns()
         self._feed.picture(self._generation, frame, one.packet.info.codec)
-        if not self._limit.is_due(one.packet.t_s):
+        if not self._limit.is_due(frame.t_s):
             return True
         if not _can_be_seen(frame):
             return False
@@ -285,12 +286,15 @@ class CaptureThread:
         turn = self._settings.rotate_deg
         turn = stated_rotation(video) if turn is None else turn
         size = (video.width, video.height) if turn % 180 == 0 else (video.height, video.width)
+        # Pictures that were reordered take their time from packets placed one by one: where the
+        # timeline was set anew between them, the order of pictures wins.
+        self._shown_s = t_s = max(packet.t_s, self._shown_s + MIN_STEP_S)
         return Frame(
             camera=self._settings.camera,
             number=number,
             captured_mono_ns=packet.received_mono_ns,
-            captured_at=self._at(packet.t_s),
-            t_s=packet.t_s,
+            captured_at=self._at(t_s),
+            t_s=t_s,
             pts_s=float(pts * base) if pts is not None and base is not None else None,
             keyframe=video.key_frame,
             discontinuity=False,

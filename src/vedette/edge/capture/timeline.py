@@ -9,7 +9,7 @@ never looked at.
 from dataclasses import dataclass
 from typing import Final
 
-_MIN_STEP_S: Final = 0.0005
+MIN_STEP_S: Final = 0.0005
 _FUTURE_S: Final = 1.0
 _BEHIND_S: Final = 30.0
 _SETTLE_S: Final = 2.0
@@ -61,7 +61,7 @@ class LiveTimeline:
             jumped = jumped or broke
             self._last_source_s = source_s
         if self._last_t_s is not None:
-            t_s = max(t_s, self._last_t_s + _MIN_STEP_S)
+            t_s = max(t_s, self._last_t_s + MIN_STEP_S)
         self._last_t_s = t_s
         return Placed(t_s, jumped)
 
@@ -118,7 +118,7 @@ class FileTimeline:
             self._base_s -= t_s - (self._last_t_s + self._step_s)
             jumped, t_s = True, self._last_t_s + self._step_s
         if self._last_t_s is not None:
-            t_s = max(t_s, self._last_t_s + _MIN_STEP_S)
+            t_s = max(t_s, self._last_t_s + MIN_STEP_S)
             if not jumped:
                 self._step_s = min(max(t_s - self._last_t_s, 1 / 240), 1.0)
         self._last_t_s = t_s
