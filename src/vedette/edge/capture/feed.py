@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from vedette.clock import NS_PER_S, Clock
-from vedette.edge.capture.packets import EncodedPacket
+from vedette.edge.capture.packets import RAW_CODECS, EncodedPacket
 from vedette.edge.capture.seam import CameraDown, CameraUp, Loss, Sink, SourceEnded, SourceLost
 from vedette.edge.frame import Frame
 from vedette.ids import CameraId
@@ -23,10 +23,6 @@ from vedette.wire.streams import CAMERA_DOWN_AFTER_S
 DOWN_AFTER_S: Final = CAMERA_DOWN_AFTER_S - 1.0
 """Without a picture for this long a camera is said to be down: a second earlier than the promise,
 because `CaptureSupervisor.check` is called once a second."""
-
-
-_RAW: Final = frozenset({"rawvideo", "wrapped_avframe"})
-"""Pictures that were never encoded: far too many bytes to keep for clips."""
 
 
 class Phase(enum.Enum):
@@ -161,7 +157,7 @@ class CameraFeed:
             self._counts.packet_bytes += len(packet.data)
             if is_skipped:
                 self._alive_mono_ns = packet.received_mono_ns
-        if packet.info.codec not in _RAW:
+        if packet.info.codec not in RAW_CODECS:
             self._sink.on_packet(self.camera, packet)
 
     def undecodable(self, generation: int, count: int) -> None:

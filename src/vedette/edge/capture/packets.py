@@ -6,6 +6,10 @@ has to remember the connection, its time base or its jumps.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
+
+RAW_CODECS: Final = frozenset({"rawvideo", "wrapped_avframe"})
+"""Pictures that were never encoded: each stands alone, and they are too large to keep for clips."""
 
 
 @dataclass(frozen=True, slots=True)

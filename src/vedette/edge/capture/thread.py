@@ -19,7 +19,7 @@ from vedette.clock import NS_PER_S, Clock, wall_ms
 from vedette.edge.capture import nal
 from vedette.edge.capture.decode import Decoded, Decoder
 from vedette.edge.capture.feed import CameraFeed, Phase
-from vedette.edge.capture.packets import EncodedPacket, StreamInfo
+from vedette.edge.capture.packets import RAW_CODECS, EncodedPacket, StreamInfo
 from vedette.edge.capture.seam import Loss, SourceLost
 from vedette.edge.capture.settings import CaptureSettings, Decode, Pace
 from vedette.edge.capture.source import OpenStream, Source
@@ -319,15 +319,16 @@ class CaptureThread:
             # A reordering further than this is no reordering but a broken timestamp.
             shown_s = min(max(float((raw.pts - raw.dts) * base), 0.0), 5.0)
         data = bytes(raw)
+        keyframe = raw.is_keyframe or self._info.codec in RAW_CODECS  # drivers do not flag them
         t_s = placed.t_s + shown_s
         return EncodedPacket(
             data=data,
             t_s=t_s,
             dts_s=placed.t_s,
-            keyframe=raw.is_keyframe,
+            keyframe=keyframe,
             received_mono_ns=now_ns,
             at_ms=wall_ms(self._at(t_s)),
-            info=self._info_for(raw.is_keyframe, data),
+            info=self._info_for(keyframe, data),
         )
 
     def _info_for(self, keyframe: bool, data: bytes) -> StreamInfo:
