@@ -1,7 +1,9 @@
 """Classifiers, scenes and anomalies: real small networks, through the whole pipeline."""
 
 import importlib.util
+import io
 import json
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +13,13 @@ import click.testing
 import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 
+from vedette.cli import watch
 from vedette.cli.main import cli
 from vedette.clock import ManualClock, wall_ms
 from vedette.edge.settings import Camera, EdgeConfig, PipelineSettings
+from vedette.edge.watch import Seen
 from vedette.errors import ModelLoadFailed
 from vedette.inference import bundle as bundles
 from vedette.inference.bundle import Bundle
@@ -288,3 +293,17 @@ def test_a_region_gives_the_model_its_part_and_boxes_stay_in_the_picture(
     (box,) = event.boxes
     assert box.xyxy[0] >= 160
     assert box.xyxy[1] >= 120
+
+
+def test_the_watched_screen_tells_what_a_class_was():
+    """A change with both classes and its probability; an anomaly with its score."""
+    report = EventReport(event="ev-1", camera="door", kind=EventKind.ANOMALY, at_ms=0, score=0.71)
+    changed = msgspec.structs.replace(
+        report, kind=EventKind.CLASS_CHANGED, label="open", was="closed", score=0.93
+    )
+    seen = Seen(events=deque([report, changed]))
+    console = Console(file=io.StringIO(), width=100)
+    console.print(watch.picture(seen, "door.mp4"))
+    text = console.file.getvalue()
+    assert "closed → open 0.93" in text
+    assert "0.71" in text

@@ -231,5 +231,8 @@ def _events(events: list[EventReport]) -> Table:
     for event in events:
         at = from_wall_ms(event.at_ms).astimezone().strftime("%H:%M:%S.%f")[:-4]
         what = f"{event.kind} {event.direction}".strip()
-        table.add_row(at, what, event.where, event.label, str(event.track or ""))
+        label = f"{event.was} → {event.label or 'none'}" if event.was else event.label
+        if event.score is not None:
+            label = f"{label} {event.score:.2f}".strip()
+        table.add_row(at, what, event.where, label, str(event.track or ""))
     return table

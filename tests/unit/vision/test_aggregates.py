@@ -327,6 +327,8 @@ aggregates = st.builds(
     detections=of(few),
     quality=of(bins(2)),
     slow_path_shed_s=seconds,
+    class_s=of(seconds),
+    scores=of(bins(4)),
 )
 
 

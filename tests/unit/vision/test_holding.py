@@ -47,6 +47,16 @@ def test_a_class_that_lasts_is_held_and_dated_when_it_began():
     assert change.probability == pytest.approx(SURE)
 
 
+def test_a_class_is_held_when_the_time_is_up_and_not_before():
+    """A moment less than the hold time is not the hold time."""
+    watch = hold()
+    watch.look(one("closed"), 0.0)
+    watch.look(one("closed"), 1.999)
+    assert watch.held == []
+    watch.look(one("closed"), 2.0)
+    assert watch.held == ["closed"]
+
+
 def test_a_flicker_changes_nothing():
     """An answer shorter than the hold time is not held, however often it comes back."""
     watch = hold()
