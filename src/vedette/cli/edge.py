@@ -7,6 +7,7 @@ standard output.
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,37 @@ def check_config(path: Path, *, as_json: bool) -> None:
     for warning in warnings:
         console.print(f"[yellow]warning[/] {warning}")
     console.print(f"{path} is fine")
+
+
+@command.command("serve")
+@_config
+@click.option("--host", help="Address to listen on, instead of the configuration's.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port, instead of the configuration's.")
+def serve(path: Path, host: str | None, port: int | None) -> None:
+    """Serve still pictures to programs beside this device: /v1/assess and /v1/infer.
+
+    \b
+    Callers show the token that stands in the state directory (or in the file
+    that local_api.token_file names):
+      curl -H "Authorization: Bearer $(cat state/local-api.token)" \\
+        --data-binary @part.jpg http://127.0.0.1:8088/v1/infer
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    try:
+        from vedette.edge.local.serve import serve as run_server
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"`vedette edge serve` needs the Python package {error.name!r}",
+            operator_hint="Install it with: pip install 'vedette[local]'",
+        ) from error
+    config = settings.load(path)
+    changes: dict[str, Any] = {
+        name: value for name, value in (("host", host), ("port", port)) if value is not None
+    }
+    local = msgspec.structs.replace(config.local_api, **changes)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    run_server(msgspec.structs.replace(config, local_api=local), SystemClock(), stop)
 
 
 command.add_command(doctor)

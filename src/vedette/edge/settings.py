@@ -205,15 +205,20 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class LocalApi(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The device's own HTTP interface for programs on the same network."""
+    """The device's own HTTP interface for programs beside it: `vedette edge serve`."""
 
-    enabled: Annotated[bool, entry("Serve it")] = False
     host: Annotated[str, entry("Address to listen on")] = "127.0.0.1"
     port: Annotated[int, entry("Port; 0: any free one", ge=0, le=65535)] = 8088
     token_file: (
         Annotated[Path, entry("File with the token that callers must show; null: one is made")]
         | None
     ) = None
+    sure: Annotated[
+        float, entry("Confidence from which nobody has to look at a picture", ge=0, le=1)
+    ] = 0.6
+    at_once: Annotated[
+        int, entry("Pictures worked on at once; as many again may wait", ge=1, le=64)
+    ] = 2
 
 
 class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
