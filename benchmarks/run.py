@@ -130,6 +130,14 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("tracker, 50 objects", "update/50", "ms"),
         ("tracker, 200 objects", "update/200", "ms"),
     ),
+    "shelf": (
+        ("shelf, nobody there, 640×360", "cpu_ms/idle, 640x360", "CPU ms"),
+        ("shelf, nobody there, 1080p", "cpu_ms/idle, 1920x1080", "CPU ms"),
+        ("picks, rendered scenes: precision, 95 % interval", "boxes/precision", "share"),
+        ("picks, rendered scenes: recall, 95 % interval", "boxes/recall", "share"),
+        ("… nobody detected: precision", "no boxes/precision", "share"),
+        ("… nobody detected: recall", "no boxes/recall", "share"),
+    ),
     "evidence": (
         ("evidence clip of 8 s remuxed", "remux to MP4/wall", "ms"),
         ("whole evidence package, fsync included", "whole package, fsync included/wall", "ms"),

@@ -259,6 +259,8 @@ def _counts(total: Aggregate | None, coverage: Coverage) -> list[CountRow]:
     listed += [
         row("picture", "class_s", label, value) for label, value in sorted(total.class_s.items())
     ]
+    if total.slow_path_shed_s:
+        listed.append(row("under load", "slow_path_shed_s", "", total.slow_path_shed_s))
     fields: tuple[tuple[str, Callable[[ZoneCounts], float]], ...] = (
         ("entered", lambda counts: counts.entered),
         ("left", lambda counts: counts.left),

@@ -1,7 +1,7 @@
 """What is made of detections: tracks, happenings, events and the slow path's sums.
 
 One camera, in order of time. The fast path (tracks, zones, events) comes first and returns; the
-slow path (heatmap, dwell, occupancy, sketches) only adds up.
+slow path (heatmap, presence, occupancy, sketches) only adds up, and is shed under load.
 
 Thread: called under the lane's lock.
 """
@@ -17,10 +17,13 @@ from vedette.clock import NS_PER_MS, Clock, wall_ms
 from vedette.edge.frame import Frame
 from vedette.edge.scenes import SceneWatch
 from vedette.edge.settings import Camera, Tier
+from vedette.edge.shedding import Shedding
 from vedette.ids import new_id
 from vedette.inference.model import Result
+from vedette.stats.fitting import fit
 from vedette.stats.sketch import ExpHistogram, LinearBins
 from vedette.vision.aggregates import Aggregator
+from vedette.vision.detections import Detections
 from vedette.vision.happenings import Happening
 from vedette.vision.shelf import ShelfWatch
 from vedette.vision.stillness import StillWatch
@@ -57,6 +60,8 @@ class Analysis:
         want_evidence: Asks for a clip.
         quality: Gives the distributions of picture quality since the last cut.
         note_boxes: Told the confirmed boxes of each analysed frame, for evidence.
+        budget_ms: Oldest that a picture may get, by which lateness is judged; None where pictures
+            cannot be late.
         scene: Where the model answers for whole pictures and gives no boxes.
     """
 
@@ -70,6 +75,7 @@ class Analysis:
         clock: Clock,
         want_evidence: WantEvidence,
         quality: Callable[[], dict[str, LinearBins]] = dict,
+        budget_ms: float | None = None,
         note_boxes: Callable[[Frame, list[Box]], None] = lambda _frame, _boxes: None,
         scene: SceneWatch | None = None,
     ) -> None:
@@ -93,6 +99,8 @@ class Analysis:
         self._tracker = Tracker(patience)
         self._zones: ZoneWatch | None = None
         self._shelves: ShelfWatch | None = None
+        self._shedding = Shedding(budget_ms)
+        self._overtaken = False
         self._size: tuple[int, int] | None = None
         self._sums = Aggregator(camera.id, self._labels)
         self._stage_ms: dict[str, ExpHistogram] = {}
@@ -135,8 +143,7 @@ class Analysis:
         events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
         self._time_all(frame, result, started_ns)
         sure = found.where(found.confidence >= self._threshold)
-        self._sums.add_detections(sure)
-        self._slow(frame, tracks, happenings)
+        self._sum_up(frame, tracks, happenings, sure)
         return tracks, events
 
     def hold(self, frame: Frame) -> tuple[Tracks, list[EventReport]]:
@@ -149,7 +156,7 @@ class Analysis:
         boxes = self._boxes(tracks)
         self._note_boxes(frame, boxes)  # looked at, and nobody moved: no gap for a blurred clip
         events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
-        self._slow(frame, tracks, happenings)
+        self._sum_up(frame, tracks, happenings, None)
         return tracks, events
 
     def _look(self, scene: SceneWatch, frame: Frame, result: Result | None) -> list[EventReport]:
@@ -182,6 +189,7 @@ class Analysis:
         if self._shelves:
             self._shelves.interrupt()
         self._sums.interrupt()
+        self._shedding.interrupt()
         self._still.interrupt()
         self._has_news = False
 
@@ -190,7 +198,7 @@ class Analysis:
         for name, bins in self._quality().items():
             self._sums.add_quality(name, bins)
         sums = self._sums.cut(start_ms, end_ms, spans=spans, frames=frames, model=self._model)
-        return self._scene.add_to(sums) if self._scene is not None else sums
+        return fit(self._scene.add_to(sums) if self._scene is not None else sums)
 
     def stages(self) -> dict[str, Histogram]:
         """Return latencies by stage since the last call."""
@@ -215,11 +223,29 @@ class Analysis:
             return []
         return self._shelves.update(frame.picture, tracks, frame.t_s)
 
-    def _slow(self, frame: Frame, tracks: Tracks, happenings: list[Happening]) -> None:
+    def note_stale(self) -> None:
+        """Note that a picture was overtaken before anybody could look at it."""
+        self._overtaken = True
+
+    def _sum_up(
+        self,
+        frame: Frame,
+        tracks: Tracks,
+        happenings: list[Happening],
+        found: Detections | None,
+    ) -> None:
+        """Count what happened; everything else only while there is time for it."""
         assert self._zones is not None
-        self._sums.add_tracks(tracks, frame.t_s, (frame.width, frame.height))
-        self._sums.add_occupancy(self._zones.occupancy(), frame.t_s)
         self._sums.add_happenings(happenings)
+        age_ms = (self._clock.mono_ns() - frame.captured_mono_ns) / NS_PER_MS
+        overtaken, self._overtaken = self._overtaken, False
+        if self._shedding.look(age_ms, frame.t_s, overtaken=overtaken):
+            self._sums.shed(frame.t_s)
+        else:
+            if found is not None:
+                self._sums.add_detections(found)
+            self._sums.add_tracks(tracks, frame.t_s, (frame.width, frame.height))
+            self._sums.add_occupancy(self._zones.occupancy(), frame.t_s)
         self._last_t_s = frame.t_s
         self._has_news = self._still.update(tracks, frame.t_s)
 

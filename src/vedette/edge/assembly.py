@@ -227,6 +227,8 @@ class Assembly:
         desk = _EvidenceDesk(
             self._evidence, ring, self._emit, watches_people=watches_people(camera, model.labels)
         )
+        live = is_live(camera.source) or (camera.loop and pace is Pace.REAL_TIME)
+        deadline_ms = camera.budget_ms or self._config.pipeline.deadline_ms
         analysis = Analysis(
             camera,
             model.labels,
@@ -236,6 +238,7 @@ class Assembly:
             want_evidence=desk.want,
             quality=lookout.cut_quality,
             note_boxes=desk.note,
+            budget_ms=deadline_ms if live and every_s is None else None,
             scene=self._scene(camera, model, threshold),
         )
         lane = CameraLane(
@@ -249,7 +252,6 @@ class Assembly:
             is_off=off_hours(camera.off_hours, self._config.time_zone),
             observer=observer,
         )
-        live = is_live(camera.source) or (camera.loop and pace is Pace.REAL_TIME)
         return CameraPlan(
             capture=CaptureSettings(
                 camera=CameraId(camera.id),

@@ -202,6 +202,8 @@ class CameraLane:
     ) -> list[EventReport]:
         """Book one frame, in order; return the events that it caused."""
         self._account.settle(ticket, outcome)
+        if outcome is Drop.STALE:
+            self._analysis.note_stale()
         if frame is None or isinstance(outcome, Drop):
             return []
         at_ms = wall_ms(frame.captured_at)

@@ -53,8 +53,8 @@ def merge(a: Aggregate, b: Aggregate) -> Aggregate:
         spans=union([*a.spans, *b.spans]),
         frames=add_frames(a.frames, b.frames),
         model=",".join(sorted(models)),
-        zones=_join(a.zones, b.zones, lambda x, y: _join(x, y, _add_zones)),
-        lines=_join(a.lines, b.lines, lambda x, y: _join(x, y, _add_lines)),
+        zones=_join(a.zones, b.zones, lambda x, y: _join(x, y, add_zones)),
+        lines=_join(a.lines, b.lines, lambda x, y: _join(x, y, add_lines)),
         presence_s=_join(a.presence_s, b.presence_s, _add_seconds),
         heatmap=_add_heatmaps(a.heatmap, b.heatmap),
         stage_ms=_join(a.stage_ms, b.stage_ms, _add_histograms),
@@ -65,6 +65,7 @@ def merge(a: Aggregate, b: Aggregate) -> Aggregate:
         slow_path_shed_s=_add_seconds(a.slow_path_shed_s, b.slow_path_shed_s),
         class_s=_join(a.class_s, b.class_s, _add_seconds),
         scores=_join(a.scores, b.scores, _add_bins),
+        left_out=sorted({*a.left_out, *b.left_out}),
     )
 
 
@@ -114,7 +115,8 @@ def _add_bins(a: Bins, b: Bins) -> Bins:
     return bins.to_wire()
 
 
-def _add_zones(a: ZoneCounts, b: ZoneCounts) -> ZoneCounts:
+def add_zones(a: ZoneCounts, b: ZoneCounts) -> ZoneCounts:
+    """Return the counts of both times of one zone."""
     both = [side.dwell_s for side in (a, b) if side.dwell_s is not None]
     return ZoneCounts(
         entered=a.entered + b.entered,
@@ -131,7 +133,8 @@ def _add_zones(a: ZoneCounts, b: ZoneCounts) -> ZoneCounts:
     )
 
 
-def _add_lines(a: LineCounts, b: LineCounts) -> LineCounts:
+def add_lines(a: LineCounts, b: LineCounts) -> LineCounts:
+    """Return the crossings of both times of one line."""
     return LineCounts(forward=a.forward + b.forward, backward=a.backward + b.backward)
 
 

@@ -81,6 +81,7 @@ class Aggregator:
         self._labels = tuple(labels)
         self._mapped = False
         self._held: _Held | None = None
+        self._shed_t_s: float | None = None
         self._heat_s = np.zeros((HEATMAP_ROWS, HEATMAP_COLUMNS))
         self._clear()
 
@@ -126,6 +127,7 @@ class Aggregator:
             picture_size: Width and height in pixels; pictures of any size fall into one grid.
         """
         self._elapse(t_s)
+        self._shed_t_s = None
         sure = tracks.where(tracks.confirmed)
         self._mapped = True
         self._held = _Held(
@@ -145,7 +147,7 @@ class Aggregator:
 
     def interrupt(self) -> None:
         """Hold nothing over a gap: time until the next look belongs to nobody."""
-        self._held = None
+        self._held = self._shed_t_s = None
 
     def add_happenings(self, happenings: Iterable[Happening]) -> None:
         """Count crossings, entries, visits, exits, the dwell of finished visits, and events."""
@@ -187,9 +189,17 @@ class Aggregator:
         """
         self._quality.setdefault(name, LinearBins(len(bins.counts))).merge(bins)
 
-    def add_shed(self, seconds: float) -> None:
-        """Add time in which the slow path was shed."""
-        self._shed_s += seconds
+    def shed(self, t_s: float) -> None:
+        """Count nothing of this look; time from it to the next one is stated as shed.
+
+        What was held before counts up to here. Use it instead of `add_tracks`, `add_occupancy` and
+        `add_detections`; happenings belong to the fast path and are added as ever.
+
+        Args:
+            t_s: The look's time, on the tracker's clock.
+        """
+        self._elapse(t_s)
+        self._held, self._shed_t_s = None, t_s
 
     def cut(
         self,
@@ -246,6 +256,9 @@ class Aggregator:
 
     def _elapse(self, t_s: float) -> None:
         """Count what is held for the time up to `t_s`."""
+        if self._shed_t_s is not None and 0.0 < t_s - self._shed_t_s <= HOLD_S:
+            self._shed_s += t_s - self._shed_t_s
+            self._shed_t_s = t_s
         held = self._held
         if held is None:
             return

@@ -131,7 +131,9 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     `zones[name][label]`, `lines[name][label]`, `presence_s[label]` (seconds with at least one
     confirmed track of that class), `stage_ms[stage]`, `confidence[label]`, `entropy[label]`,
     `class_s[label]` (seconds for which a classifier held that class), `scores[name]` (such as
-    `anomaly`: distribution of a score from 0 to 1).
+    `anomaly`: distribution of a score from 0 to 1). `left_out` names what a message that would have
+    been too large lacks (see `stats.fitting`); `slow_path_shed_s` are the seconds in which only the
+    fast path ran: presence, occupancy, heatmap and detection statistics know nothing of them.
     """
 
     camera: str
@@ -152,6 +154,7 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     slow_path_shed_s: float = 0.0
     class_s: dict[str, float] = {}
     scores: dict[str, Bins] = {}
+    left_out: list[str] = []
 
 
 class State(enum.StrEnum):

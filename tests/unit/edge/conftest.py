@@ -132,6 +132,7 @@ def street(clock: ManualClock) -> Callable[..., Street]:
             clock=clock,
             want_evidence=lambda _frame, _what, event: event,
             quality=lookout.cut_quality,
+            budget_ms=settings.budget_ms,
         )
         lane = CameraLane(
             "door",

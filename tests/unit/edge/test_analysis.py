@@ -203,3 +203,17 @@ def test_a_pick_is_an_event_with_the_place_and_the_times_that_were_compared(
     assert pick.compared_ms[0] < pick.at_ms < pick.compared_ms[1]
     assert 2_000 <= pick.compared_ms[0] - start_ms <= 5_400
     assert cut(made, 12).zones["wall"]["person"].picked == 1
+
+
+def test_late_pictures_shed_the_slow_path_and_never_events(street: MakeStreet) -> None:
+    """The crossing is told and counted; presence and heat of the late time are stated as shed."""
+    made = street(budget_ms=200.0)
+    frames = [(made.frame(n / 5), made.result(n / 5)) for n in range(20)]
+    made.clock.advance(4.5)
+    events = [e for f, r in frames for e in made.analysis.advance(f, r)[1]]
+    assert [e.kind for e in events if e.kind is EventKind.LINE_CROSSED]
+    sums = cut(made, 4)
+    assert sums.lines["mid"]["person"].backward == 1
+    assert sums.slow_path_shed_s == pytest.approx(3.4, abs=0.01)
+    assert sum(sums.presence_s.values()) <= 0.4
+    assert sum(sums.detections.values()) <= 2

@@ -136,6 +136,33 @@ def test_no_time_is_lost_or_doubled_at_a_cut() -> None:
     assert counts.cut(1000, 2000, t_s=2.0).zones == {}
 
 
+def test_time_is_either_counted_or_shed_never_both() -> None:
+    """Held until the first look that is shed, stated until the first that is not, then held."""
+    counts = counting()
+    for n in range(10):
+        t_s = float(n)
+        if 3 <= n < 7:
+            counts.shed(t_s)
+        else:
+            counts.add_tracks(standing((5, 5)), t_s, SIZE)
+            counts.add_occupancy({("room", "person"): 1}, t_s)
+    got = counts.cut(0, 60_000, t_s=10.0)
+    assert got.slow_path_shed_s == 4.0
+    assert got.presence_s == {"person": 6.0}
+    assert got.zones["room"]["person"].occupancy_s == 6.0
+
+
+def test_a_gap_while_shedding_is_a_gap() -> None:
+    """Neither an interruption nor a long silence is stated as shed."""
+    counts = counting()
+    counts.shed(0.0)
+    counts.interrupt()
+    counts.shed(5.0)
+    counts.shed(5.0 + 2 * HOLD_S)
+    counts.shed(6.0 + 2 * HOLD_S)
+    assert counts.cut(0, 60_000).slow_path_shed_s == 1.0
+
+
 def test_nothing_is_held_over_a_gap_or_a_long_silence() -> None:
     """Who was there before a gap was not there during it, as far as anybody knows."""
     counts = counting()
@@ -216,7 +243,8 @@ def test_stages_quality_shed_and_spans_are_passed_on() -> None:
     bins = LinearBins(20)
     bins.add(0.5)
     counts.add_quality("sharpness", bins)
-    counts.add_shed(1.5)
+    counts.shed(100.0)
+    counts.shed(101.5)
     counts.add_spans([Span(start_ms=0, end_ms=500)])
     counts.add_frame_accounting(Frames(captured=2, analysed=2))
     got = counts.cut(

@@ -115,6 +115,7 @@ COUNT_KINDS: Final[dict[str, tuple[str, str]]] = {
     "forward": ("crossed forward", ""),
     "backward": ("crossed backward", ""),
     "presence_s": ("present", "s"),
+    "slow_path_shed_s": ("without presence, occupancy, heatmap", "s"),
     "class_s": ("held", "s"),
 }
 """Kind of a count → what it is called, and its unit."""
