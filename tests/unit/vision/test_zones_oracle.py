@@ -48,9 +48,7 @@ def tracks(place: Place) -> Tracks:
 def theirs(place: Place) -> sv.Detections:
     """Return the same for the oracle."""
     of = tracks(place)
-    return sv.Detections(
-        xyxy=of.boxes_xyxy, class_id=np.zeros(1, int), tracker_id=np.ones(1, int)
-    )
+    return sv.Detections(xyxy=of.boxes_xyxy, class_id=np.zeros(1, int), tracker_id=np.ones(1, int))
 
 
 whole = st.integers(10, SIDE - 10)
@@ -64,9 +62,7 @@ def test_who_is_inside_is_whom_the_oracle_finds_inside(
     polygon: list[Place], walk: list[Place]
 ) -> None:
     """For any polygon, folded ones too, at every step of any walk clear of its edge."""
-    oracle = sv.PolygonZone(
-        np.array(polygon), triggering_anchors=(sv.Position.BOTTOM_CENTER,)
-    )
+    oracle = sv.PolygonZone(np.array(polygon), triggering_anchors=(sv.Position.BOTTOM_CENTER,))
     zone = Zone(name="z", polygon=[(x / SIDE, y / SIDE) for x, y in polygon])
     watch = ZoneWatch([zone], [], (SIDE, SIDE), ["person"])
     edge = tuple((float(x), float(y)) for x, y in polygon)
