@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
 from vedette.clock import SystemClock
 from vedette.edge import heartbeat, requests
 from vedette.edge.evidence import verify
+from vedette.edge.evidence.examine import examine
+from vedette.edge.evidence.facts import BlurredFacts
 from vedette.sim import footage
 from vedette.sim.clip import load_clip
 from vedette.sim.closed_world import World, back_and_forth, write_bundle
@@ -144,6 +147,33 @@ def test_told_to_stop_it_ends_with_everything_written(
     for facts in (state / "evidence").glob("2*/*/evidence.json"):
         assert verify(facts.parent).status == "complete"
     assert not list((state / "evidence" / ".partial").glob("*"))
+
+
+def test_a_blurred_copy_is_made_beside_the_pictures_and_told(
+    start: Start, config: dict, folder: Path, tmp_path: Path
+) -> None:
+    """People in squares, for the most part not the whole picture; the record is sent again."""
+    state = tmp_path / "state"
+    config["evidence"]["blur"] = "people"
+    with RtspServer(SystemClock()) as server:
+        server.add("door", {"normal": load_clip(folder / "loop.mp4")})
+        config["cameras"][0]["source"] = server.url("door")
+        process = start(config)
+        until(lambda: len(list((state / "evidence").glob("2*/*/blurred.json"))) >= 2, process)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    told = [m for _, m in read_spool(state / "spool") if isinstance(m, EvidenceRecord)]
+    made = sorted((state / "evidence").glob("2*/*/blurred.json"))
+    for path in made:
+        assert examine(path.parent).problems == ()
+        words = [m.blurred for m in told if m.evidence == path.parent.name]
+        assert words in ([False, True], [False])  # the last one may have been made at the end
+    assert sum(m.blurred for m in told) >= len(made) - 1
+    last = msgspec.json.decode(made[-1].read_bytes(), type=BlurredFacts)
+    whole_ms = sum(end - start for start, end in last.whole_ms)
+    assert whole_ms < (last.clip.window_ms[1] - last.clip.window_ms[0]) / 2
 
 
 def test_after_kill_9_the_spool_is_whole_and_owed_evidence_is_told(

@@ -9,6 +9,7 @@ import pytest
 
 from vedette.clock import SystemClock
 from vedette.edge.evidence import verify
+from vedette.edge.evidence.examine import examine
 from vedette.edge.settings import (
     Camera,
     EdgeConfig,
@@ -160,6 +161,7 @@ def test_a_camera_that_vanishes_is_a_gap_and_comes_back(
     packages = {p.evidence: p.path for p in rig.evidence.list_packages()}
     for record in beats:
         assert verify(packages[record.evidence]).sha256 == record.sha256
+        assert examine(packages[record.evidence]).problems == ()
 
 
 def test_a_camera_that_falls_silent_is_down_in_time_and_delays_nobody(

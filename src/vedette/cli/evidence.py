@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from vedette.clock import SystemClock, from_wall_ms, wall_ms
@@ -127,7 +127,7 @@ def verify(evidence: tuple[str, ...], path: Path, *, every: bool, as_json: bool)
         for verdict in verdicts:
             click.echo(f"{verdict.evidence}  {'whole' if verdict.is_whole else 'NOT WHOLE'}")
             for problem in verdict.problems:
-                click.echo(f"  {problem}")
+                click.echo(f"  {_clean(problem)}")
         click.echo(f"{len(verdicts) - len(bad)} of {len(verdicts)} packages are whole")
     if bad:
         sys.exit(NOT_WHOLE)
@@ -217,8 +217,8 @@ def _print_table(rows: list[tuple[PackageInfo, Facts | None, str]], zone: ZoneIn
         table.add_row(
             _local(said.event.at_ms, zone),
             package.evidence,
-            said.event.camera,
-            f"{said.event.kind} {said.event.where}".strip(),
+            escape(said.event.camera),
+            escape(f"{said.event.kind} {said.event.where}".strip()),
             f"{(window[1] - window[0]) / 1000:.1f} s" if window else "",
             _size(package.bytes),
             _PRIORITIES.get(package.priority, str(package.priority)),
@@ -232,9 +232,9 @@ def _print_table(rows: list[tuple[PackageInfo, Facts | None, str]], zone: ZoneIn
 def _print_one(package: PackageInfo, said: Facts, zone: ZoneInfo) -> None:
     record, event = said.record, said.event
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("evidence", record.evidence)
-    grid.add_row("event", f"{event.kind} {event.where} {event.direction} ({event.event})")
-    grid.add_row("camera", event.camera)
+    grid.add_row("evidence", escape(record.evidence))
+    grid.add_row("event", escape(f"{event.kind} {event.where} {event.direction} ({event.event})"))
+    grid.add_row("camera", escape(event.camera))
     grid.add_row("at", _local(event.at_ms, zone))
     for name, window in (("wanted", record.wanted_ms), ("there is", record.actual_ms)):
         if window:
@@ -244,8 +244,10 @@ def _print_one(package: PackageInfo, said: Facts, zone: ZoneInfo) -> None:
     for entry in said.clips:
         size = f"{entry.picture_px[0]}x{entry.picture_px[1]}"
         turn = f", turned by {entry.rotation_deg} degrees" if entry.rotation_deg else ""
-        grid.add_row(entry.file, f"{entry.codec}, {size}{turn}, {_size(entry.bytes)}")
-        grid.add_row("", f"sha256 {entry.sha256}")
+        grid.add_row(
+            escape(entry.file), f"{escape(entry.codec)}, {size}{turn}, {_size(entry.bytes)}"
+        )
+        grid.add_row("", f"sha256 {escape(entry.sha256)}")
     grid.add_row("poster", escape(record.poster) or "none")
     grid.add_row("boxes", f"in {len(said.frames)} frames")
     grid.add_row("priority", _PRIORITIES.get(package.priority, str(package.priority)))
@@ -263,8 +265,20 @@ def _blur_state(package: PackageInfo) -> str:
     return "failed" if (package.path / facts.BLUR_FAILED).exists() else "no"
 
 
+def escape(text: str) -> str:
+    """Return text out of a package for printing: no markup, and nothing that steers a terminal."""
+    return escape_markup(_clean(text))
+
+
+def _clean(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def _local(at_ms: int, zone: ZoneInfo) -> str:
-    return from_wall_ms(at_ms).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return from_wall_ms(at_ms).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "no date"
 
 
 def _size(size: int) -> str:

@@ -112,6 +112,26 @@ def test_a_damaged_package_is_listed_as_such(device: Path, tmp_path: Path) -> No
     facts.write_bytes(good)
 
 
+def test_what_stands_in_a_package_cannot_steer_the_terminal(device: Path) -> None:
+    """A camera's name with escape codes and markup, an impossible date, odd file names."""
+    evidence = ids(device)[1]
+    (facts,) = (device / "state" / "evidence").glob(f"*/{evidence}/evidence.json")
+    good = facts.read_bytes()
+    said = json.loads(good)
+    said["event"]["camera"] = "\x1b[31m[red]door"
+    said["event"]["at_ms"] = 10**17
+    facts.write_text(json.dumps(said))
+    odd = facts.parent / "\x1b[2J"
+    odd.touch()
+    for words in (["list"], ["show", evidence], ["verify", evidence]):
+        output = run(device, *words, ok=False).output
+        assert "\x1b" not in output
+    assert "?[31m[red]door" in run(device, "list").stdout
+    assert "no date" in run(device, "list").stdout
+    odd.unlink()
+    facts.write_bytes(good)
+
+
 def test_a_device_without_evidence_says_so(tmp_path: Path) -> None:
     """A fresh folder: no error, no folder made."""
     (tmp_path / "edge.yaml").write_text("state_dir: state\nmodels_dir: models\n")
