@@ -111,6 +111,13 @@ def forbid(guest: socket.socket) -> None:
     guest.sendall(b"RTSP/1.0 403 Forbidden\r\nCSeq: 1\r\n\r\n")
 
 
+def redirect(guest: socket.socket) -> None:
+    """Send the client to a file of its own machine."""
+    guest.recv(4096)
+    guest.sendall(b"RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: file:///etc/hostname\r\n\r\n")
+    guest.close()
+
+
 Listen = Callable[[Callable[[socket.socket], None]], Listener]
 
 
@@ -159,6 +166,7 @@ def watch() -> Iterator[Callable[[int], Ear]]:
         (garbage, {Loss.TIMEOUT, Loss.GARBAGE}),
         (web, {Loss.GARBAGE, Loss.CLOSED, Loss.FAILED, Loss.UNREACHABLE}),
         (forbid, {Loss.FORBIDDEN}),
+        (redirect, {Loss.GARBAGE, Loss.FAILED, Loss.CLOSED, Loss.UNREACHABLE}),
     ],
 )
 def test_what_is_no_camera_is_said_in_words_without_the_password(
