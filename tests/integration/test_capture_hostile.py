@@ -145,7 +145,14 @@ def test_sizes_and_formats_that_cameras_do_not_have_are_seen(
     tmp_path: Path, read: Read, codec: str, size: tuple[int, int], pixels: str
 ) -> None:
     """Every picture comes as 8-bit I420 of its own size, its grey still grey."""
-    book = read(film(tmp_path / "strange.mkv", codec=codec, size=size, pixels=pixels))
+    book = read(
+        film(
+            tmp_path / ("a.avi" if codec == "png" else "a.mkv"),
+            codec=codec,
+            size=size,
+            pixels=pixels,
+        )
+    )
     assert len(book.frames) == 10, book.said
     assert book.undecodable == 0
     for frame in book.frames:
