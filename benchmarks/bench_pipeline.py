@@ -6,10 +6,13 @@ Three measurements, each side by side with interleaved rounds in one process:
    zones, aggregates, evidence ring, spool) against bare decode + fused conversion + bare inference
    with the same number of inference threads.
 2. CPU seconds per frame: the pipeline against `cv2.VideoCapture` + resize + cvtColor + ONNX
-   Runtime, same model, same clip.
+   Runtime, same model, same clip; that loop alone, and as many of it at once as the pipeline has
+   inference threads (two networks at once share caches and cost more each). And by stage.
 3. Latency of live cameras at 5 fps over RTSP, one and three of them: from a picture's capture to
    its tracks and to its events, and from the camera's sending to its capture (FFmpeg's parser holds
-   a picture back until the next one begins, which is in no latency that a device can see).
+   a picture back until the next one begins, which is in no latency that a device can see). Beside
+   it the plain loop, one thread a camera: read with FFmpeg, convert, resize, run. Both from the
+   camera's sending to the result.
 
     python benchmarks/bench_pipeline.py [MODELS_DIR] [MODEL]
 
@@ -34,10 +37,12 @@ import av
 import cv2
 import numpy as np
 import onnxruntime as ort
+from stage_meter import StageMeter
 
 from vedette.clock import SystemClock
 from vedette.edge.capture import Pace
 from vedette.edge.frame import Frame, planes
+from vedette.edge.pipeline_main import tune
 from vedette.edge.settings import Camera, EdgeConfig, Gate, PipelineSettings, Telemetry
 from vedette.inference.bundle import Bundle
 from vedette.inference.library import Library, default_dir
@@ -48,11 +53,12 @@ from vedette.sim.closed_world import write_bundle
 from vedette.sim.pipeline_rig import PipelineRig
 from vedette.sim.rtsp import RtspServer
 from vedette.stats.sketch import ExpHistogram
+from vedette.vision.preprocess import Preprocess
 from vedette.wire.messages import Aggregate, EventReport
 from vedette.wire.signed import Line, Zone
 
 THREADS = 2
-FRAMES = 120
+FRAMES = 240
 ROUNDS = 4
 LIVE_S = 20.0
 LIVE_FPS = 5
@@ -66,6 +72,7 @@ def main() -> None:
         found = footage.prepare(say=print)
         clip, live = folder / "clip.mp4", folder / "live.mp4"
         cut_clips(found.clips["full"], clip, live)
+        tune()
         figures: dict[str, Any] = machine(bundle, found.origin)
         for line in ("machine", "versions", "model", "clip"):
             print(figures[line])
@@ -92,9 +99,9 @@ def choose_model(folder: Path) -> Bundle:
 def cut_clips(source: Path, clip: Path, live: Path) -> None:
     """Write the first frames for the file runs and, at half the rate, for the live ones."""
     with av.open(str(source)) as video:
-        frames = itertools.islice(video.decode(video=0), 300)
+        frames = itertools.islice(video.decode(video=0), FRAMES)
         pictures = [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in frames]
-    footage.encode(clip, pictures[:FRAMES], fps=10, gop_s=1.0)
+    footage.encode(clip, pictures, fps=10, gop_s=1.0)
     footage.encode(live, pictures[::2], fps=LIVE_FPS, gop_s=1.0)
 
 
@@ -122,6 +129,7 @@ def files(folder: Path, bundle: Bundle, clip: Path) -> tuple[dict[str, Any], dic
         "pipeline": lambda: pipeline(folder / f"state-{next(rounds)}", bundle, clip),
         "bare": lambda: bare(model, clip),
         "opencv loop": lambda: opencv_loop(plain, bundle, clip),
+        "opencv loops at once": lambda: opencv_loops(plain, bundle, clip),
     }
     wall: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
@@ -131,22 +139,34 @@ def files(folder: Path, bundle: Bundle, clip: Path) -> tuple[dict[str, Any], dic
             if turn:  # the first round warms caches
                 wall[name].append(FRAMES / wall_s)
                 cpu[name].append(cpu_s / FRAMES * 1e3)
-    throughput = {name: spread(wall[name]) for name in ("pipeline", "bare")}
-    ratio = [ours / theirs for ours, theirs in zip(wall["pipeline"], wall["bare"], strict=True)]
+    throughput = {name: spread(wall[name]) for name in ways}
     throughput = {
         "unit": f"frames per second, {THREADS} inference threads, over {ROUNDS} rounds",
         **throughput,
-        "pipeline_of_bare": spread(ratio, 3),
+        **{
+            f"pipeline_of_{name.replace(' ', '_')}": spread(ratios(wall["pipeline"], wall[name]), 3)
+            for name in ("bare", "opencv loops at once")
+        },
     }
-    each = [ours / theirs for ours, theirs in zip(cpu["pipeline"], cpu["opencv loop"], strict=True)]
+    with StageMeter() as meter:
+        pipeline(folder / f"state-{next(rounds)}", bundle, clip)
     costs = {
         "unit": f"ms of CPU per frame, over {ROUNDS} rounds",
         **{name: spread(values) for name, values in cpu.items()},
-        "pipeline_of_opencv_loop": spread(each, 3),
+        **{
+            f"pipeline_of_{name.replace(' ', '_')}": spread(ratios(cpu["pipeline"], cpu[name]), 3)
+            for name in ("bare", "opencv loop", "opencv loops at once")
+        },
+        "by stage": meter.table(FRAMES),
     }
     print_table("1. throughput", throughput)
     print_table("2. CPU per frame", costs)
     return throughput, costs
+
+
+def ratios(ours: list[float], theirs: list[float]) -> list[float]:
+    """Return ours in parts of theirs, round by round."""
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 
 def pipeline(state: Path, bundle: Bundle, clip: Path) -> tuple[float, float]:
@@ -197,7 +217,6 @@ def opencv_loop(session: ort.InferenceSession, bundle: Bundle, clip: Path) -> tu
     """Return (wall, CPU) seconds of the plain loop: read, resize, convert, run."""
     spec = bundle.manifest.preprocess
     name = session.get_inputs()[0].name
-    scale, mean, std = np.float32(spec.scale), np.float32(spec.mean), np.float32(spec.std)
     count = 0
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     video = cv2.VideoCapture(str(clip))
@@ -205,19 +224,41 @@ def opencv_loop(session: ort.InferenceSession, bundle: Bundle, clip: Path) -> tu
         more, picture = video.read()
         if not more:
             break
-        small = cv2.resize(picture, spec.size)
-        if spec.color == "RGB":
-            small = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
-        tensor = small.astype(np.float32)
-        if not spec.is_identity:
-            tensor = (tensor * scale - mean) / std
-        if spec.layout == "NCHW":
-            tensor = np.ascontiguousarray(tensor.transpose(2, 0, 1))
-        session.run(None, {name: tensor[None].astype(spec.dtype, copy=False)})
+        session.run(None, {name: plain_tensor(cv2.resize(picture, spec.size), spec)})
         count += 1
     video.release()
     assert count == FRAMES, count
     return time.perf_counter() - began_s, time.process_time() - began_cpu_s
+
+
+def plain_tensor(small: Any, spec: Preprocess) -> Any:
+    """Return the input as everybody writes it first, from BGR of the model's size."""
+    scale = np.float32(spec.scale)
+    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+    if spec.color == "RGB":
+        small = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+    tensor = small.astype(np.float32)
+    if not spec.is_identity:
+        tensor = (tensor * scale - mean) / std
+    if spec.layout == "NCHW":
+        tensor = np.ascontiguousarray(tensor.transpose(2, 0, 1))
+    return tensor[None].astype(spec.dtype, copy=False)
+
+
+def opencv_loops(session: ort.InferenceSession, bundle: Bundle, clip: Path) -> tuple[float, float]:
+    """Return (wall, CPU) seconds per clip of as many plain loops at once as inference threads."""
+    loops = [
+        threading.Thread(target=opencv_loop, args=(session, bundle, clip)) for _ in range(THREADS)
+    ]
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
+    for loop in loops:
+        loop.start()
+    for loop in loops:
+        loop.join()
+    return (
+        (time.perf_counter() - began_s) / THREADS,
+        (time.process_time() - began_cpu_s) / THREADS,
+    )
 
 
 # ------------------------------------------------------------------------------------------- live
@@ -230,6 +271,7 @@ class Sending:
         self._mount = mount
         self._sent_ns: dict[int, int] = {}
         self.held_ms: list[float] = []
+        self.result_ms: list[float] = []
         self._joined: int | None = None
         pack = mount._packets_of  # noqa: SLF001 - where a picture leaves the camera
 
@@ -248,13 +290,19 @@ class Sending:
         mount._packets_of, mount.join = packets_of, joined  # noqa: SLF001
 
     def see(self, frame: Frame, _tracks: object, _events: object) -> None:
-        """Compare a frame's capture with its sending."""
-        if self._joined is None or frame.pts_s is None:
+        """Compare a frame's capture, and its result, which is now, with its sending."""
+        if frame.pts_s is None:
             return
-        stamp = (self._joined + round(frame.pts_s * 90_000)) & 0xFFFFFFFF
-        sent_ns = self._sent_ns.get(stamp)
+        sent_ns = self.sent_ns(frame.pts_s)
         if sent_ns is not None:
             self.held_ms.append((frame.captured_mono_ns - sent_ns) / 1e6)
+            self.result_ms.append((time.monotonic_ns() - sent_ns) / 1e6)
+
+    def sent_ns(self, pts_s: float) -> int | None:
+        """Return when the picture of that time left the camera; None for those before joining."""
+        if self._joined is None:
+            return None
+        return self._sent_ns.get((self._joined + round(pts_s * 90_000)) & 0xFFFFFFFF)
 
 
 def cameras(folder: Path, bundle: Bundle, live: Path, count: int) -> dict[str, Any]:
@@ -277,6 +325,7 @@ def cameras(folder: Path, bundle: Bundle, live: Path, count: int) -> dict[str, A
         rig = PipelineRig(config, SystemClock(), observer=observe)
         with rig:
             threading.Event().wait(LIVE_S)
+        plain = plain_cameras(server, bundle, mounts)
     events = [e.latency_ms for e in rig.messages(EventReport) if e.latency_ms is not None]
     total = ExpHistogram()
     for message in rig.messages(Aggregate):
@@ -290,12 +339,44 @@ def cameras(folder: Path, bundle: Bundle, live: Path, count: int) -> dict[str, A
             **{f"p{round(q * 100)}": rounded(total.quantile(q)) for q in (0.5, 0.95, 0.99)},
         },
         "capture to event": spread(events, 1) if events else None,
+        "sent to tracks": spread(sending.result_ms, 1) if sending.result_ms else None,
+        "sent to result, plain loop": spread(plain, 1) if plain else None,
         "sent to capture": spread(sending.held_ms, 1) if sending.held_ms else None,
         "frames": sum(f.captured for f in frames),
         "dropped": sum(sum(f.dropped.values()) for f in frames),
     }
     print_table(f"3. live, {count} over RTSP", figures)
     return figures
+
+
+def plain_cameras(server: RtspServer, bundle: Bundle, mounts: list[Any]) -> list[float]:
+    """Return ms from sending to result of the plain loop, one thread for each of the cameras."""
+    session, spec = plain_session(bundle), bundle.manifest.preprocess
+    name = session.get_inputs()[0].name
+    until_s = time.monotonic() + LIVE_S
+    found: list[float] = []
+
+    def loop(mount: Any, sending: Sending | None) -> None:
+        with av.open(server.url(mount.name), options={"rtsp_transport": "tcp"}) as camera:
+            camera.streams.video[0].codec_context.thread_count = 1
+            for video in camera.decode(video=0):
+                picture = cv2.resize(video.to_ndarray(format="bgr24"), spec.size)
+                session.run(None, {name: plain_tensor(picture, spec)})
+                sent_ns = sending and video.time is not None and sending.sent_ns(video.time)
+                if sent_ns:
+                    found.append((time.monotonic_ns() - sent_ns) / 1e6)
+                if time.monotonic() > until_s:
+                    return
+
+    threads = [
+        threading.Thread(target=loop, args=(mount, None if n else Sending(mount)))
+        for n, mount in enumerate(mounts)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
 
 
 def configuration(state: Path, bundle: Bundle, sources: list[str], *, max_fps: float) -> EdgeConfig:
@@ -344,8 +425,12 @@ def rounded(value: float | None) -> float | None:
 def print_table(title: str, figures: dict[str, Any]) -> None:
     print(f"\n{title}: {figures['unit']}")
     for name, row in figures.items():
-        if name != "unit":
-            print(f"  {name:26}", row)
+        if name == "by stage":
+            print("  ms of CPU per frame by stage")
+            for stage, ms in row.items():
+                print(f"    {stage:48} {ms:8.3f}")
+        elif name != "unit":
+            print(f"  {name:34}", row)
 
 
 if __name__ == "__main__":

@@ -272,6 +272,7 @@ class Assembly:
             budget_ms=camera.budget_ms,
             batch_every_s=every_s,
             batch_sizes=self._batch_sizes(model),
+            idle_keyframes=camera.idle_keyframes and live and (gate.enabled or every_s is not None),
         )
 
     def _batch_sizes(self, model: Model) -> tuple[int, ...]:

@@ -87,7 +87,8 @@ class CameraLane:
         self.name = name
         self.model = model
         self.tier = tier
-        self.decode = ""
+        self.decode = ""  # which pictures are decoded, for the health report
+        self.moves = True  # in the last picture: for the capture thread that brought it
         self._lookout = lookout
         self._analysis = analysis
         self._emit = emit
@@ -130,6 +131,7 @@ class CameraLane:
         look = self._lookout.look(frame, tracked=self._analysis.is_tracking)
         self._settled = self._settled or look.settled
         self._change(at_ms, off=False, signs=look.signs, since_ms=look.since_ms or at_ms)
+        self.moves = look.moves
         if not look.is_passed:
             self._was_cut = False
         if look.analyse:

@@ -38,6 +38,7 @@ class Look:
     Attributes:
         is_passed: True where the tier batch passes the picture over: judged, but nobody looked
             for anything in it.
+        moves: True where the next picture is worth looking at too; without a gate always.
         since_ms: Wall time since when the oldest sign holds, where there is one.
         settled: False while there is not enough evidence to call the camera fine.
     """
@@ -47,6 +48,7 @@ class Look:
     since_ms: int | None = None
     settled: bool = True
     is_passed: bool = False
+    moves: bool = True
 
 
 class Lookout:
@@ -84,7 +86,7 @@ class Lookout:
             tracked: True while somebody is known to be in view: who stands still is looked at.
         """
         due = not 0 <= frame.t_s - self._judged_s < JUDGE_EVERY_S
-        analyse = True
+        analyse = moves = True
         if due or self._gate is not None:
             try:
                 picture = frame.picture
@@ -94,15 +96,17 @@ class Lookout:
             if due:
                 self._judge(frame, picture, small)
             if self._gate is not None:
-                analyse = self._gate.look(small, frame.t_s, tracked=tracked).analyse
+                decision = self._gate.look(small, frame.t_s, tracked=tracked)
+                analyse, moves = decision.analyse, decision.reason not in {"still", "scan"}
         is_passed = self._every_s is not None and not self._is_its_turn(frame.t_s)
         analyse = analyse and not is_passed
         standing = self._standing
         if standing is None:
-            return Look(analyse=analyse, settled=False, is_passed=is_passed)
+            return Look(analyse=analyse, settled=False, is_passed=is_passed, moves=moves)
         return Look(
             analyse=analyse,
             is_passed=is_passed,
+            moves=moves,
             signs=standing.signs,
             since_ms=self._since_ms(frame, standing),
             settled=standing.settled,

@@ -13,18 +13,21 @@ picture shows, and nothing but a worker's model call is slow.
 import threading
 from collections.abc import Mapping
 
-from vedette.clock import Clock
+from vedette.clock import NS_PER_S, Clock
 from vedette.edge.buckets import Buckets
 from vedette.edge.capture import (
     CameraDown,
     CameraSays,
     CameraUp,
     CaptureSupervisor,
+    Decode,
     EncodedPacket,
     EvidenceStream,
 )
+from vedette.edge.decoding import DecodePolicy
 from vedette.edge.frame import Frame
 from vedette.edge.intake import Intake, Terms
+from vedette.edge.lane import CameraLane
 from vedette.edge.stages import CameraPlan, Work, work
 from vedette.ids import CameraId
 from vedette.wire.messages import Drop
@@ -56,6 +59,13 @@ class Pipeline:
             workers=workers,
             buckets=buckets,
         )
+        self._decoding = {
+            plan.capture.camera: DecodePolicy(
+                may_idle=plan.idle_keyframes,
+                is_sampled=plan.idle_keyframes and plan.batch_every_s is not None,
+            )
+            for plan in plans
+        }
         self._workers = [
             threading.Thread(
                 target=work,
@@ -90,18 +100,40 @@ class Pipeline:
     # -- capture.Sink
 
     def on_packet(self, camera: CameraId, packet: EncodedPacket) -> None:
-        """Keep the packet for evidence."""
-        self._plans[camera].ring.put(packet)
+        """Keep the packet for evidence, and see what it says of the stream."""
+        plan = self._plans[camera]
+        plan.ring.put(packet)
+        if plan.live and not plan.capture.evidence_source:  # else it is of the other stream
+            self._decoding[camera].packet(
+                t_s=packet.t_s, keyframe=packet.keyframe, size_bytes=len(packet.data)
+            )
 
     def on_frame(self, frame: Frame) -> None:
         """Judge the picture; put it into its camera's slot where it is to be analysed."""
-        lane = self._plans[frame.camera].lane
+        plan = self._plans[frame.camera]
+        lane = plan.lane
         ticket = lane.look(frame)
+        if plan.live:
+            self._choose_decoding(frame, lane)
         if ticket is None:
             return
         item = Work(ticket, frame)
         if not self._intake.offer(frame.camera, item, frame.captured_mono_ns):
             lane.finish(ticket, frame, Drop.SHUTDOWN)
+
+    def _choose_decoding(self, frame: Frame, lane: CameraLane) -> None:
+        """Decode from the next packet on what is worth it now."""
+        policy, now_ns = self._decoding[frame.camera], self._clock.mono_ns()
+        before = policy.mode
+        mode = policy.frame(
+            now_s=now_ns / NS_PER_S,
+            t_s=frame.t_s,
+            age_s=(now_ns - frame.captured_mono_ns) / NS_PER_S,
+            moves=lane.moves,
+        )
+        lane.decode = mode.value
+        if mode is not before:
+            self.capture.set_decode(frame.camera, mode)
 
     def on_undecodable(self, camera: CameraId, count: int) -> None:
         """Count them."""
@@ -120,6 +152,9 @@ class Pipeline:
             plan.ring.source_lost(state.t_s, f"the camera was lost ({state.reason})")
         elif isinstance(state, CameraUp) and not has_own:
             plan.ring.source_back(state.t_s)
+        if isinstance(state, CameraUp) and plan.live:
+            self._decoding[state.camera].restart()
+            self.capture.set_decode(state.camera, Decode.ALL)
         plan.lane.says(state)
 
     def _stale(self, camera: str, item: Work) -> None:

@@ -35,6 +35,7 @@ class CameraPlan(msgspec.Struct, frozen=True, kw_only=True):
         regions: Where is looked at all.
         budget_ms: Oldest that a picture may get; None: what the pipeline says.
         batch_every_s: The period in the tier batch; None in realtime.
+        idle_keyframes: Whether keyframes are enough while nothing moves.
         batch_sizes: Pictures of this model that may go through one call.
     """
 
@@ -48,6 +49,7 @@ class CameraPlan(msgspec.Struct, frozen=True, kw_only=True):
     budget_ms: float | None = None
     batch_every_s: float | None = None
     batch_sizes: tuple[int, ...] = (1,)
+    idle_keyframes: bool = False
 
 
 @dataclass(slots=True)

@@ -42,11 +42,9 @@ class Decoder:
         self._apply()
 
     def set_mode(self, mode: Decode) -> None:
-        """Decode by `mode` from the next packet on (from the next keyframe after `KEYFRAMES`)."""
+        """Decode by `mode` from the next packet on, or, where some were left out, keyframe."""
         if mode is self._mode:
             return
-        if self._mode is Decode.KEYFRAMES:
-            self._waits_for_keyframe = True
         self._mode = mode
         self._apply()
 
@@ -59,6 +57,7 @@ class Decoder:
         if packet.keyframe:
             self._waits_for_keyframe = False
         elif self._waits_for_keyframe or not self.wants(packet.keyframe):
+            self._waits_for_keyframe = True
             return
         self.keyframes_since_picture += packet.keyframe
         if raw.pts is not None:

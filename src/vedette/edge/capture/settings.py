@@ -12,7 +12,9 @@ class Decode(enum.Enum):
     ALL = "all"
     NONREF = "nonref"  # pictures that no other refers to are skipped: cheaper, still smooth
     NOTHING = "nothing"  # a second stream, only kept for clips
-    KEYFRAMES = "keyframes"  # for idle cameras; back to `ALL` takes effect at the next keyframe
+    KEYFRAMES = (
+        "keyframes"  # for idle cameras; back to `ALL`: at once after a keyframe, else at the next
+    )
 
 
 class Pace(enum.Enum):
