@@ -1,8 +1,11 @@
 """A GStreamer pipeline as a camera: pictures, ends, mistakes, hangs and what is left behind."""
 
+import os
 import random
+import select
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,6 +160,31 @@ def test_a_pipeline_that_hangs_is_given_up_and_its_process_is_gone(watch: Watch)
     alive = [tool, "-f", "num-buffers=10 ! valve name=v drop=true"]
     found = subprocess.run(alive, check=False, capture_output=True, timeout=10).stdout.split()
     assert len(found) <= 1  # the present attempt at most
+
+
+_OWNER = """
+import sys
+from vedette.edge.capture.gst import Running
+running = Running("videotestsrc is-live=true ! valve drop=true".split(), 5.0)
+print(running.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@needs_gstreamer
+def test_a_killed_owner_takes_its_pipeline_along() -> None:
+    """SIGKILL to the pipeline process leaves no GStreamer behind, though it writes nothing."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout is not None
+        pid = int(owner.stdout.readline())
+        ended = os.pidfd_open(pid)
+        try:
+            owner.kill()
+            assert select.select([ended], [], [], 10.0)[0], "the pipeline lives on"
+        finally:
+            os.close(ended)
 
 
 def test_arguments_are_passed_as_they_are_and_never_through_a_shell() -> None:

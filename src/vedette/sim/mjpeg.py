@@ -11,6 +11,7 @@ camera sends and how it misbehaves; nothing here reads motion JPEG.
 import contextlib
 import enum
 import http.server
+import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -63,6 +64,7 @@ class MjpegServer:
         fps: float = 20.0,
         users: Mapping[str, str] | None = None,
         auth: str = "digest",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.clock = clock
         self.pictures = list(pictures)
@@ -75,6 +77,12 @@ class MjpegServer:
         self._users = dict(users or {})
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._scheme = "https" if tls else "http"
+        if tls:
+            # The handshake is done in the connection's own thread, at its first read.
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
         )
@@ -104,7 +112,7 @@ class MjpegServer:
         """Its address, with credentials where it asks for them."""
         user = next(iter(self._users.items()), None)
         login = f"{user[0]}:{user[1]}@" if user else ""
-        return f"http://{login}{self.address}/video.mjpg?channel=1"
+        return f"{self._scheme}://{login}{self.address}/video.mjpg?channel=1"
 
     def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
         camera = self

@@ -165,6 +165,20 @@ def test_only_what_acts_as_a_camera_may_drop_frames(
     assert plan.live is live
 
 
+def test_a_second_stream_is_received_only_where_clips_are_kept(
+    assembly: MakeAssembly, models: Models, clock: ManualClock, tmp_path: Path
+) -> None:
+    """With evidence it is captured, turned as the settings say; without, nobody needs it."""
+    both = camera(source="rtsp://a/2", evidence_source="rtsp://a/1", rotate="90")
+    (plan,) = assembly(both).plans()
+    assert plan.capture.evidence_source == ""
+    assert plan.capture.rotate_deg == 90
+    config = EdgeConfig(state_dir=tmp_path, models_dir=models.library.folder, cameras=[both])
+    store = EvidenceStore(tmp_path / "evidence", config.evidence, clock)
+    (kept,) = Assembly(config, models, clock, emit=lambda _m: None, evidence=store).plans()
+    assert kept.capture.evidence_source == "rtsp://a/1"
+
+
 def test_the_cameras_threshold_outranks_the_models(assembly: MakeAssembly) -> None:
     """The model is asked for half of it, at most a tenth."""
     low, own = assembly(camera("a", threshold=0.08), camera("b")).plans()
