@@ -97,6 +97,38 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
             "ms",
         ),
     ),
+    "runtimes": (
+        (
+            "CenterNet: OpenVINO float32, times as fast as ONNX Runtime float32",
+            "centernet/times_as_fast_by_cpu/openvino float32",
+            "×",
+        ),
+        (
+            "CenterNet: ONNX Runtime int8, times as fast as ONNX Runtime float32",
+            "centernet/times_as_fast_by_cpu/onnxruntime int8",
+            "×",
+        ),
+        (
+            "CenterNet: OpenVINO int8, times as fast as ONNX Runtime float32",
+            "centernet/times_as_fast_by_cpu/openvino int8",
+            "×",
+        ),
+        (
+            "layers of YOLOv8n: OpenVINO float32, times as fast as ONNX Runtime float32",
+            "yolov8n-shaped 320/times_as_fast_by_cpu/openvino float32",
+            "×",
+        ),
+        (
+            "layers of YOLOv8n: ONNX Runtime int8, times as fast as ONNX Runtime float32",
+            "yolov8n-shaped 320/times_as_fast_by_cpu/onnxruntime int8",
+            "×",
+        ),
+        (
+            "layers of YOLOv8n: OpenVINO int8, times as fast as ONNX Runtime float32",
+            "yolov8n-shaped 320/times_as_fast_by_cpu/openvino int8",
+            "×",
+        ),
+    ),
     "capture": (
         ("CPU per 720p picture, bare decode", "PyAV decode, 1 thread", "ms"),
         ("CPU per 720p picture, capture with all frames", "capture, all frames", "ms"),

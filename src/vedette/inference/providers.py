@@ -69,13 +69,24 @@ class CoreMl(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = "all"
 
 
+class OpenVinoRuntime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of `runtime: openvino`."""
+
+    bf16: Annotated[
+        bool, entry("Let it compute in bfloat16 where the processor can: faster, other decimals")
+    ] = False
+
+
 class ProviderOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Options of every provider that has any."""
+    """Options of every provider that has any, and of the second runtime."""
 
     cuda: Annotated[Cuda, entry("NVIDIA GPUs")] = Cuda()
     tensorrt: Annotated[TensorRt, entry("NVIDIA GPUs through TensorRT")] = TensorRt()
     openvino: Annotated[OpenVinoProvider, entry("Intel through ONNX Runtime")] = OpenVinoProvider()
     coreml: Annotated[CoreMl, entry("Apple")] = CoreMl()
+    openvino_runtime: Annotated[
+        OpenVinoRuntime, entry("OpenVINO where it is the runtime itself")
+    ] = OpenVinoRuntime()
 
 
 def full_name(provider: str) -> str:

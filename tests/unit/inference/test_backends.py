@@ -181,6 +181,16 @@ def test_cache_folder_that_cannot_be_made_is_the_operators_to_change(tmp_path: P
         open_backend(twice(), runtime="openvino", cache_dir=tmp_path / "file" / "below")
 
 
+def test_bfloat16_is_used_only_where_it_is_allowed():
+    """Small differences show it: exact by default, rounded where the processor has bfloat16."""
+    from vedette.inference.backends.openvino import OpenVinoBackend
+
+    exact, rounded = (OpenVinoBackend(twice(), bf16=bf16) for bf16 in (False, True))
+    value = 1 + 2**-20
+    assert exact.run(fed(value))["z"][0, 0] == np.float32(2 * value)
+    assert abs(rounded.run(fed(value))["z"][0, 0] - 2) < 0.02
+
+
 def test_openvino_device_that_is_not_here_is_named():
     """No silent use of the processor instead."""
     from vedette.inference.backends.openvino import OpenVinoBackend

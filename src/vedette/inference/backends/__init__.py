@@ -91,7 +91,13 @@ def open_backend(
         if runtime == "openvino":
             from vedette.inference.backends.openvino import OpenVinoBackend
 
-            return OpenVinoBackend(data, threads=threads, workers=workers, cache_dir=cache_dir)
+            return OpenVinoBackend(
+                data,
+                threads=threads,
+                workers=workers,
+                bf16=options is not None and options.openvino_runtime.bf16,
+                cache_dir=cache_dir,
+            )
         from vedette.inference.backends.onnxruntime import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(
