@@ -272,7 +272,7 @@ def inspect(
     "--calibrate",
     "footage",
     required=True,
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
     help="A video or a folder of pictures from the cameras that it is for.",
 )
 @click.option("--int8", "precision", flag_value="int8", default="int8", help="8-bit integers.")
