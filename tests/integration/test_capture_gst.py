@@ -151,13 +151,14 @@ def test_a_mistake_in_the_pipeline_is_said_in_words(
 @needs_gstreamer
 def test_a_pipeline_that_hangs_is_given_up_and_its_process_is_gone(watch: Watch) -> None:
     """Pictures stop: down with the reason, the process killed, another one tried."""
-    stuck = "videotestsrc is-live=true num-buffers=10 ! valve name=v drop=true"
+    name = f"v{os.getpid()}"  # other runs of this test may be under way
+    stuck = f"videotestsrc is-live=true num-buffers=10 ! valve name={name} drop=true"
     down = watch(stuck, open_s=0.7).down()
     assert down.reason is Loss.TIMEOUT
     tool = shutil.which("pgrep")
     if tool is None:
         pytest.skip("pgrep is not installed")
-    alive = [tool, "-f", "num-buffers=10 ! valve name=v drop=true"]
+    alive = [tool, "-f", f"valve name={name} drop=true"]
     found = subprocess.run(alive, check=False, capture_output=True, timeout=10).stdout.split()
     assert len(found) <= 1  # the present attempt at most
 
