@@ -106,6 +106,7 @@ def camera_row(
         coverage=summarise(strip),
         events_24h=events_24h,
         source=health.source if health else "",
+        advice=health.advice if health and not is_dark else [],
     )
 
 

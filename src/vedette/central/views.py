@@ -53,6 +53,7 @@ class CameraRow(msgspec.Struct, frozen=True, kw_only=True):
     coverage: Coverage
     events_24h: int | None
     source: str = ""
+    advice: list[str] = []  # what a person should do about the picture
 
 
 class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -313,6 +313,9 @@ def _print_status(
                 camera.camera, camera.state.value, rate, _ago(camera.last_frame_ms), camera.source
             )
         console.print(table)
+        for camera in report.pipeline.cameras:
+            for text in camera.advice:
+                console.print(f"[yellow]{camera.camera}[/] {text}", highlight=False)
     for problem in report.problems if report else []:
         console.print(f"[yellow]problem[/] {problem}", highlight=False)
 

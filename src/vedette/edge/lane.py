@@ -366,6 +366,7 @@ class CameraLane:
                 codec=self._codec,
                 picture_px=self._picture_px,
                 quality=self._lookout.quality(),
+                advice=self._lookout.advice(),
                 tier=self.tier,
                 decode=self.decode,
             )

@@ -9,6 +9,7 @@ Thread: `look` and `interrupt` from the capture thread; `quality` and `thumbnail
 """
 
 import threading
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,11 +22,14 @@ from vedette.vision.aggregates import QUALITY_BINS
 from vedette.vision.motion import MotionGate
 from vedette.vision.picture import Picture, Plane
 from vedette.vision.privacy import BackgroundMedian
-from vedette.vision.quality import QualityVerdict, assess
+from vedette.vision.quality import ADVICE, QualityVerdict, assess
 from vedette.vision.tamper import TamperVerdict, TamperWatch
 
 JUDGE_EVERY_S: Final = 1.0
 """Quality and tamper signs are judged so often: signs stand after eight seconds at the earliest."""
+
+ADVICE_OVER: Final = 30
+"""Advice is given on what held in half of so many judgements: one bright bus is no problem."""
 
 _JITTER_S: Final = 0.02
 """A camera's pictures are not exactly even: one that comes this much too early is the one."""
@@ -75,6 +79,7 @@ class Lookout:
         self._lock = threading.Lock()
         self._bins: dict[str, LinearBins] = {}
         self._verdict: QualityVerdict | None = None
+        self._problems: deque[tuple[str, ...]] = deque(maxlen=ADVICE_OVER)
         self._standing: TamperVerdict | None = None
         self._judged_s = self._clean_s = float("-inf")
 
@@ -128,6 +133,13 @@ class Lookout:
         with self._lock:
             return {} if self._verdict is None else _rounded(self._verdict.scores())
 
+    def advice(self) -> list[str]:
+        """Return what a person should do about the picture: problems of half of the last ones."""
+        with self._lock:
+            seen = Counter(name for problems in self._problems for name in problems)
+            least = len(self._problems) / 2
+        return [text for name, text in ADVICE.items() if seen[name] >= max(1.0, least)]
+
     def cut_quality(self) -> dict[str, LinearBins]:
         """Return the distributions of the scores since the last call, by name."""
         with self._lock:
@@ -153,7 +165,7 @@ class Lookout:
         self._standing = verdict = self._tamper.update(small, frame.t_s)
         if not verdict.signs and not verdict.suspected:
             self._clean_s = frame.t_s
-        self._keep(assess(small, picture_px=picture.size))
+        self._keep(assess(small, picture_px=picture.size, full=picture.y))
         if not verdict.signs:
             with self._lock:
                 self._background.add(picture, frame.t_s)
@@ -172,6 +184,7 @@ class Lookout:
     def _keep(self, verdict: QualityVerdict) -> None:
         with self._lock:
             self._verdict = verdict
+            self._problems.append(verdict.problems)
             for name, score in verdict.scores().items():
                 self._bins.setdefault(name, LinearBins(QUALITY_BINS)).add(score)
 

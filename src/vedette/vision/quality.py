@@ -1,8 +1,9 @@
-"""How good one picture is: focus, exposure, contrast, size; a value with advice, never an error.
+"""How good one picture is: focus, exposure, noise, contrast, size; a value with advice, no error.
 
 Here: measurements on one luma plane and a verdict on each. Not here: anything over time
 (`vision.tamper`), which judges a camera against its own past. The rule: what cannot be judged is
-None: a black picture has no focus, good or bad.
+None: a black picture has no focus, good or bad, and a reduced one no noise. The limits are measured
+(docs/picture-quality.md, benchmarks/bench_quality.py).
 """
 
 import math
@@ -14,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from vedette.vision.artefacts import block_edges, noise_level
 from vedette.vision.picture import Plane, shrink
 
 # All limits below hold at this width: detail means something else at every other one.
@@ -38,6 +40,14 @@ class QualityLimits(msgspec.Struct, frozen=True, kw_only=True):
         bright_fraction: Most pixels that may be white.
         contrast: Least standard deviation of luma at which there is anything to focus on.
         picture_px: Least width and height.
+        black_level: Luma up to which a pixel counts as lost in black.
+        white_level: Luma from which a pixel counts as burnt out.
+        shadows: Most pixels that may be lost in black.
+        highlights: Most pixels that may be burnt out. Footage as it came had at most 0.02.
+        noise: Most noise, grey levels. Footage as it came had at most 0.6, H.264 as it is.
+        block_ratio: Most that steps across block edges may be over those inside. Footage as it
+            came had at most 1.5, as JPEG of quality 10 at least 2.2.
+        block_step: Least grey levels by which they must be larger to be seen at all.
     """
 
     sharpness: float = 0.012
@@ -47,11 +57,18 @@ class QualityLimits(msgspec.Struct, frozen=True, kw_only=True):
     bright_fraction: float = 0.6
     contrast: float = 6.0
     picture_px: tuple[int, int] = (320, 240)
+    black_level: int = 20
+    white_level: int = 232
+    shadows: float = 0.2
+    highlights: float = 0.15
+    noise: float = 4.5
+    block_ratio: float = 2.1
+    block_step: float = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one luma plane looks like, at the working width.
+    """What one luma plane looks like, at the working width; noise and blocks at full size.
 
     Attributes:
         mean: Mean luma, 0–255.
@@ -61,6 +78,12 @@ class Measured:
         edge: 95th percentile of the smoothed gradient's size, grey levels per pixel.
         sharpness: Variance of the Laplacian over variance of luma, 0 and up; None where there is
             no contrast to judge it by.
+        shadows: Pixels lost in black, 0–1.
+        highlights: Pixels burnt out, 0–1.
+        noise: Standard deviation of the noise, grey levels; None where the plane was reduced, or
+            too little of it is neither black nor white.
+        block_ratio: Steps across block edges over those inside; None where the plane was reduced.
+        block_step: The same as a difference, grey levels.
     """
 
     mean: float
@@ -69,6 +92,11 @@ class Measured:
     bright_fraction: float
     edge: float
     sharpness: float | None
+    shadows: float = 0.0
+    highlights: float = 0.0
+    noise: float | None = None
+    block_ratio: float | None = None
+    block_step: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +106,8 @@ class QualityVerdict:
     Attributes:
         measured: The numbers behind it.
         problems: Names as ONVIF has them where it has one: `ImageTooDark`, `ImageTooBright`,
-            `ImageTooBlurry`; our own `LowContrast`, `LowResolution`, `FormatChanged`.
+            `ImageTooBlurry`; our own `LowContrast`, `ShadowsClipped`, `HighlightsClipped`,
+            `ImageTooNoisy`, `CompressionArtefacts`, `LowResolution`, `FormatChanged`.
         advice: One sentence per problem, in the same order.
     """
 
@@ -102,6 +131,15 @@ class QualityVerdict:
         if found.sharpness is not None:
             # Half at 0.1, which is soft but usable: the scale is wide open around where it matters.
             scores["sharpness"] = found.sharpness / (found.sharpness + 0.1)
+        scores["shadows"] = found.shadows
+        scores["highlights"] = found.highlights
+        if found.noise is not None:
+            # Half at 4 grey levels, a little below where it becomes a problem.
+            scores["noise"] = found.noise / (found.noise + 4.0)
+        if found.block_ratio is not None:
+            # 0 without blocks (a ratio of 1), half at 2.
+            excess = max(0.0, found.block_ratio - 1.0)
+            scores["blockiness"] = excess / (excess + 1.0)
         return scores
 
 
@@ -110,13 +148,26 @@ ADVICE: Final = {
     "ImageTooBright": "The picture is almost white: turn the camera off the light or expose less.",
     "ImageTooBlurry": "The picture is out of focus: focus the lens and clean its front.",
     "LowContrast": "The picture is nearly uniform: check for fog, condensation or a covered lens.",
+    "ShadowsClipped": "Much of the picture is lost in black: light it, or switch on the camera's "
+    "wide dynamic range (WDR).",
+    "HighlightsClipped": "Much of the picture is burnt out: expose less, switch on the camera's "
+    "wide dynamic range (WDR), or turn it away from windows and lamps.",
+    "ImageTooNoisy": "The picture is noisy: give the scene more light, or lower the camera's gain "
+    "limit and allow a longer exposure.",
+    "CompressionArtefacts": "The picture is compressed into visible blocks: raise the bit rate or "
+    "quality in the camera, or use H.264 instead of MJPEG.",
     "LowResolution": "The picture is too small to find people in: choose a larger stream.",
     "FormatChanged": "The picture's shape is not the one that zones were drawn on: check both.",
 }
 
 
-def measure(luma: Plane, limits: QualityLimits | None = None) -> Measured:
+def measure(
+    luma: Plane, limits: QualityLimits | None = None, *, full: Plane | None = None
+) -> Measured:
     """Return the measurements of a luma plane: uint8, (h, w), of any size.
+
+    `full` is the same plane before it was reduced, for noise and blocks; without it `luma` is taken
+    for it where it is larger than the working width.
 
     Source: variance of the Laplacian as focus measure, Pech-Pacheco et al. 2000 (LAPV in Pertuz
     et al., "Analysis of focus measure operators", 2013), here over the luma's variance so that
@@ -124,6 +175,9 @@ def measure(luma: Plane, limits: QualityLimits | None = None) -> Measured:
     """
     limits = limits or QualityLimits()
     small = working(luma)
+    if full is None and small is not luma:
+        full = luma
+    blocks = None if full is None else block_edges(full)
     values = small.astype(np.float32)
     variance = float(values.var())
     contrast = math.sqrt(variance)
@@ -142,6 +196,11 @@ def measure(luma: Plane, limits: QualityLimits | None = None) -> Measured:
         bright_fraction=float(np.count_nonzero(small > limits.bright_level) / small.size),
         edge=float(np.percentile(cv2.magnitude(dx, dy), 95)),
         sharpness=sharpness,
+        shadows=float(np.count_nonzero(small <= limits.black_level) / small.size),
+        highlights=float(np.count_nonzero(small >= limits.white_level) / small.size),
+        noise=None if full is None else noise_level(full),
+        block_ratio=None if blocks is None else blocks[0],
+        block_step=0.0 if blocks is None else blocks[1],
     )
 
 
@@ -151,32 +210,53 @@ def assess(
     *,
     picture_px: tuple[int, int] | None = None,
     expected_px: tuple[int, int] | None = None,
+    full: Plane | None = None,
 ) -> QualityVerdict:
     """Return the verdict on one picture.
 
     Args:
-        luma: uint8, (h, w), of any size; `Picture.small_luma()` is enough.
+        luma: uint8, (h, w), of any size; `Picture.small_luma()` is enough for all but noise and
+            blocks.
         limits: Where a picture stops being good.
         picture_px: Width and height of the whole picture, where its size is to be judged.
         expected_px: Width and height that zones and lines were drawn on.
+        full: `Picture.y` where `luma` was reduced from it: then noise and blocks are judged too.
     """
     limits = limits or QualityLimits()
-    found = measure(luma, limits)
-    problems: list[str] = []
-    if found.dark_fraction > limits.dark_fraction:
-        problems.append("ImageTooDark")
-    elif found.bright_fraction > limits.bright_fraction:
-        problems.append("ImageTooBright")
-    elif found.sharpness is None:
-        problems.append("LowContrast")
-    elif found.sharpness < limits.sharpness:
-        problems.append("ImageTooBlurry")
+    found = measure(luma, limits, full=full)
+    problems = _problems(found, limits)
     if picture_px is not None:
         if any(have < least for have, least in zip(picture_px, limits.picture_px, strict=True)):
             problems.append("LowResolution")
         if expected_px is not None and not _same_shape(picture_px, expected_px):
             problems.append("FormatChanged")
     return QualityVerdict(found, tuple(problems), tuple(ADVICE[name] for name in problems))
+
+
+def _problems(found: Measured, limits: QualityLimits) -> list[str]:
+    """Return what is wrong with what was measured; of a blind picture only that it is blind."""
+    if found.dark_fraction > limits.dark_fraction:
+        return ["ImageTooDark"]
+    if found.bright_fraction > limits.bright_fraction:
+        return ["ImageTooBright"]
+    problems: list[str] = []
+    if found.sharpness is None:
+        problems.append("LowContrast")
+    elif found.sharpness < limits.sharpness:
+        problems.append("ImageTooBlurry")
+    if found.shadows > limits.shadows:
+        problems.append("ShadowsClipped")
+    if found.highlights > limits.highlights:
+        problems.append("HighlightsClipped")
+    if found.noise is not None and found.noise > limits.noise:
+        problems.append("ImageTooNoisy")
+    if (
+        found.block_ratio is not None
+        and found.block_ratio > limits.block_ratio
+        and found.block_step > limits.block_step
+    ):
+        problems.append("CompressionArtefacts")
+    return problems
 
 
 def working(luma: Plane) -> Plane:

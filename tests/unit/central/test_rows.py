@@ -3,7 +3,8 @@
 import pytest
 
 from vedette.central import rows
-from vedette.wire.messages import HealthReport, PipelineHealth
+from vedette.central.views import CameraRow, DeviceRow
+from vedette.wire.messages import CameraHealth, HealthReport, PipelineHealth, State
 
 
 def report(at_ms: int, *, running: bool) -> HealthReport:
@@ -19,8 +20,20 @@ class _Ledger:
         return []
 
 
+def camera_row(device_state: str, health: HealthReport | None, since_ms: int) -> CameraRow:
+    """Return a camera of a device in this state."""
+    return _rows(device_state, health, since_ms)[0]
+
+
 def row(device_state: str, health: HealthReport | None, since_ms: int) -> tuple[str, str, str]:
     """Return state and detail of a camera, and the state of its device."""
+    made, device = _rows(device_state, health, since_ms)
+    return made.state, made.detail, device.state
+
+
+def _rows(
+    device_state: str, health: HealthReport | None, since_ms: int
+) -> tuple[CameraRow, DeviceRow]:
     camera = rows.CameraFacts(
         device="d",
         camera="c",
@@ -47,7 +60,7 @@ def row(device_state: str, health: HealthReport | None, since_ms: int) -> tuple[
         enrolled_ms=0,
     )
     made = rows.camera_row(camera, device, health, _Ledger())  # pyright: ignore[reportArgumentType]
-    return made.state, made.detail, rows.device_row(device, health, [made]).state
+    return made, rows.device_row(device, health, [made])
 
 
 def test_a_camera_without_a_pipeline_is_down_and_its_device_degraded() -> None:
@@ -72,3 +85,16 @@ def test_a_dark_device_is_dark_first() -> None:
     """Silence outranks what was said before it."""
     state, detail, device = row("dark", report(2_000, running=False), since_ms=1_000)
     assert (state, detail, device) == ("dark", "", "dark")
+
+
+def test_advice_is_shown_while_the_device_speaks() -> None:
+    """What a person should do about the picture comes from the report; of a dark device nothing."""
+    said = CameraHealth(camera="c", state=State.OK, since_ms=1, advice=["Clean the lens."])
+    health = HealthReport(
+        at_ms=2_000,
+        period_s=30,
+        version="0.1",
+        pipeline=PipelineHealth(running=True, cameras=[said]),
+    )
+    assert camera_row("ok", health, since_ms=1_000).advice == ["Clean the lens."]
+    assert camera_row("dark", health, since_ms=1_000).advice == []

@@ -89,6 +89,16 @@ def test_quality_is_told_and_cut(street: MakeStreet) -> None:
     assert made.lookout.quality() == scores
 
 
+def test_advice_is_on_what_held_half_of_the_time(street: MakeStreet) -> None:
+    """A few dark seconds give none; when most of the last ones were dark it says what to do."""
+    made = street(world=World([], dark_s=[(20.0, 26.0), (40.0, 200.0)]))
+    assert made.lookout.advice() == []
+    look(made, 30, fps=1)
+    assert not any("black" in text for text in made.lookout.advice())
+    look(made, 30, fps=1, start_s=30.0)
+    assert any("almost black" in text for text in made.lookout.advice())
+
+
 def test_no_thumbnail_before_the_background_is_known(street: MakeStreet) -> None:
     """Twelve samples five seconds apart: not before, then a JPEG, never more cells than asked."""
     made = street(world=World([back_and_forth(1, y=0.8, start_s=0.0, legs=20, leg_s=4.0)]))

@@ -105,6 +105,9 @@ _DETAIL: Final = {
     "dark": "not heard from since 06:36",
 }
 _SIGNS: Final = {"tampered": ["Covered", "ImageTooDark"], "degraded": ["ImageTooBlurry"]}
+_ADVICE: Final = {
+    "degraded": ["The picture is out of focus: focus the lens and clean its front."],
+}
 
 
 def camera_row(
@@ -128,6 +131,7 @@ def camera_row(
         coverage=coverage_of(segments),
         events_24h=None if blind else 1204 if state == "ok" else 12,
         source="rtsp://camera-3.local/stream",
+        advice=_ADVICE.get(state, []),
     )
 
 

@@ -323,7 +323,7 @@ def baseline(cuts: list[Aggregate]) -> Baseline:
 
 
 def _judge(frame: Frame) -> QualityVerdict:
-    return assess(frame.picture.small_luma(), picture_px=frame.picture.size)
+    return assess(frame.picture.small_luma(), picture_px=frame.picture.size, full=frame.picture.y)
 
 
 def _wanted(found: Detections, labels: list[str], known: list[str]) -> Detections:

@@ -51,7 +51,7 @@ def look_at(
         began_ns = clock.mono_ns()
         while frame is not None:
             picture = frame.picture
-            verdict = assess(picture.small_luma(), picture_px=picture.size)
+            verdict = assess(picture.small_luma(), picture_px=picture.size, full=picture.y)
             looked_s = (clock.mono_ns() - began_ns) / NS_PER_S
             progress(min(1.0, looked_s / look_s))
             if looked_s >= look_s:
