@@ -1,5 +1,9 @@
 """Shelves: a reach and a lasting change is a pick; light, shadows and passers-by are none."""
 
+import itertools
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
@@ -203,3 +207,23 @@ def test_the_watch_tells_the_same_every_time() -> None:
     assert one == two
     assert SIZE_PX == (640, 360)
     assert len(ZONE) == 4
+
+
+def test_bottles_of_a_real_clip_are_told_as_they_are_taken_and_put(testdata: Path) -> None:
+    """Eight times, by a bare arm: when and what was read from the pictures by eye."""
+    film = cv2.VideoCapture(str(testdata / "video" / "bottle-detection.mp4"))
+    table = Zone(
+        name="table", polygon=[(0.03, 0.2), (0.97, 0.2), (0.97, 0.95), (0.03, 0.95)], shelf=True
+    )
+    watch, told = ShelfWatch([table], (640, 360), ["person"]), []
+    for n in itertools.count():
+        if not film.grab():
+            break
+        if n % 6 == 0:
+            picture = Picture.from_bgr(np.asarray(film.retrieve()[1], np.uint8))
+            told += watch.update(picture, Tracks.empty(), n / 29.833)
+    expected = [7, -13.5, 17.5, 17.5, -24.5, -28.7, 31.7, -36.5]  # taken; put: negative
+    got = sorted(h.t_s for h in told)
+    assert got == pytest.approx([abs(t_s) for t_s in expected], abs=1.5)
+    kinds = [h.kind.value for h in sorted(told, key=lambda h: h.t_s)]
+    assert kinds == ["picked" if t_s > 0 else "placed" for t_s in expected]
