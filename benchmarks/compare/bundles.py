@@ -1,20 +1,14 @@
 """The compared network as our bundles, and its INT8 form, which every contestant gets alike."""
 
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
 
 from vedette.edge.frame import planes
 from vedette.inference import bundle as bundles
 from vedette.inference.manifest import FORMAT, Card, Manifest
+from vedette.lab.quantize import to_int8
 from vedette.sim import yolo_shaped
 from vedette.vision.heads import HeadSpec
 from vedette.vision.preprocess import Preprocess, prepare
@@ -47,35 +41,13 @@ def pack(model: Path, folder: Path, side: int) -> Path:
 
 
 def quantized(model: Path, target: Path, clip: Path, side: int) -> Path:
-    """Write the network with 8-bit weights and activations (QDQ), calibrated on the clip."""
-    quantize_static(
-        str(model),
-        str(target),
-        _Samples(clip, side),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        activation_type=QuantType.QUInt8,
-        op_types_to_quantize=["Conv", "Concat", "MaxPool", "Resize", "Mul", "Sigmoid"],
-        extra_options={"ActivationSymmetric": False},
-    )
+    """Write the network with 8-bit weights and activations, as `vedette model quantize` does."""
+    tensors = []
+    with av.open(str(clip)) as video:
+        for number, frame in enumerate(video.decode(video=0)):
+            if number % EVERY == 0:
+                tensors.append(np.array(prepare(planes(frame), preprocessing(side))[0]))
+            if len(tensors) == SAMPLES:
+                break
+    target.write_bytes(to_int8(model.read_bytes(), tensors)[0])
     return target
-
-
-class _Samples(CalibrationDataReader):
-    """Tensors of pictures spread over a clip."""
-
-    def __init__(self, clip: Path, side: int) -> None:
-        tensors = []
-        with av.open(str(clip)) as video:
-            for number, frame in enumerate(video.decode(video=0)):
-                if number % EVERY == 0:
-                    tensors.append(np.array(prepare(planes(frame), preprocessing(side))[0]))
-                if len(tensors) == SAMPLES:
-                    break
-        self._left = iter(tensors)
-
-    def get_next(self) -> dict[str, Any] | None:
-        """Return the next tensor by input name; None after the last."""
-        tensor = next(self._left, None)
-        return None if tensor is None else {yolo_shaped.INPUT: tensor}

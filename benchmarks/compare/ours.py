@@ -15,6 +15,7 @@ from vedette.clock import SystemClock
 from vedette.edge.capture import Pace
 from vedette.edge.pipeline_main import SWITCH_INTERVAL_S
 from vedette.edge.settings import Camera, EdgeConfig, Gate, PipelineSettings
+from vedette.inference.providers import OpenVinoRuntime, ProviderOptions
 from vedette.sim.pipeline_rig import PipelineRig
 from vedette.wire.signed import Line, Zone
 
@@ -46,7 +47,12 @@ if __name__ == "__main__":
             state_dir=Path(state),
             models_dir=bundle.parent,
             cameras=[camera],
-            pipeline=PipelineSettings(runtime=given.runtime),
+            pipeline=PipelineSettings(
+                runtime=given.runtime,
+                provider_options=ProviderOptions(
+                    openvino_runtime=OpenVinoRuntime(bf16=given.precision == "bf16")
+                ),
+            ),
         )
         pace = Pace.REAL_TIME if given.paced_fps else Pace.AS_FAST_AS_POSSIBLE
         with PipelineRig(config, clock, observer=observe, pace=pace) as rig:

@@ -27,7 +27,6 @@ from vedette.edge.commission import STEPS, CommissionRecord, Session
 from vedette.edge.commission.record import settings_digest
 from vedette.edge.frame import Frame
 from vedette.edge.settings import Camera, EdgeConfig
-from vedette.inference.library import Library
 from vedette.vision.detections import Detections
 from vedette.vision.picture import Plane
 
@@ -107,7 +106,7 @@ def commission(
     for camera in cameras:
         desk.camera = camera
         clock = SystemClock()
-        models = Models(Library(config.models_dir), config.pipeline.providers, clock)
+        models = Models.of(config, clock)
         session = Session(
             config,
             camera,

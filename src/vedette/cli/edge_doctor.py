@@ -26,7 +26,6 @@ from vedette.edge.doctor.camera import LOOK_S
 from vedette.edge.health.system import boot_id
 from vedette.edge.settings import Camera, EdgeConfig
 from vedette.errors import ConfigError
-from vedette.inference.library import Library
 
 FAILED = 1
 """Exit status where something does not work."""
@@ -133,7 +132,7 @@ def _examine(
     if not no_models and cameras:
         progress.update(task, description="models")
         only = msgspec.structs.replace(config, cameras=cameras)
-        models = Models(Library(config.models_dir), config.pipeline.providers, clock)
+        models = Models.of(only, clock)
         found += model_findings(only, models, clock)
     return found
 
