@@ -30,6 +30,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,9 @@ from vedette.wire.messages import Aggregate, EventReport
 from vedette.wire.signed import Line, Zone
 
 THREADS = 2
-FRAMES = 240
-ROUNDS = 4
-LIVE_S = 20.0
+FRAMES = 160
+ROUNDS = 3
+LIVE_S = 12.0
 LIVE_FPS = 5
 CACHE_MODELS = footage.cache_folder().parent / "models"
 
@@ -148,8 +149,8 @@ def files(folder: Path, bundle: Bundle, clip: Path) -> tuple[dict[str, Any], dic
             for name in ("bare", "opencv loops at once")
         },
     }
-    with StageMeter() as meter:
-        pipeline(folder / f"state-{next(rounds)}", bundle, clip)
+    meter = StageMeter()
+    pipeline(folder / f"state-{next(rounds)}", bundle, clip, meter)
     costs = {
         "unit": f"ms of CPU per frame, over {ROUNDS} rounds",
         **{name: spread(values) for name, values in cpu.items()},
@@ -169,12 +170,14 @@ def ratios(ours: list[float], theirs: list[float]) -> list[float]:
     return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 
-def pipeline(state: Path, bundle: Bundle, clip: Path) -> tuple[float, float]:
+def pipeline(
+    state: Path, bundle: Bundle, clip: Path, meter: StageMeter | None = None
+) -> tuple[float, float]:
     """Return (wall, CPU) seconds of the whole pipeline from its first frame to its last slice."""
     config = configuration(state, bundle, [str(clip)], max_fps=120)
     rig = PipelineRig(config, SystemClock(), pace=Pace.AS_FAST_AS_POSSIBLE)
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
-    with rig:
+    with meter or nullcontext(), rig:
         rig.read_to_the_end()
         took = time.perf_counter() - began_s, time.process_time() - began_cpu_s
     frames = [message.frames for message in rig.messages(Aggregate)]

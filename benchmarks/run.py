@@ -31,8 +31,20 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("CPU per frame, whole pipeline", "cpu/pipeline", "ms"),
         ("CPU per frame, plain OpenCV + ONNX Runtime loop", "cpu/opencv loop", "ms"),
         ("… pipeline ÷ plain loop, per round", "cpu/pipeline_of_opencv_loop", "×"),
+        (
+            "… pipeline ÷ as many plain loops at once, per round",
+            "cpu/pipeline_of_opencv_loops_at_once",
+            "×",
+        ),
+        (
+            "CPU per frame of everything but decode, conversion and inference",
+            "cpu/by stage/everything but decode, conversion and inference",
+            "ms",
+        ),
         ("capture → event, 1 RTSP camera at 5 fps", "live/1 camera/capture to event", "ms"),
         ("capture → event, 3 RTSP cameras at 5 fps", "live/3 cameras/capture to event", "ms"),
+        ("sent → tracks, 3 RTSP cameras", "live/3 cameras/sent to tracks", "ms"),
+        ("sent → result, 3 plain loops", "live/3 cameras/sent to result, plain loop", "ms"),
         ("sent by the camera → capture (the parser's wait)", "live/1 camera/sent to capture", "ms"),
     ),
     "peers": (

@@ -122,6 +122,7 @@ class CameraLane:
         ticket = self._account.admit()
         at_ms = wall_ms(frame.captured_at)
         if self._is_off(at_ms):
+            self.moves = False
             self._change(at_ms, off=True)
             self.finish(ticket, frame, "gated")
             return None

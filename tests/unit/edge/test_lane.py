@@ -424,3 +424,11 @@ def test_a_cut_that_the_tier_batch_passes_over_is_not_lost(street: MakeStreet) -
     (cut,) = made.lane.cut(wall_ms(made.clock.now_at()) + 6_000)
     assert (cut.frames.analysed, cut.frames.gated) == (6, 24)
     assert {span.rate_fps for span in cut.spans if span.cause is None} == {1.0}
+
+
+def test_off_hours_are_no_reason_to_decode_every_picture(street: MakeStreet) -> None:
+    """Whoever walks there, nobody looks: keyframes are enough."""
+    made = street(is_off=lambda _ms: True)
+    assert made.lane.moves
+    assert made.lane.look(made.frame(0.0)) is None
+    assert not made.lane.moves
