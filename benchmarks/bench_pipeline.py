@@ -63,6 +63,8 @@ FRAMES = 160
 ROUNDS = 3
 LIVE_S = 12.0
 LIVE_FPS = 5
+PLAIN_OPTIONS = {"rtsp_transport": "tcp", "analyzeduration": "500000"}
+PLAIN_WARM_S = 4.0  # what queued up while FFmpeg looked at the stream is not counted against it
 CACHE_MODELS = footage.cache_folder().parent / "models"
 
 
@@ -356,17 +358,18 @@ def plain_cameras(server: RtspServer, bundle: Bundle, mounts: list[Any]) -> list
     """Return ms from sending to result of the plain loop, one thread for each of the cameras."""
     session, spec = plain_session(bundle), bundle.manifest.preprocess
     name = session.get_inputs()[0].name
-    until_s = time.monotonic() + LIVE_S
+    from_ns = time.monotonic_ns() + round(PLAIN_WARM_S * 1e9)
+    until_s = from_ns / 1e9 + LIVE_S
     found: list[float] = []
 
     def loop(mount: Any, sending: Sending | None) -> None:
-        with av.open(server.url(mount.name), options={"rtsp_transport": "tcp"}) as camera:
+        with av.open(server.url(mount.name), options=PLAIN_OPTIONS) as camera:
             camera.streams.video[0].codec_context.thread_count = 1
             for video in camera.decode(video=0):
                 picture = cv2.resize(video.to_ndarray(format="bgr24"), spec.size)
                 session.run(None, {name: plain_tensor(picture, spec)})
                 sent_ns = sending and video.time is not None and sending.sent_ns(video.time)
-                if sent_ns:
+                if sent_ns and sent_ns >= from_ns:
                     found.append((time.monotonic_ns() - sent_ns) / 1e6)
                 if time.monotonic() > until_s:
                     return

@@ -142,10 +142,10 @@ class PipelineRig:
             return self.pipeline.capture.has_ended and not any(map(self.pipeline.depth, names))
 
         watch = threading.Event()
-        for _ in range(round(timeout_s / 0.005)):
+        for _ in range(round(timeout_s / 0.02)):
             if done():
                 return
-            watch.wait(0.005)
+            watch.wait(0.02)
         raise TimeoutError(f"never read to the end: {self.pipeline.capture.status()}")
 
     def messages(self, kind: type[M]) -> list[M]:
