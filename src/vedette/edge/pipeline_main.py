@@ -49,20 +49,21 @@ class SpoolDoor:
     spool: Spool
 
     def __call__(self, message: msgspec.Struct) -> None:
-        """Take one message. Thread: any."""
-        self._put(message, at_once=None)
+        """Take one message; nobody waits for the disk. Thread: any."""
+        schema = _SCHEMA[type(message)]
+        try:
+            self.spool.hand_over(schema, message)
+        except WireError as error:
+            _LOG.error("%s was not kept: %s", schema, error, extra={"event": "spool.refused"})
 
     def keep(self, message: msgspec.Struct) -> bool:
         """Take one message and return whether it is on the disk, and not only on its way there."""
-        return self._put(message, at_once=True) is Kept.DURABLE
-
-    def _put(self, message: msgspec.Struct, *, at_once: bool | None) -> Kept | None:
         schema = _SCHEMA[type(message)]
         try:
-            return self.spool.put(schema, message, at_once=at_once)
+            return self.spool.put(schema, message, at_once=True) is Kept.DURABLE
         except (SpoolError, WireError) as error:
             _LOG.error("%s was not kept: %s", schema, error, extra={"event": "spool.refused"})
-            return None
+            return False
 
 
 def main(arguments: list[str] | None = None) -> int:

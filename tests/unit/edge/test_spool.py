@@ -5,6 +5,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -719,3 +720,36 @@ def test_a_killed_process_loses_nothing_it_was_told_is_durable(tmp_path: Path) -
     assert [e.seq for e in events][: last + 1] == list(range(1, last + 2))
     assert {e.epoch for e in events} == {1}
     spool.close()
+
+
+def test_who_hands_an_alert_over_does_not_wait_and_the_writer_commits_it_at_once(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk is busy the caller goes on; then the alert is durable, long before a group."""
+    monkeypatch.setattr(spool_module, "GROUP_COMMIT_S", 1_000.0)
+    committed = threading.Event()
+
+    class Told(Spool):
+        def flush(self) -> None:
+            super().flush()
+            committed.set()
+
+    opened = Told.open(tmp_path / "spool", QUOTA, clock, "boot-1", writer=True)
+    try:
+        with opened._commit_lock:  # a commit that takes long
+            opened.hand_over("event.v1", event())
+            assert not committed.is_set()
+        assert committed.wait(20)
+        other = reopen(tmp_path, clock)
+        assert other.health().depth[Lane.ALERT] == 1
+        other.close()
+    finally:
+        opened.close()
+
+
+def test_without_a_writer_what_is_handed_over_is_durable_on_return(
+    tmp_path: Path, spool: Spool, clock: ManualClock
+) -> None:
+    """Nobody else would commit it."""
+    spool.hand_over("event.v1", event())
+    assert spool.health().depth[Lane.ALERT] == 1

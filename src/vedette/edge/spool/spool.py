@@ -27,7 +27,7 @@ from vedette.edge.spool.store import Now
 from vedette.errors import SpoolUnwritable
 from vedette.wire.envelope import Envelope, UpAnswer
 from vedette.wire.messages import Cause, SpoolHealth, Tombstone
-from vedette.wire.streams import Lane
+from vedette.wire.streams import Lane, stream
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -106,6 +106,7 @@ class Spool:
         self._commit_lock: Final = threading.Lock()
         self._stop: Final = threading.Event()
         self._writer: threading.Thread | None = None
+        self._urgent = False
 
     @classmethod
     def open(
@@ -161,6 +162,24 @@ class Spool:
         except SpoolUnwritable:
             return Kept.HELD
         return Kept.DURABLE
+
+    def hand_over(self, schema: str, body: msgspec.Struct) -> None:
+        """Take a message without waiting for the disk: who analyses pictures must not.
+
+        What the stream table wants committed at once is committed at once, by the writer.
+
+        Raises:
+            UnknownSchema: Not in the stream table.
+            TooLarge: Over its limit there.
+        """
+        if self._writer is None:
+            self.put(schema, body)
+            return
+        self.put(schema, body, at_once=False)
+        if stream(schema).commit_at_once:
+            with self._pending_lock:
+                self._urgent = True
+                self._pending_lock.notify_all()
 
     def flush(self) -> None:
         """Have everything that waits committed and synced.
@@ -373,11 +392,14 @@ class Spool:
             self._waiting_bytes = total
 
     def _write(self) -> None:
-        """Commit each second while something waits. Thread: the writer."""
+        """Commit each second while something waits, or when told to. Thread: the writer."""
         while not self._stop.is_set():
             with self._pending_lock:
                 self._pending_lock.wait_for(lambda: self._waiting or self._stop.is_set())
-            self._stop.wait(GROUP_COMMIT_S)
+                self._pending_lock.wait_for(
+                    lambda: self._urgent or self._stop.is_set(), GROUP_COMMIT_S
+                )
+                self._urgent = False
             try:
                 self.flush()
             except SpoolUnwritable:
