@@ -23,8 +23,9 @@ from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import commission as commissioning
 from vedette.edge import settings
 from vedette.edge.assembly import Models
-from vedette.edge.commission import STEPS, CommissionRecord, Session
+from vedette.edge.commission import CommissionRecord
 from vedette.edge.commission.record import settings_digest
+from vedette.edge.commission.session import STEPS, Session
 from vedette.edge.frame import Frame
 from vedette.edge.settings import Camera, EdgeConfig
 from vedette.vision.detections import Detections

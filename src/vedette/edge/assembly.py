@@ -22,6 +22,7 @@ from vedette.edge.evidence import EvidenceStore, Wanted
 from vedette.edge.frame import Frame
 from vedette.edge.lane import CameraLane, Observer
 from vedette.edge.lookout import Lookout
+from vedette.edge.pinned import PinnedScene
 from vedette.edge.ring import PacketRing
 from vedette.edge.scenes import SceneWatch
 from vedette.edge.settings import Camera, EdgeConfig, Tier, check_labels, minute_of_day
@@ -222,6 +223,7 @@ class Assembly:
             if gate.enabled and every_s is None
             else None,
             every_s=every_s,
+            pinned=PinnedScene(self._config.state_dir, camera.id),
         )
         threshold = camera.threshold if camera.threshold is not None else model.threshold
         desk = _EvidenceDesk(

@@ -19,7 +19,7 @@ from vedette.edge.accounting import Account, Outcome, Ticket, since
 from vedette.edge.analysis import Analysis
 from vedette.edge.capture import CameraDown, CameraSays, CameraUp, EvidenceStream, SourceEnded
 from vedette.edge.frame import Frame
-from vedette.edge.lookout import Lookout
+from vedette.edge.lookout import Look, Lookout
 from vedette.edge.spans import SpanBuilder
 from vedette.inference.model import Result
 from vedette.vision.aggregates import minute_slices
@@ -106,6 +106,7 @@ class CameraLane:
         self._down, self._off, self._settled = True, False, False
         self._down_detail = self._told_detail = "no picture yet"
         self._signs: tuple[str, ...] = ()
+        self._signs_detail, self._is_slight = "", False
         self._evidence_down = ""  # why the stream for clips is not there
         self._last_frame_ms: int | None = None
         self._picture_px: tuple[int, int] | None = None
@@ -131,7 +132,8 @@ class CameraLane:
         self._lookout.absorb(self._analysis.take_settled())
         look = self._lookout.look(frame, tracked=self._analysis.is_tracking)
         self._settled = self._settled or look.settled
-        self._change(at_ms, off=False, signs=look.signs, since_ms=look.since_ms or at_ms)
+        since_ms = look.since_ms or at_ms
+        self._change(at_ms, off=False, signs=look.signs, since_ms=since_ms, look=look)
         self.moves = look.moves
         if not look.is_passed:
             self._was_cut = False
@@ -238,6 +240,7 @@ class CameraLane:
         since_ms: int | None = None,
         noticed_ms: int | None = None,
         evidence_down: str | None = None,
+        look: Look | None = None,
     ) -> None:
         """Move to the state that follows from what is known now, and say so where it changed."""
         with self._lock:
@@ -250,6 +253,8 @@ class CameraLane:
                 self._off = off
             if signs is not None:
                 self._signs = signs
+            if look is not None:
+                self._signs_detail, self._is_slight = look.detail, look.is_slight
             if evidence_down is not None:
                 self._evidence_down = evidence_down[:500]
             state, cause = self._judge()
@@ -266,7 +271,7 @@ class CameraLane:
             return State.DOWN, Cause.CAMERA_DOWN
         if self._off:
             return State.OFF, Cause.SCHEDULED_OFF
-        if TAMPERING.intersection(self._signs):
+        if TAMPERING.intersection(self._signs) and not self._is_slight:
             return State.TAMPERED, Cause.TAMPERED
         if self._signs or self._evidence_down:
             return State.DEGRADED, None
@@ -277,6 +282,8 @@ class CameraLane:
     ) -> CameraState | None:
         """Book the gap that begins or ends; return the message where state or reason is another."""
         detail = self._down_detail if state is State.DOWN else ", ".join(self._signs)
+        if self._signs and self._signs_detail and state is not State.DOWN:
+            detail = f"{detail}: {self._signs_detail}"
         signs = list(self._signs)
         if self._evidence_down and state is State.DEGRADED:
             signs.append(EVIDENCE_DOWN)

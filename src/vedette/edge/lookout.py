@@ -16,6 +16,7 @@ from typing import Final
 
 from vedette.clock import wall_ms
 from vedette.edge.frame import Frame
+from vedette.edge.pinned import PinnedScene
 from vedette.errors import DecodeFailed
 from vedette.stats.sketch import LinearBins
 from vedette.vision.aggregates import QUALITY_BINS
@@ -23,6 +24,7 @@ from vedette.vision.motion import MotionGate
 from vedette.vision.picture import Picture, Plane
 from vedette.vision.privacy import BackgroundMedian
 from vedette.vision.quality import ADVICE, QualityVerdict, assess
+from vedette.vision.tamper import ADVICE as SIGN_ADVICE
 from vedette.vision.tamper import TamperVerdict, TamperWatch
 
 JUDGE_EVERY_S: Final = 1.0
@@ -30,6 +32,9 @@ JUDGE_EVERY_S: Final = 1.0
 
 ADVICE_OVER: Final = 30
 """Advice is given on what held in half of so many judgements: one bright bus is no problem."""
+
+SLIGHT_MOVE: Final = 0.1
+"""A camera that was moved by less, in parts of the picture, still sees most of what it should."""
 
 _JITTER_S: Final = 0.02
 """A camera's pictures are not exactly even: one that comes this much too early is the one."""
@@ -45,6 +50,9 @@ class Look:
         moves: True where the next picture is worth looking at too; without a gate always.
         since_ms: Wall time since when the oldest sign holds, where there is one.
         settled: False while there is not enough evidence to call the camera fine.
+        detail: What is known beyond the names of the signs, e.g. where the camera was moved to.
+        is_slight: True where the one sign that stands is a camera moved by less than
+            `SLIGHT_MOVE`: somebody should see to it, and what is counted is not worthless.
     """
 
     analyse: bool
@@ -53,6 +61,8 @@ class Look:
     settled: bool = True
     is_passed: bool = False
     moves: bool = True
+    detail: str = ""
+    is_slight: bool = False
 
 
 class Lookout:
@@ -62,6 +72,7 @@ class Lookout:
         gate: Says which pictures are worth analysing; None: all are.
         every_s: In the tier batch one picture so often is analysed, whatever it shows.
         tamper: Another watch than the usual one.
+        pinned: The scene that a person confirmed, and whether they confirmed another since.
     """
 
     def __init__(
@@ -70,11 +81,13 @@ class Lookout:
         *,
         every_s: float | None = None,
         tamper: TamperWatch | None = None,
+        pinned: PinnedScene | None = None,
     ) -> None:
         self._gate = gate
         self._every_s = every_s
         self._taken_s = float("-inf")
-        self._tamper = tamper or TamperWatch()
+        self._tamper = tamper or TamperWatch(pinned=pinned.load() if pinned else None)
+        self._pinned = pinned
         self._background = BackgroundMedian()
         self._lock = threading.Lock()
         self._bins: dict[str, LinearBins] = {}
@@ -115,6 +128,8 @@ class Lookout:
             signs=standing.signs,
             since_ms=self._since_ms(frame, standing),
             settled=standing.settled,
+            detail=standing.detail,
+            is_slight=_is_slight(standing),
         )
 
     def absorb(self, boxes: Sequence[tuple[float, float, float, float]]) -> None:
@@ -134,11 +149,17 @@ class Lookout:
             return {} if self._verdict is None else _rounded(self._verdict.scores())
 
     def advice(self) -> list[str]:
-        """Return what a person should do about the picture: problems of half of the last ones."""
+        """Return what a person should do: about signs, and about problems of half of the last."""
         with self._lock:
             seen = Counter(name for problems in self._problems for name in problems)
             least = len(self._problems) / 2
-        return [text for name, text in ADVICE.items() if seen[name] >= max(1.0, least)]
+            standing = self._standing
+        found = [text for name, text in ADVICE.items() if seen[name] >= max(1.0, least)]
+        if standing is None:
+            return found
+        said = [SIGN_ADVICE[name] for name in standing.signs if name in SIGN_ADVICE]
+        moved = [f"{standing.detail.capitalize()}."] if standing.detail else []
+        return [*moved, *said, *found]
 
     def cut_quality(self) -> dict[str, LinearBins]:
         """Return the distributions of the scores since the last call, by name."""
@@ -162,7 +183,11 @@ class Lookout:
     def _judge(self, frame: Frame, picture: Picture, small: Plane) -> None:
         """Look for tampering, score the picture, and take it into the background."""
         self._judged_s = frame.t_s
-        self._standing = verdict = self._tamper.update(small, frame.t_s)
+        if self._pinned is not None and self._pinned.is_renewed(frame.t_s):
+            self._tamper.pin(self._pinned.load())
+        verdict = self._tamper.update(small, frame.t_s, hour=frame.captured_at.hour)
+        with self._lock:
+            self._standing = verdict
         if not verdict.signs and not verdict.suspected:
             self._clean_s = frame.t_s
         self._keep(assess(small, picture_px=picture.size, full=picture.y))
@@ -187,6 +212,14 @@ class Lookout:
             self._problems.append(verdict.problems)
             for name, score in verdict.scores().items():
                 self._bins.setdefault(name, LinearBins(QUALITY_BINS)).add(score)
+
+
+def _is_slight(standing: TamperVerdict) -> bool:
+    """Return whether the camera was only turned a little, and nothing else is wrong."""
+    shift = standing.shift
+    return (
+        standing.signs == ("GlobalSceneChange",) and shift is not None and shift.size < SLIGHT_MOVE
+    )
 
 
 def _rounded(scores: dict[str, float]) -> dict[str, float]:

@@ -10,23 +10,36 @@ the dark) counts neither way; nothing is called fine before there was evidence f
     ImageTooBright     most luma is near white                             no
     Covered            hardly any contrast and no edges, neither of above  no
     ImageTooBlurry     sharpness is very low, or far below what it was     for the second half
-    GlobalSceneChange  edges are no longer where they were                 yes
+    GlobalSceneChange  edges are no longer where they were, or shifted     yes
     FrozenPicture      pictures do not differ by even a sensor's noise     no
+
+A picture whose edges lie where they should, in whatever light, is the same scene: registration says
+so where correlation alone would not (infrared light at night, a lamp that was switched off).
 
 Names follow ONVIF's imaging events where it has one (Imaging Service Specification, section 5.3).
 """
 
-import math
+from collections import deque
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Final
 
 import cv2
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from vedette.vision.picture import Plane
 from vedette.vision.quality import Measured, QualityLimits, measure, working
+from vedette.vision.reference import References, edge_map
+from vedette.vision.registration import Floats, Shift
+
+ADVICE: Final = {
+    "Covered": "Something covers the lens: take it away, or clean the lens.",
+    "GlobalSceneChange": "The view is not the one that was agreed on: turn the camera back, or "
+    "confirm the new view with vedette edge commission.",
+    "FrozenPicture": "The camera sends the same picture again and again: restart it.",
+}
+"""Sign → what to do about it, where `vision.quality` has no advice on the same problem."""
 
 SIGNS: Final = (
     "ImageTooDark",
@@ -41,7 +54,9 @@ BLIND: Final = ("ImageTooDark", "ImageTooBright", "Covered")
 """Signs of seeing nothing. Which of them it is may waver at a limit; that nothing is seen may not:
 time adds up over all three."""
 
-Floats = npt.NDArray[np.float32]
+_SHIFTS: Final = 8
+_SAME_SHIFT: Final = 0.02
+"""Shifts that differ by more do not belong to one move: something large passes."""
 
 
 class TamperSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +76,10 @@ class TamperSettings(msgspec.Struct, frozen=True, kw_only=True):
         scene_kept: Least correlation of edges with the reference's; below it is another scene.
             Measured on footage: 0.6 and more while people and bottles move about, 0.3 when the
             camera turned by a tenth of the picture.
+        shift: Least part of the picture by which a moved camera's content is shifted.
+        moved_strength: Least `Shift.strength` at which it is called moved.
+        same_strength: Least `Shift.strength` at which a picture without a shift is the same scene
+            whatever its correlation is.
         frozen_fraction: Most pixels that may differ, each by one grey level, in a frozen picture.
         quality: Limits of one picture, shared with `vision.quality`.
     """
@@ -75,6 +94,9 @@ class TamperSettings(msgspec.Struct, frozen=True, kw_only=True):
     covered_edge: float = 0.9
     sharpness_kept: float = 0.2
     scene_kept: float = 0.4
+    shift: float = 0.03
+    moved_strength: float = 12.0
+    same_strength: float = 8.0
     frozen_fraction: float = 0.002
     quality: QualityLimits = QualityLimits()
 
@@ -89,6 +111,7 @@ class TamperVerdict:
         suspected: Conditions that hold now and have not stood long enough to be a sign.
         settled: True once there was enough good evidence; never before.
         measured: The measurements of this picture.
+        shift: Where the scene changed because the camera moved: by how much its content is shifted.
     """
 
     signs: tuple[str, ...]
@@ -96,11 +119,30 @@ class TamperVerdict:
     suspected: tuple[str, ...]
     settled: bool
     measured: Measured
+    shift: Shift | None = None
 
     @property
     def ok(self) -> bool:
         """True where there is evidence and no sign; False also means "not known yet"."""
         return self.settled and not self.signs
+
+    @property
+    def detail(self) -> str:
+        """Say in words where the camera was moved to; empty where that is not what happened.
+
+        A camera that was turned to the right shows the same things further left.
+        """
+        if self.shift is None:
+            return ""
+        parts = [
+            f"{100 * abs(part):.0f} % {words[part > 0]}"
+            for part, words in (
+                (self.shift.right, ("right", "left")),
+                (self.shift.down, ("down", "up")),
+            )
+            if abs(part) >= 0.01
+        ]
+        return f"the camera was moved by about {' and '.join(parts)}"
 
 
 @dataclass(slots=True)
@@ -134,41 +176,19 @@ class _Hysteresis:
 
 
 @dataclass(slots=True)
-class _Reference:
-    """The scene as it usually is: where edges are and how sharp, by a slow moving average."""
-
-    time_constant_s: float
-    edges: Floats | None = None
-    sharpness: float = 0.0
-    pictures: int = 0
-
-    def likeness(self, edges: Floats) -> float | None:
-        """Return the correlation with the reference, -1 to 1; None where there is none yet."""
-        if self.edges is None or self.edges.shape != edges.shape:
-            return None
-        length = float(np.linalg.norm(self.edges))
-        return float(np.vdot(self.edges, edges)) / length if length > 0 else None
-
-    def learn(self, edges: Floats, sharpness: float, dt_s: float) -> None:
-        """Move towards this picture; the first ones count equally, later ones by their time."""
-        if self.edges is None or self.edges.shape != edges.shape:
-            self.edges, self.sharpness, self.pictures = edges.copy(), sharpness, 1
-            return
-        self.pictures += 1
-        weight = max(-math.expm1(-dt_s / self.time_constant_s), 1 / self.pictures)
-        cv2.accumulateWeighted(edges, self.edges, weight)
-        self.sharpness += (sharpness - self.sharpness) * weight
-
-
-@dataclass(slots=True)
 class TamperWatch:
     """One camera under watch. Feed it luma and seconds; it keeps no clock of its own.
+
+    Attributes:
+        pinned: The scene as a person confirmed it: uint8, (h, w); None where nobody did.
 
     Thread: confined to the caller's.
     """
 
     settings: TamperSettings = field(default_factory=TamperSettings)
-    _reference: _Reference = field(init=False)
+    pinned: Plane | None = None
+    _reference: References = field(init=False)
+    _shifts: deque[Shift] = field(init=False)
     _signs: dict[str, _Hysteresis] = field(init=False)
     _last_t_s: float | None = field(init=False, default=None)
     _blind: _Hysteresis = field(init=False)
@@ -178,18 +198,22 @@ class TamperWatch:
 
     def __post_init__(self) -> None:
         at = self.settings
-        self._reference = _Reference(at.reference_s)
+        self._reference = References(at.reference_s)
+        self._reference.pin(self.pinned)
+        self._shifts = deque(maxlen=_SHIFTS)
         self._signs = {name: _Hysteresis(at.raise_s, at.clear_s) for name in SIGNS}
         self._blind = _Hysteresis(at.raise_s, at.clear_s)
         # One differing picture disproves a frozen one; waiting longer would only be dishonest.
         self._signs["FrozenPicture"] = _Hysteresis(at.frozen_s, 0.0)
 
-    def update(self, luma: Plane, t_s: float) -> TamperVerdict:
+    def update(self, luma: Plane, t_s: float, *, hour: int | None = None) -> TamperVerdict:
         """Return the verdict after one more picture.
 
         Args:
             luma: uint8, (h, w), always of the same camera; `Picture.small_luma()` is enough.
             t_s: Seconds on a clock that never goes back.
+            hour: Of the day, 0 to 23, in any one time zone: what each part of the day looks like
+                is learnt apart. None: it is not.
         """
         small = working(luma)
         if (
@@ -201,11 +225,11 @@ class TamperWatch:
         self._last_t_s = t_s
         measured = measure(small, self.settings.quality)
         edges = edge_map(small)
-        holding = self._conditions(measured, edges, small)
+        holding = self._conditions(measured, edges, small, hour)
         for name, holds in holding.items():
             self._signs[name].update(holds, t_s)
         self._watch_blindness(holding, t_s)
-        self._weigh(measured, edges, t_s, holding)
+        self._weigh(measured, edges, t_s, holding, hour)
         return self._verdict(holding, measured)
 
     def _watch_blindness(self, holding: dict[str, bool | None], t_s: float) -> None:
@@ -217,14 +241,19 @@ class TamperWatch:
             sign.stands, sign.began_t_s, sign.calm_t_s = True, self._blind.began_t_s, None
 
     def _weigh(
-        self, measured: Measured, edges: Floats, t_s: float, holding: dict[str, bool | None]
+        self,
+        measured: Measured,
+        edges: Floats,
+        t_s: float,
+        holding: dict[str, bool | None],
+        hour: int | None,
     ) -> None:
         """Take a good picture as evidence and into the reference, and no other."""
         against = {name for name, holds in holding.items() if holds}
         against |= {name for name, sign in self._signs.items() if sign.stands}
         if not against and measured.sharpness is not None:
             dt_s = 0.0 if self._good_t_s is None else t_s - self._good_t_s
-            self._reference.learn(edges, measured.sharpness, dt_s)
+            self._reference.learn(edges, measured.sharpness, dt_s, hour)
             self._good_s += dt_s
             self._good_t_s = t_s
         elif against != {"FrozenPicture"}:
@@ -243,14 +272,19 @@ class TamperWatch:
         for sign in (*self._signs.values(), self._blind):
             sign.interrupt()
 
+    def pin(self, plane: Plane | None) -> None:
+        """Take another pinned scene and begin anew: a person says that this view is right."""
+        self.pinned = plane
+        self.relearn()
+
     def relearn(self) -> None:
-        """Forget the reference and all signs: a person says that this view is the right one."""
+        """Forget what was learnt and all signs; what is pinned remains."""
         self.__post_init__()
         self._still = self._good_t_s = None
         self._good_s = 0.0
 
     def _conditions(
-        self, measured: Measured, edges: Floats, small: Plane
+        self, measured: Measured, edges: Floats, small: Plane, hour: int | None
     ) -> dict[str, bool | None]:
         """Return per sign whether its condition holds now; None where it cannot be judged."""
         at = self.settings
@@ -262,7 +296,7 @@ class TamperWatch:
             and (measured.edge < at.covered_edge or measured.sharpness is None)
             and measured.contrast < at.covered_contrast
         )
-        blurry, changed = self._against_reference(measured, edges)
+        blurry, changed = self._against_reference(measured, edges, hour)
         # Without light or contrast, focus and scene are unknown, not fine.
         unseen = blank or covered
         return {
@@ -277,15 +311,40 @@ class TamperWatch:
         }
 
     def _against_reference(
-        self, measured: Measured, edges: Floats
+        self, measured: Measured, edges: Floats, hour: int | None
     ) -> tuple[bool | None, bool | None]:
         """Return (out of focus, another scene)."""
         if measured.sharpness is None:
             return None, None
-        kept = self.settings.sharpness_kept * self._reference.sharpness
+        kept = self.settings.sharpness_kept * self._reference.sharpness(hour)
         blurry = measured.sharpness < max(self.settings.quality.sharpness, kept)
-        likeness = self._reference.likeness(edges)
-        return blurry, None if likeness is None else likeness < self.settings.scene_kept
+        return blurry, self._is_changed(edges, hour)
+
+    def _is_changed(self, edges: Floats, hour: int | None) -> bool | None:
+        """Return whether this is another scene, or the same one from elsewhere."""
+        at = self.settings
+        seen = self._reference.compare(edges, hour)
+        if seen is None:
+            return None
+        shift = seen.shift
+        is_shifted = shift is not None and shift.size >= at.shift
+        if shift is not None and is_shifted and shift.strength >= at.moved_strength:
+            if not self._belongs(shift):
+                self._shifts.clear()
+            self._shifts.append(shift)
+            return len(self._shifts) > 1 or seen.likeness < at.scene_kept
+        is_placed = shift is not None and not is_shifted and shift.strength >= at.same_strength
+        changed = seen.likeness < at.scene_kept and not is_placed
+        if changed or not self._signs["GlobalSceneChange"].stands:
+            self._shifts.clear()
+        return changed
+
+    def _belongs(self, shift: Shift) -> bool:
+        """Return whether a shift goes with those before it."""
+        if not self._shifts:
+            return True
+        last = self._shifts[-1]
+        return max(abs(shift.right - last.right), abs(shift.down - last.down)) <= _SAME_SHIFT
 
     def _is_still(self, small: Plane) -> bool | None:
         """Return whether this is the picture that the run began with; None for the first of all.
@@ -315,19 +374,15 @@ class TamperWatch:
             ),
             settled=self.settled,
             measured=measured,
+            shift=self._shift() if "GlobalSceneChange" in standing else None,
         )
 
-
-def edge_map(luma: Plane) -> Floats:
-    """Return where edges are, free of light and contrast: float32 (h, w), mean 0, length 1.
-
-    Blurred first, so that a camera that trembles by a pixel stays the same; under a square root,
-    so that one strong edge does not speak for the whole scene. Without any edge it is all zero.
-    """
-    smooth = cv2.GaussianBlur(luma.astype(np.float32), (0, 0), 1.5)
-    dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
-    dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    size = np.sqrt(cv2.magnitude(dx, dy))
-    size = size - size.mean()
-    length = float(np.linalg.norm(size))
-    return (size / length if length > 0 else size).astype(np.float32)
+    def _shift(self) -> Shift | None:
+        """Return the middle of the last shifts; None where the last picture was not shifted."""
+        if not self._shifts:
+            return None
+        return Shift(
+            median(shift.right for shift in self._shifts),
+            median(shift.down for shift in self._shifts),
+            median(shift.strength for shift in self._shifts),
+        )

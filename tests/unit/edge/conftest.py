@@ -15,6 +15,7 @@ from vedette.edge.analysis import Analysis
 from vedette.edge.frame import Frame
 from vedette.edge.lane import CameraLane
 from vedette.edge.lookout import Lookout
+from vedette.edge.pinned import PinnedScene
 from vedette.edge.settings import Camera, Gate
 from vedette.ids import CameraId
 from vedette.inference.bundle import Bundle
@@ -117,13 +118,14 @@ def street(clock: ManualClock) -> Callable[..., Street]:
         gate: bool = False,
         is_off: Callable[[int], bool] = lambda _ms: False,
         every_s: float | None = None,
+        pinned: PinnedScene | None = None,
         **camera: object,
     ) -> Street:
         fields: dict[str, object] = {"id": "door", "lines": [MID], "zones": [RIGHT]}
         settings = Camera(**{**fields, **camera}, gate=Gate(enabled=gate))
         said: list[msgspec.Struct] = []
         observed: list[tuple[int, int]] = []
-        lookout = Lookout(MotionGate() if gate else None, every_s=every_s)
+        lookout = Lookout(MotionGate() if gate else None, every_s=every_s, pinned=pinned)
         analysis = Analysis(
             settings,
             LABELS,

@@ -2,14 +2,23 @@
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
+from vedette.clock import NS_PER_S
 from vedette.edge import frame as frames
+from vedette.edge.capture import CameraUp
+from vedette.edge.commission import CommissionRecord, save
+from vedette.edge.pinned import PinnedScene
 from vedette.errors import DecodeFailed
+from vedette.ids import CameraId
 from vedette.sim.closed_world import World, back_and_forth
+from vedette.vision.picture import Plane
+from vedette.wire.messages import CameraState, State
 
 MakeStreet = Callable[..., Any]
 
@@ -130,3 +139,72 @@ def test_pixels_that_cannot_be_read_are_left_to_the_worker(
     seen = [made.lookout.look(made.frame(n / 5)) for n in range(5)]
     assert all(one.analyse and not one.signs for one in seen)
     assert made.lookout.quality() == {}
+
+
+def turned(luma: Plane, right: float) -> Plane:
+    """Return what is seen after a turn; what comes into view is a repeated edge."""
+    shift = round(right * luma.shape[1])
+    padded = np.pad(luma, ((0, 0), (0, shift)), mode="edge")
+    return np.ascontiguousarray(padded[:, shift:])
+
+
+def pin(street: Any, state_dir: Path, right: float, at_ms: int) -> None:
+    """Commission the camera: pin the view as it would be after a turn."""
+    reference = turned(street.frame(0.0).picture.small_luma(), right)
+    save(state_dir, CommissionRecord(camera="door", at_ms=at_ms), reference)
+
+
+def watch(street: Any) -> None:
+    """Let the camera come up and show twenty seconds."""
+    now = street.clock.now_at()
+    t_s = street.clock.mono_ns() / NS_PER_S
+    street.lane.says(CameraUp(CameraId("door"), now, t_s, "h264", (320, 192), "rtsp://door"))
+    for n in range(20):
+        street.lane.look(street.frame(float(n)))
+
+
+def test_a_slightly_moved_camera_is_degraded_with_words_and_goes_on_counting(
+    street: MakeStreet, tmp_path: Path
+) -> None:
+    """Moved by less than a tenth against the pin: told and advised, but the time is no gap."""
+    made = street(world=World([]))
+    pin(made, tmp_path, 0.06, 1)
+    made = street(world=World([]), pinned=PinnedScene(tmp_path, "door"))
+    watch(made)
+    state = made.of(CameraState)[-1]
+    assert (state.state, state.cause) == (State.DEGRADED, None)
+    assert state.signs == ["GlobalSceneChange"]
+    assert "moved by about 6 %" in state.detail
+    advice = made.lane.health(20_000, 0).advice
+    assert any("commission" in text for text in advice)
+    assert any("6 %" in text for text in advice)
+
+
+def test_a_camera_moved_by_a_fifth_is_tampered_with(street: MakeStreet, tmp_path: Path) -> None:
+    """Zones lie somewhere else altogether: nothing that is counted there means anything."""
+    made = street(world=World([]))
+    pin(made, tmp_path, 0.2, 1)
+    made = street(world=World([]), pinned=PinnedScene(tmp_path, "door"))
+    watch(made)
+    assert made.of(CameraState)[-1].state is State.TAMPERED
+
+
+def test_a_pin_that_is_renewed_while_the_pipeline_runs_is_taken(
+    street: MakeStreet, tmp_path: Path
+) -> None:
+    """Within half a minute after commissioning the camera is fine as it stands."""
+    made = street(world=World([]))
+    pin(made, tmp_path, 0.06, 1)
+    made = street(world=World([]), pinned=PinnedScene(tmp_path, "door"))
+    assert look(made, 20, fps=1)[-1].signs
+    pin(made, tmp_path, 0.0, 2)
+    assert look(made, 40, fps=1, start_s=20.0)[-1].signs == ()
+
+
+def test_a_damaged_pin_is_none(street: MakeStreet, tmp_path: Path) -> None:
+    """A reference that is not the one in the record is not used, and nothing fails."""
+    made = street(world=World([]))
+    pin(made, tmp_path, 0.06, 1)
+    (tmp_path / "commission" / "door" / "reference.png").write_bytes(b"\x89PNG torn")
+    made = street(world=World([]), pinned=PinnedScene(tmp_path, "door"))
+    assert look(made, 20, fps=1)[-1].signs == ()

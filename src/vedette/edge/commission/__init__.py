@@ -18,14 +18,10 @@ from vedette.edge.commission.record import (
     load_reference,
     save,
 )
-from vedette.edge.commission.session import STEPS, Desk, Session
 
 __all__ = [
-    "STEPS",
     "CommissionRecord",
-    "Desk",
     "Sample",
-    "Session",
     "load",
     "load_reference",
     "save",

@@ -159,9 +159,14 @@ def save(state_dir: Path, record: CommissionRecord, reference: Plane | None) -> 
     return path
 
 
+def record_path(state_dir: Path, camera: str) -> Path:
+    """Return the file of a camera's last record, whether there is one or not."""
+    return _folder(state_dir, camera) / "record.json"
+
+
 def load(state_dir: Path, camera: str) -> CommissionRecord | None:
     """Return the last record of a camera; None where there is none that can be read."""
-    path = _folder(state_dir, camera) / "record.json"
+    path = record_path(state_dir, camera)
     with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
         if path.stat().st_size <= MAX_RECORD_BYTES:
             record = msgspec.json.decode(path.read_bytes(), type=CommissionRecord)
