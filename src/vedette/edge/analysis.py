@@ -40,6 +40,9 @@ from vedette.wire.messages import (
 )
 
 MAX_BOXES: Final = 32
+MAX_SEEN: Final = 256
+"""Boxes that are kept of one picture for clips; of more the whole picture is."""
+
 CHANGED: Final = "changed"
 """Label of the box around what is another on a shelf."""
 LOW_CONFIDENCE: Final = 0.1
@@ -59,7 +62,7 @@ class Analysis:
         clock: For the latency of events.
         want_evidence: Asks for a clip.
         quality: Gives the distributions of picture quality since the last cut.
-        note_boxes: Told the confirmed boxes of each analysed frame, for evidence.
+        note_boxes: Told where everybody is in each frame that was looked at, for evidence.
         budget_ms: Oldest that a picture may get, by which lateness is judged; None where pictures
             cannot be late.
         scene: Where the model answers for whole pictures and gives no boxes.
@@ -139,7 +142,7 @@ class Analysis:
         tracks = self._tracker.update(found, frame.t_s)
         happenings = zones.update(tracks, frame.t_s) + self._look_at_shelves(frame, tracks)
         boxes = self._boxes(tracks)
-        self._note_boxes(frame, boxes)
+        self._note_boxes(frame, self._everybody(tracks, frame))
         events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
         self._time_all(frame, result, started_ns)
         sure = found.where(found.confidence >= self._threshold)
@@ -154,7 +157,8 @@ class Analysis:
         tracks = self._tracker.still(frame.t_s)
         happenings = zones.update(tracks, frame.t_s) + self._look_at_shelves(frame, tracks)
         boxes = self._boxes(tracks)
-        self._note_boxes(frame, boxes)  # looked at, and nobody moved: no gap for a blurred clip
+        # Looked at, and nobody moved: no gap for a blurred clip.
+        self._note_boxes(frame, self._everybody(tracks, frame))
         events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
         self._sum_up(frame, tracks, happenings, None)
         return tracks, events
@@ -262,8 +266,22 @@ class Analysis:
         self._stage_ms.setdefault(stage, ExpHistogram()).add(max(0.0, ms))
         self._sums.add_stage_ms(stage, max(0.0, ms))
 
+    def _everybody(self, tracks: Tracks, frame: Frame) -> list[Box]:
+        """Return the box of everybody who was seen in the picture, known for longer or not.
+
+        A blurred clip covers these and nothing else, so none may be left out: where there are too
+        many to be kept, the last box is the whole picture.
+        """
+        seen = tracks.where(tracks.observed)
+        boxes = self._as_boxes(seen, MAX_SEEN)
+        if len(seen) > MAX_SEEN:
+            boxes.append(Box(xyxy=(0.0, 0.0, frame.width, frame.height), label="", confidence=0.0))
+        return boxes
+
     def _boxes(self, tracks: Tracks) -> list[Box]:
-        shown = tracks.where(tracks.confirmed & tracks.observed)
+        return self._as_boxes(tracks.where(tracks.confirmed & tracks.observed), MAX_BOXES)
+
+    def _as_boxes(self, shown: Tracks, most: int) -> list[Box]:
         return [
             Box(
                 xyxy=tuple(round(float(x), 1) for x in shown.boxes_xyxy[i]),  # pyright: ignore[reportArgumentType]
@@ -271,7 +289,7 @@ class Analysis:
                 confidence=round(float(shown.confidence[i]), 4),
                 track=int(shown.track_id[i]),
             )
-            for i in range(min(len(shown), MAX_BOXES))
+            for i in range(min(len(shown), most))
         ]
 
     def _event(self, frame: Frame, what: Happening, boxes: list[Box]) -> EventReport | None:

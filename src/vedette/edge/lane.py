@@ -8,6 +8,7 @@ Thread: `look` from the capture thread, `finish` from workers, `cut` and `health
 one lock per lane, and messages are handed out after it is released.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -121,12 +122,26 @@ class CameraLane:
     def look(self, frame: Frame) -> Ticket | None:
         """Judge one picture; return its ticket where it is to be analysed, None where gated."""
         ticket = self._account.admit()
+        with contextlib.ExitStack() as undo:
+            # A ticket that nobody settles would hold back every frame behind it, for good.
+            undo.callback(self.finish, ticket, frame, Drop.BACKEND)
+            look = self._look(frame)
+            undo.pop_all()
+        if look.analyse:
+            return ticket
+        if look.is_passed:
+            self._pass_over(ticket, frame)
+        else:
+            self.finish(ticket, frame, "gated")
+        return None
+
+    def _look(self, frame: Frame) -> Look:
+        """Judge one picture and move to the state that follows."""
         at_ms = wall_ms(frame.captured_at)
         if self._is_off(at_ms):
             self.moves = False
             self._change(at_ms, off=True)
-            self.finish(ticket, frame, "gated")
-            return None
+            return Look(analyse=False)
         if self._was_cut:  # what was passed over did not continue what came before it
             frame.discontinuity = True
         self._lookout.absorb(self._analysis.take_settled())
@@ -137,13 +152,7 @@ class CameraLane:
         self.moves = look.moves
         if not look.is_passed:
             self._was_cut = False
-        if look.analyse:
-            return ticket
-        if look.is_passed:
-            self._pass_over(ticket, frame)
-        else:
-            self.finish(ticket, frame, "gated")
-        return None
+        return look
 
     def _pass_over(self, ticket: Ticket, frame: Frame) -> None:
         """Book a picture that the tier batch leaves out: judged, but no look at who is there."""
@@ -209,14 +218,14 @@ class CameraLane:
         self._account.settle(ticket, outcome)
         if outcome is Drop.STALE:
             self._analysis.note_stale()
+        if frame is not None and frame.discontinuity:  # also of one that was dropped: the next
+            self._analysis.interrupt(frame.t_s)  # one continues it, and not what came before
         if frame is None or isinstance(outcome, Drop):
             return []
         at_ms = wall_ms(frame.captured_at)
         self._spans.look(at_ms)
         self._last_frame_ms = at_ms
         self._picture_px = (frame.width, frame.height)
-        if frame.discontinuity:
-            self._analysis.interrupt(frame.t_s)
         if self._state in {State.TAMPERED, State.OFF}:
             return []
         if result is None:

@@ -217,3 +217,36 @@ def test_late_pictures_shed_the_slow_path_and_never_events(street: MakeStreet) -
     assert sums.slow_path_shed_s == pytest.approx(3.4, abs=0.01)
     assert sum(sums.presence_s.values()) <= 0.4
     assert sum(sums.detections.values()) <= 2
+
+
+def noted(street: Any, frames: list[tuple[Any, Any]]) -> list[list[Any]]:
+    """Return what is kept for clips of each picture."""
+    kept: list[list[Any]] = []
+    street.analysis._note_boxes = lambda _frame, boxes: kept.append(boxes)
+    for frame, result in frames:
+        street.analysis.advance(frame, result)
+    return kept
+
+
+def test_nobody_of_a_crowd_is_left_out_of_what_a_blurred_clip_covers(
+    street: MakeStreet, new_result: Callable[..., Any]
+) -> None:
+    """An event names some boxes; what is kept for clips has all, or the whole picture."""
+    made = street()
+    places = [
+        (20.0 * c, 20.0 * r, 20.0 * c + 8, 20.0 * r + 16) for c in range(16) for r in range(9)
+    ]
+    crowd = new_result(places)
+    kept = noted(made, [(made.frame(n / 5), crowd) for n in range(3)])
+    assert [len(boxes) for boxes in kept] == [144, 144, 144]
+    many = new_result([(c, 10.0 * r, c + 0.9, 10.0 * r + 5) for c in range(30) for r in range(10)])
+    other = street()
+    (boxes,) = noted(other, [(other.frame(0.0), many)])
+    assert boxes[-1].xyxy == (0.0, 0.0, 320, 192)
+
+
+def test_who_is_seen_once_is_covered_in_a_blurred_clip(street: MakeStreet) -> None:
+    """A single sure detection confirms no track, but somebody was seen there."""
+    made = street()
+    (boxes,) = noted(made, [(made.frame(1.0), made.result(1.0))])
+    assert len(boxes) == 1

@@ -98,3 +98,10 @@ def test_hostile_bytes_give_parts_or_a_loss_never_another_error(
     """Whatever it is: what comes out was in it."""
     for part in Parts(boundary).feed(b"--cut\r\n\r\n" + data):
         assert part in data
+
+
+def test_delimiters_without_number_within_an_announced_length_are_part_of_the_picture() -> None:
+    """A length that is said and thousands of delimiters before it: no recursion, one part."""
+    body = b"\n--cut" * 20_000
+    head = b"--cut\r\nContent-Length: %d\r\n\r\n" % len(body)
+    assert Parts(b"cut").feed(head + body) == [body]

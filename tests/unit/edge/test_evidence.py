@@ -1,6 +1,7 @@
 """Evidence packages: whole or not there, within their budgets, and never encoded again."""
 
 import itertools
+import weakref
 from pathlib import Path
 from typing import cast
 
@@ -365,3 +366,18 @@ def test_a_shelf_finds_only_whole_packages(tmp_path: Path, clock: ManualClock) -
     )
     shelf.write("evd-1", {"evidence.json": msgspec.json.encode(facts)})
     assert [package.evidence for package in shelf.packages()] == ["evd-1"]
+
+
+def test_a_poster_picture_is_let_go_once_it_is_encoded(tmp_path: Path, clock: ManualClock) -> None:
+    """A waiting request holds a small JPEG, not the decoder's picture."""
+    store = EvidenceStore(tmp_path, settings(), clock, min_free_bytes=0)
+    wanted = event(clock)
+    assert wanted.picture is not None
+    gone = weakref.ref(
+        wanted.picture.y.base if wanted.picture.y.base is not None else wanted.picture.y
+    )
+    store.request(wanted, store.make_ring())
+    del wanted
+    store.work()
+    assert store.pending == 1
+    assert gone() is None

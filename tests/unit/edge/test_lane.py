@@ -432,3 +432,41 @@ def test_off_hours_are_no_reason_to_decode_every_picture(street: MakeStreet) -> 
     assert made.lane.moves
     assert made.lane.look(made.frame(0.0)) is None
     assert not made.lane.moves
+
+
+def test_a_cut_that_stands_on_a_dropped_frame_still_cuts(street: MakeStreet) -> None:
+    """The frame that did not continue the one before it came too late: nobody jumps all the same.
+
+    Without that the walker of before would cross the line in one step.
+    """
+    made = street()
+    made.lane.says(up(made.clock))
+    walk(made, 1.6)  # left of the line
+    cut = made.frame(1.8, 8, discontinuity=True)
+    made.lane.finish(made.lane.look(cut), cut, Drop.STALE)
+    walk(made, 1.4, start_s=2.4)  # right of it
+    assert not [e for e in made.of(EventReport) if e.kind is EventKind.LINE_CROSSED]
+
+
+def test_a_picture_that_cannot_be_judged_holds_nobody_back(
+    street: MakeStreet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault before inference is counted as one dropped frame; those behind it are applied."""
+    made = street()
+    made.lane.says(up(made.clock))
+    judge = made.lookout.look
+
+    def faulty(frame: Any, *, tracked: bool) -> Any:
+        if frame.number == 1:
+            raise RuntimeError("a bug")
+        return judge(frame, tracked=tracked)
+
+    monkeypatch.setattr(made.lookout, "look", faulty)
+    walk(made, 0.2)
+    with pytest.raises(RuntimeError, match="a bug"):
+        made.lane.look(made.frame(0.2, 1))
+    after = made.frame(0.4, 2)
+    made.lane.finish(made.lane.look(after), after, "analysed", made.result(0.4))
+    assert [number for number, _ in made.observed] == [0, 2]
+    (cut,) = made.lane.cut(wall_ms(made.clock.now_at()) + 1_000)
+    assert cut.frames.dropped == {Drop.BACKEND: 1}

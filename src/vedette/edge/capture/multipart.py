@@ -94,21 +94,28 @@ class Parts:
         return True
 
     def _body(self) -> bytes | None:
-        early = self._buffer.find(b"\n" + self._delimiter, self._searched)
-        self._searched = max(0, len(self._buffer) - len(self._delimiter) - 1)
-        if self._length is not None and (early < 0 or early >= self._length):
-            if len(self._buffer) < self._length:
-                return None
-            return self._cut(self._length)
-        if early >= 0:
-            # A delimiter before the announced end: the length lies, if a picture ends here.
-            ends = bytes(self._buffer[max(0, early - 4) : early]).rstrip()
-            if self._length is None or ends.endswith(_END_OF_IMAGE):
-                return self._cut(early)
-            self._searched = early + 1
-            return self._body()
+        early = self._early_end()
+        if early is not None:
+            return self._cut(early)
+        if self._length is not None:
+            return self._cut(self._length) if len(self._buffer) >= self._length else None
         if len(self._buffer) > MAX_PART_BYTES:
             raise SourceLost(Loss.GARBAGE, "a picture without end", operator_hint=_HINT)
+        return None
+
+    def _early_end(self) -> int | None:
+        """Return where a delimiter ends the part; None where none does, or an announced end first.
+
+        Before the announced end it does so only where a picture ends there: then the length lies.
+        """
+        mark = b"\n" + self._delimiter
+        at = self._buffer.find(mark, self._searched)
+        while at >= 0 and (self._length is None or at < self._length):
+            ends = bytes(self._buffer[max(0, at - 4) : at]).rstrip()
+            if self._length is None or ends.endswith(_END_OF_IMAGE):
+                return at
+            at = self._buffer.find(mark, at + 1)
+        self._searched = max(0, len(self._buffer) - len(self._delimiter))
         return None
 
     def _cut(self, size: int) -> bytes:

@@ -11,7 +11,7 @@ Thread: `note` and `request` from any; `work` from one; `blur_one` from another.
 import logging
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -155,7 +155,7 @@ class EvidenceStore:
         )
         refusal = self._shelf.refusal(0, wanted.priority)
         pending = _Pending(
-            wanted=wanted,
+            wanted=replace(wanted, picture=None),  # else it would be held until the clip is made
             ring=ring,
             pin=ring.pin(wanted.at_t_s - before_s),
             start_s=wanted.at_t_s - before_s,
