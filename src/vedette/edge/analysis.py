@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from vedette.clock import NS_PER_MS, Clock, wall_ms
 from vedette.edge.frame import Frame
@@ -58,7 +59,8 @@ class Analysis:
         camera: Its settings.
         labels: The model's classes by id.
         model: The model's digest, for events and aggregates.
-        threshold: Confidence from which a detection counts.
+        threshold: Confidence from which a detection counts: one for all, or float32, (k,), each
+            label's own.
         clock: For the latency of events.
         want_evidence: Asks for a clip.
         quality: Gives the distributions of picture quality since the last cut.
@@ -74,7 +76,7 @@ class Analysis:
         labels: Sequence[str],
         *,
         model: str,
-        threshold: float,
+        threshold: float | npt.NDArray[np.float32],
         clock: Clock,
         want_evidence: WantEvidence,
         quality: Callable[[], dict[str, LinearBins]] = dict,
@@ -85,7 +87,7 @@ class Analysis:
         self._camera = camera
         self._labels = list(labels)
         self._model = model
-        self._threshold = threshold
+        self._thresholds = np.full(len(self._labels), threshold, np.float32)
         self._clock = clock
         self._want_evidence = want_evidence
         self._quality = quality
@@ -94,12 +96,14 @@ class Analysis:
         self._wanted = np.array(
             [not camera.labels or label in camera.labels for label in labels], np.bool_
         )
-        low = min(LOW_CONFIDENCE, threshold / 2)
-        patience = TrackerSettings(high_confidence=threshold, low_confidence=low)
+        asked = self._thresholds[self._wanted]
+        self.ask_threshold: float = min(LOW_CONFIDENCE, float(asked.min(initial=1.0)) / 2)
+        """What the model is asked for: below all that counts, so that tracks can go on."""
+        patience = TrackerSettings(low_confidence=self.ask_threshold)
         if camera.tier is Tier.BATCH:  # two looks in a row are never a gap
             bridge_s = max(patience.bridge_s, 2.0 * camera.batch_every_s)
             patience = replace(patience, bridge_s=bridge_s)
-        self._tracker = Tracker(patience)
+        self._tracker = Tracker(patience, high_by_class=self._thresholds)
         self._zones: ZoneWatch | None = None
         self._shelves: ShelfWatch | None = None
         self._shedding = Shedding(budget_ms)
@@ -126,11 +130,6 @@ class Analysis:
         (width, height), boxes = self._size, self._still.take_settled()
         return [(b[0] / width, b[1] / height, b[2] / width, b[3] / height) for b in boxes]
 
-    @property
-    def ask_threshold(self) -> float:
-        """The confidence that the model is asked for: below what counts, to continue tracks."""
-        return min(LOW_CONFIDENCE, self._threshold / 2)
-
     def advance(self, frame: Frame, result: Result) -> tuple[Tracks, list[EventReport]]:
         """Take one analysed picture; return its tracks and the events that came of it."""
         if self._scene is not None:
@@ -145,7 +144,7 @@ class Analysis:
         self._note_boxes(frame, self._everybody(tracks, frame))
         events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
         self._time_all(frame, result, started_ns)
-        sure = found.where(found.confidence >= self._threshold)
+        sure = found.where(found.confidence >= self._thresholds[found.class_id])
         self._sum_up(frame, tracks, happenings, sure)
         return tracks, events
 

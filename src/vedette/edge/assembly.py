@@ -225,7 +225,7 @@ class Assembly:
             every_s=every_s,
             pinned=PinnedScene(self._config.state_dir, camera.id),
         )
-        threshold = camera.threshold if camera.threshold is not None else model.threshold
+        own = camera.threshold  # overrules the model's, of every label
         desk = _EvidenceDesk(
             self._evidence, ring, self._emit, watches_people=watches_people(camera, model.labels)
         )
@@ -235,13 +235,13 @@ class Assembly:
             camera,
             model.labels,
             model=model.digest,
-            threshold=threshold,
+            threshold=model.thresholds if own is None else own,
             clock=self._clock,
             want_evidence=desk.want,
             quality=lookout.cut_quality,
             note_boxes=desk.note,
             budget_ms=deadline_ms if live and every_s is None else None,
-            scene=self._scene(camera, model, threshold),
+            scene=self._scene(camera, model, model.threshold if own is None else own),
         )
         lane = CameraLane(
             camera.id,

@@ -176,27 +176,30 @@ def compare_outputs(
 
 
 def compare_boxes(
-    frame: GoldenFrame, detections: Detections, labels: list[str], threshold: float
+    frame: GoldenFrame,
+    detections: Detections,
+    labels: list[str],
+    thresholds: npt.NDArray[np.float32],
 ) -> tuple[str, ...]:
     """Return which expected boxes are missing and which found ones nobody expected.
 
-    Boxes nearer to the threshold than the tolerance may come and go.
+    Boxes nearer to their label's threshold, float32 (k,), than the tolerance may come and go.
     """
-    margin = threshold + frame.tolerance.confidence
+    margin = dict(zip(labels, (thresholds + frame.tolerance.confidence).tolist(), strict=True))
     left = list(range(len(detections)))
     failures = []
     for expected in frame.boxes:
         match = _match(expected, detections, left, labels, frame.tolerance)
         if match is not None:
             left.remove(match)
-        elif expected.confidence >= margin:
+        elif expected.confidence >= margin.get(expected.label, 0.0):
             failures.append(
                 f"{frame.picture}: no {expected.label} of {expected.confidence:.2f} where one was"
             )
     for index in left:
         confidence = float(detections.confidence[index])
-        if confidence >= margin:
-            label = labels[int(detections.class_id[index])]
+        label = labels[int(detections.class_id[index])]
+        if confidence >= margin[label]:
             failures.append(f"{frame.picture}: a {label} of {confidence:.2f} where none was")
     return tuple(failures)
 

@@ -75,7 +75,8 @@ class Model:
         self._input, self._batch = _only_input(bundle.manifest, backend.inputs)
         self._batch_lock = threading.Lock()
         self._batch_sizes: range | None = None
-        self._thresholds = np.array(
+        # Confidence from which a detection counts, float32, (k,), by class.
+        self.thresholds: Floats = np.array(
             [self.manifest.thresholds.get(label, self.threshold) for label in self.labels],
             np.float32,
         )
@@ -259,14 +260,14 @@ class Model:
         for frame in self.manifest.golden:
             picture = golden.decode_picture(self._bundle.read(frame.picture), frame.picture)
             try:
-                outputs, found, answer = self._look(picture, self.threshold)
+                outputs, found, answer = self._look(picture, None)
             except BadModelOutput as error:
                 failures.append(f"{frame.picture}: {error}")
                 continue
             deviation, wrong = golden.compare_outputs(frame, outputs)
             worst = max(worst, deviation)
             failures += wrong
-            failures += golden.compare_boxes(frame, found, self.labels, self.threshold)
+            failures += golden.compare_boxes(frame, found, self.labels, self.thresholds)
             failures += golden.compare_scores(frame, answer, self.labels)
         return GoldenResult(not failures, len(self.manifest.golden), worst, tuple(failures))
 
@@ -308,8 +309,8 @@ class Model:
         if threshold is not None or not self.manifest.thresholds:
             cut = self.threshold if threshold is None else threshold
             return decode(self._head, outputs, transform, cut), _NOTHING_ELSE
-        found = decode(self._head, outputs, transform, float(self._thresholds.min()))
-        return found.where(found.confidence >= self._thresholds[found.class_id]), _NOTHING_ELSE
+        found = decode(self._head, outputs, transform, float(self.thresholds.min()))
+        return found.where(found.confidence >= self.thresholds[found.class_id]), _NOTHING_ELSE
 
     def _try_out(self) -> None:
         """Run once on grey: shapes and names are proven, and the first frame is not the slowest."""

@@ -36,7 +36,8 @@ class TrackerSettings:
     """How sure and how patient a tracker is.
 
     Attributes:
-        high_confidence: A detection at or above this may start a track.
+        high_confidence: A detection at or above this may start a track, unless the tracker is
+            given each class's own.
         low_confidence: One below this is ignored; between the two it may only continue a track.
         confirm_evidence: A track is confirmed when its confidences add up to this, in at least
             two detections: two sure ones, or three of 0.5.
@@ -173,8 +174,20 @@ class _Book:
 class Tracker:
     """Follows the objects of one camera. Thread: confined to one thread."""
 
-    def __init__(self, settings: TrackerSettings | None = None) -> None:
+    def __init__(
+        self,
+        settings: TrackerSettings | None = None,
+        *,
+        high_by_class: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """Begin with nobody.
+
+        Args:
+            settings: Where None, the usual ones.
+            high_by_class: float32, (k,), 0 to 1: `high_confidence` of each class by its id.
+        """
         self.settings = settings or TrackerSettings()
+        self._high_by_class = high_by_class
         self._motion = BoxMotion.empty()
         self._book = _Book.empty()
         self._next_id = 1
@@ -264,7 +277,7 @@ class Tracker:
         )
         alike = self._book.class_id[rows] == found.class_id[columns]
         rows, columns, weights = rows[alike], columns[alike], weights[alike]
-        sure = (found.confidence >= self.settings.high_confidence)[columns]
+        sure = self._sure(found)[columns]
         confirmed, fresh = self._book.confirmed[rows], self._book.missed[rows] == 1
         for stage in (confirmed & sure, confirmed & fresh & ~sure, ~confirmed & sure):
             edges = np.flatnonzero(stage & free[rows] & ~taken[columns])
@@ -274,6 +287,12 @@ class Tracker:
                 free[r], taken[c] = False, True
                 self._continue(r, found.where(c), centres[c])
         return taken
+
+    def _sure(self, found: Detections) -> Mask:
+        """Return which detections are sure enough to start a track, (m,)."""
+        if self._high_by_class is None:
+            return found.confidence >= self.settings.high_confidence
+        return found.confidence >= self._high_by_class[found.class_id]
 
     def _continue(self, rows: Rows, found: Detections, centres: Floats) -> None:
         book = self._book
@@ -288,7 +307,7 @@ class Tracker:
 
     def _start(self, found: Detections, boxes: Floats, taken: Mask) -> None:
         """Begin a track for each sure detection that is left and is nobody's double."""
-        begins = ~taken & (found.confidence >= self.settings.high_confidence)
+        begins = ~taken & self._sure(found)
         if taken.any() and begins.any():
             same_class = found.class_id[:, None] == found.class_id[None, taken]
             overlap = geometry.box_overlap(boxes, boxes[taken]) * same_class

@@ -119,6 +119,7 @@ def street(clock: ManualClock) -> Callable[..., Street]:
         is_off: Callable[[int], bool] = lambda _ms: False,
         every_s: float | None = None,
         pinned: PinnedScene | None = None,
+        threshold: float | np.ndarray = 0.5,
         **camera: object,
     ) -> Street:
         fields: dict[str, object] = {"id": "door", "lines": [MID], "zones": [RIGHT]}
@@ -130,7 +131,7 @@ def street(clock: ManualClock) -> Callable[..., Street]:
             settings,
             LABELS,
             model="sha256:none",
-            threshold=0.5,
+            threshold=threshold,
             clock=clock,
             want_evidence=lambda _frame, _what, event: event,
             quality=lookout.cut_quality,

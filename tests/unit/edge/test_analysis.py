@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -73,6 +74,29 @@ def test_the_model_is_asked_for_less_than_what_counts(street: MakeStreet) -> Non
     weak.detections.confidence[:] = 0.3
     made.analysis.advance(frame, weak)
     assert cut(made, 1).detections.get("person", 0) == 0
+
+
+def test_each_label_counts_from_its_own_threshold(street: MakeStreet) -> None:
+    """0.6 is a cart and no person: it starts a track, is counted and makes events only as one."""
+    made = street(threshold=np.array([0.9, 0.3], np.float32))
+    assert made.analysis.ask_threshold == pytest.approx(0.1)
+    events: list[EventReport] = []
+    for n in range(20):
+        found = made.result(n / 5)
+        found.detections.confidence[:] = 0.6
+        found.detections.class_id[:] = n >= 10
+        events += made.analysis.advance(made.frame(n / 5), found)[1]
+    sums = cut(made, 4)
+    assert set(sums.detections) == {"cart"}
+    assert set(sums.presence_s) == {"cart"}
+    assert {event.label for event in events} == {"cart"}
+
+
+def test_the_model_is_asked_below_the_lowest_wanted_threshold(street: MakeStreet) -> None:
+    """Half of the lowest label's, but a label that is not looked for lowers nothing."""
+    low = np.array([0.04, 0.3], np.float32)
+    assert street(threshold=low).analysis.ask_threshold == pytest.approx(0.02)
+    assert street(threshold=low, labels=["cart"]).analysis.ask_threshold == pytest.approx(0.1)
 
 
 def test_sums_are_cut_and_begin_anew(street: MakeStreet) -> None:

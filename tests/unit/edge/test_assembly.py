@@ -1,6 +1,7 @@
 """From configuration to cameras: what is refused, and what is joined to what."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -184,6 +185,24 @@ def test_the_cameras_threshold_outranks_the_models(assembly: MakeAssembly) -> No
     low, own = assembly(camera("a", threshold=0.08), camera("b")).plans()
     assert low.threshold == pytest.approx(0.04)
     assert own.threshold == pytest.approx(0.1)
+
+
+def test_each_labels_own_threshold_of_the_bundle_counts(
+    assembly: MakeAssembly, models: Models
+) -> None:
+    """Without a camera's own threshold the bundle's count, by label; with one it overrules all."""
+    bundle = models.library.find("walkers")
+    said = msgspec.structs.replace(bundle.manifest, name="strict", thresholds={"cart": 0.06})
+    files = {"model.onnx": bundle.read("model.onnx")}
+    made = bundles.write(models.library.folder / "strict", said, files)
+    try:
+        asked = [camera("a", model="strict"), camera("b", model="strict", threshold=0.4)]
+        own, overruled = assembly(*asked).plans()
+    finally:
+        shutil.rmtree(made.path)
+    assert own.lane._analysis._thresholds.tolist() == pytest.approx([0.5, 0.06])
+    assert own.threshold == pytest.approx(0.03)
+    assert overruled.lane._analysis._thresholds.tolist() == pytest.approx([0.4, 0.4])
 
 
 def test_no_gate_means_none(assembly: MakeAssembly) -> None:

@@ -76,6 +76,24 @@ def test_threshold_of_a_label_counts_for_that_label_alone(
     assert set(model.detect(picture, 0.5).detections.class_id) == {0, 1}
 
 
+def test_golden_frames_are_judged_by_each_labels_own_threshold(
+    load: Callable[..., Model],
+    manifest: Said,
+    onnx_bytes: Made,
+    picture: Picture,
+    painted_bgr: np.ndarray,
+):
+    """What a stricter label keeps out of the expectation is not missed in the check either."""
+    strict = manifest(thresholds={"red": 1.0})
+    frame = load(strict, onnx_bytes()).expect_golden("golden/p.png", picture)
+    assert {box.label for box in frame.boxes} == {"blue"}
+    files = {"model.onnx": onnx_bytes(), "golden/p.png": golden.encode_picture(painted_bgr)}
+    folder = load(strict, onnx_bytes())._bundle.path
+    said = msgspec.structs.replace(strict, golden=[frame])
+    result = Model.load(bundles.write(folder, said, files)).check_golden()
+    assert result.ok, result.failures
+
+
 def test_timings_come_from_the_clock_given(bundle: Bundle, picture: Picture):
     """Every step is timed by the injected clock."""
 
