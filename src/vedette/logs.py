@@ -17,16 +17,30 @@ from typing import Final, TextIO
 from urllib.parse import urlsplit, urlunsplit
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_USERINFO: Final = re.compile(r"(?<=://)[^/?#\s]*@")
+_USERINFO: Final = re.compile(r"(?<=://)(?:[^/?#\s]*|[^/?#\s:]*:[^\s'\"]*)@")
+_SECRET: Final = re.compile(
+    r"""(?i)\b((?:user-id|user-pw|passw(?:or)?d|passphrase|pwd|pw|pass|token)=)("[^"]*"|'[^']*'|[^\s&"']+)"""
+)
+_ELEMENT: Final = re.compile(r"gst:\s*([A-Za-z][\w-]{0,60})(?=\s|$)")
 
 
 def redact_url(url: str) -> str:
-    """Return `url` without user, password and query; a path or device name stays as it is."""
+    """Return a source's address without what could be a user, a password or a query.
+
+    Of a GStreamer pipeline only its first element is left; a path or device name stays as it is. A
+    password with / ? # or @ in it makes an address that cannot be told apart: then little is left.
+    """
+    if url.startswith("gst:"):
+        element = _ELEMENT.match(url)
+        return f"gst:{element[1]}" if element else "gst:…"
     if "://" not in url:
-        return url
+        login, mark, rest = url.rpartition("@")  # an address that was mistyped, if anything
+        return f"…{rest}" if mark and ":" in login.removeprefix("v4l2:") else url
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
+        if "@" in url and "@" not in parts.netloc and ":" in url.partition("://")[2]:
+            return f"{parts.scheme}://…"
         if ":" in host:
             host = f"[{host}]"
         port = f":{parts.port}" if parts.port else ""
@@ -36,8 +50,8 @@ def redact_url(url: str) -> str:
 
 
 def redact_text(text: str) -> str:
-    """Return `text` with the user and password of every URL in it taken out."""
-    return _USERINFO.sub("", text)
+    """Return `text` with the user and password of every URL and `password=…` taken out."""
+    return _SECRET.sub(r"\1…", _USERINFO.sub("", text))
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:

@@ -149,6 +149,14 @@ def test_a_mistake_in_the_pipeline_is_said_in_words(
 
 
 @needs_gstreamer
+def test_what_gstreamer_says_holds_no_password_of_the_pipeline(watch: Watch) -> None:
+    """GStreamer repeats a value that it cannot set; neither it nor the name shows it."""
+    book = watch("videotestsrc name=cam pattern=password-hunter2 user-pw=hunter2 ! identity")
+    down = book.down()
+    assert "hunter2" not in f"{book.said}"
+    assert "user-pw" in down.detail or "pattern" in down.detail
+
+
 def test_a_pipeline_that_hangs_is_given_up_and_its_process_is_gone(watch: Watch) -> None:
     """Pictures stop: down with the reason, the process killed, another one tried."""
     name = f"v{os.getpid()}"  # other runs of this test may be under way

@@ -72,6 +72,21 @@ def pictures(path: Path) -> int:
         return sum(1 for _ in video.decode(video=0))
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://bob:hunter2@127.0.0.1:9/x?pw=hunter2",
+        "gst:fakesrc user-pw=hunter2",
+        "rtsp:/bob:hunter2@127.0.0.1/x",
+    ],
+)
+def test_what_cannot_be_seen_is_said_without_its_password(watch: Watch, source: str) -> None:
+    """The last error names the source, as its address may be shown."""
+    out, err = ended(watch(source, "--duration", "3"), code=2)
+    assert "nothing was seen of" in err
+    assert "hunter2" not in out + err
+
+
 def test_a_file_is_read_to_its_end_and_summed_up(watch: Watch, folder: Path) -> None:
     """Every event as one JSON line, the summary last; nothing is dropped, all is counted."""
     out, _ = ended(watch(str(folder / "clip.mp4"), "--json", *LINE))

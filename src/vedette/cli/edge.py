@@ -20,7 +20,7 @@ from vedette import __version__, logs
 from vedette.cli.edge_commission import commission
 from vedette.cli.edge_doctor import doctor
 from vedette.clock import SystemClock, from_wall_ms
-from vedette.edge import settings
+from vedette.edge import address, settings
 from vedette.edge.agent import Agent, read_status
 from vedette.edge.central_client import CentralClient, check_link
 from vedette.edge.enrolment import Identity, enrol, load_identity
@@ -42,6 +42,8 @@ _config = click.option(
     help="The device's configuration. Environment: VEDETTE_EDGE_CONFIG.",
 )
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+_ON_DISK = (address.Kind.PATH, address.Kind.WATCHED)
 
 NOT_RUNNING = 1
 """Exit status of `status` where no agent runs."""
@@ -262,8 +264,7 @@ def _warnings(config: EdgeConfig) -> list[str]:
         found.append("central is spoken to without TLS")
     found += missing_parts(config.pipeline.runtime, config.pipeline.providers)
     for camera in config.cameras:
-        if camera.source and "://" not in camera.source and not Path(camera.source).exists():
-            found.append(f"camera {camera.id}: there is no file {camera.source}")
+        found += _missing_files(camera)
         model = config.models_dir / camera.model
         if not model.exists() and not model.with_suffix(".vbundle").exists():
             found.append(
@@ -273,6 +274,15 @@ def _warnings(config: EdgeConfig) -> list[str]:
     if not os.access(config.state_dir.parent, os.W_OK):
         found.append(f"{config.state_dir.parent} is not writable for this user")
     return found
+
+
+def _missing_files(camera: settings.Camera) -> list[str]:
+    """Return which files or folders a camera names that are not there."""
+    return [
+        f"camera {camera.id}: there is no file {logs.redact_url(source)}"
+        for source in (camera.source, camera.evidence_source)
+        if source and address.kind_of(source) in _ON_DISK and not address.path_of(source).exists()
+    ]
 
 
 def _print_json(document: Any) -> None:
@@ -292,7 +302,9 @@ def _print_status(
     who = f"{identity.device} at {identity.site}" if identity else "not enrolled"
     facts.add_row("device", who)
     facts.add_row("agent", "[green]running[/]" if running else "[red]not running[/]")
-    facts.add_row("central", config.central.url if config.central else "none: works alone")
+    facts.add_row(
+        "central", logs.redact_url(config.central.url) if config.central else "none: works alone"
+    )
     if report is not None:
         facts.add_row("last report", _ago(report.at_ms))
         facts.add_row("last contact", _ago(report.network.last_contact_ms))

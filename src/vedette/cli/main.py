@@ -108,7 +108,9 @@ def version() -> None:
 
 def explain(error: VedetteError) -> str:
     """Return what a person reads: the kind, what happened, and what to do about it."""
-    lines = [f"{type(error).__name__}: {error}"]
+    from vedette.logs import redact_text  # as above
+
+    lines = [f"{type(error).__name__}: {redact_text(str(error))}"]
     if error.operator_hint:
         lines.append(f"  → {error.operator_hint}")
     return "\n".join(lines)

@@ -56,6 +56,32 @@ def test_no_user_or_password_survives_redaction(user, password):
     assert secret not in logs.redact_url(url)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "gst:rtspsrc location=rtsp://192.0.2.7/x user-id=bob user-pw=hunter2 ! decodebin",
+        "gst:rtsp://bob:hunter2@192.0.2.7/x ! decodebin",
+        'gst:"rtspsrc user-pw=hunter2"',
+        "rtsp:/bob:hunter2@192.0.2.7/x",
+        "bob:hunter2@192.0.2.7/x",
+        "rtsp://bob:12/hunter2@192.0.2.7/x",
+        "rtsp://bob:12?hunter2@192.0.2.7/x",
+        "http://192.0.2.7/video.cgi?user=bob&pwd=hunter2",
+    ],
+)
+def test_no_way_of_writing_an_address_shows_its_password(source):
+    """Pipelines, addresses with a typing error, passwords with signs that must be escaped."""
+    shown = logs.redact_url(source)
+    assert "hunter2" not in shown
+    assert "12" not in shown.replace("192.0.2.7", "")
+
+
+def test_properties_that_are_passwords_are_taken_out_of_a_text():
+    """As a library's error may hold them; what stands around them stays."""
+    said = 'no "x" in user-pw="two words" rtsp://bob:12/hunter2@h/x?pwd=hunter2&a=1, password=p1'
+    assert logs.redact_text(said) == 'no "x" in user-pw=… rtsp://h/x?pwd=…&a=1, password=…'
+
+
 def test_a_file_path_stays_as_it_is():
     """Only addresses have credentials."""
     assert logs.redact_url("clips/door.mp4") == "clips/door.mp4"

@@ -41,6 +41,17 @@ def test_a_good_file_is_fine_and_no_password_is_printed(folder: Path) -> None:
     assert "hunter2" not in printed + json.dumps(document)
 
 
+def test_a_pipelines_password_is_not_printed_and_it_is_no_missing_file(folder: Path) -> None:
+    """Neither in the table nor in a warning; a folder that is not there is one."""
+    gst = GOOD.replace("rtsp://user:hunter2@192.0.2.7/one", "gst:rtspsrc user-pw=hunter2 ! x")
+    printed = check(folder, gst) + check(folder, gst, "--json")
+    assert "hunter2" not in printed
+    assert "gst:rtspsrc" in printed
+    assert "no file" not in printed
+    gone = GOOD.replace("rtsp://user:hunter2@192.0.2.7/one", "watch:/nowhere/to/be")
+    assert "there is no file watch:/nowhere/to/be" in check(folder, gone, "--json")
+
+
 def test_a_class_that_the_model_does_not_know_is_refused(folder: Path) -> None:
     """It would leave the camera without a picture looked at."""
     text = GOOD.replace("model: walkers", "model: walkers, labels: [persn]")

@@ -75,6 +75,7 @@ class Running:
                 operator_hint="install gstreamer1.0-tools and -plugins-base, -good, -libav",
             )
         self.read_s = read_s
+        self._secrets = [v for word in words if len(v := _secret(word)) > 1]
         self._said: deque[str] = deque(maxlen=_KEPT_LINES)
         self._out, into = os.pipe2(os.O_CLOEXEC)
         with contextlib.suppress(OSError):  # 64 KiB, the default, only cost more wake-ups
@@ -135,8 +136,16 @@ class Running:
         with errors:
             while line := errors.readline(_MAX_LINE):
                 text = redact_text(line.decode("utf-8", "replace").strip())
+                for secret in self._secrets:
+                    text = text.replace(secret, "…")
                 if text:
                     self._said.append(text)
+
+
+def _secret(word: str) -> str:
+    """Return the value of a property that is a user or a password; empty for any other."""
+    name, _, value = word.partition("=")
+    return value if re.search(r"(?i)user|passw|passphrase|-pw$|secret|token", name) else ""
 
 
 _MEANINGS: Final = (

@@ -242,7 +242,7 @@ class GStreamerSource:
     live = True
 
     def __init__(self, words: list[str], open_timeout_s: float, read_timeout_s: float) -> None:
-        self.name = f"gst:{words[0]}"
+        self.name = redact_url(f"gst:{words[0]}")
         self._words = words
         self._open_s = open_timeout_s
         self._read_s = 2 * read_timeout_s
