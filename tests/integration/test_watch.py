@@ -141,11 +141,17 @@ def test_control_c_leaves_a_whole_copy(watch: Watch, folder: Path, tmp_path: Pat
     assert pictures(target) >= 2
 
 
-@pytest.mark.parametrize("source", ["missing.mp4", "file:missing.mp4", "."])
+@pytest.mark.parametrize("source", ["missing.mp4", "file:missing.mp4"])
 def test_a_missing_file_is_an_error_in_words(watch: Watch, source: str) -> None:
     """No such file: exit 2 soon, with the name and what to check."""
     _, err = ended(watch(source, "--json"), 2)
     assert "no such file" in err.lower()
+
+
+def test_a_folder_without_pictures_is_an_error_in_words(watch: Watch) -> None:
+    """A folder is a source, but an empty one gives nothing."""
+    _, err = ended(watch(".", "--json"), 2)
+    assert "holds no picture" in err
 
 
 def test_a_file_that_is_no_video_is_an_error_in_words(watch: Watch, tmp_path: Path) -> None:
