@@ -70,6 +70,7 @@ def test_the_doctor_opens_a_camera_runs_its_model_and_finds_the_dead_one(
     assert found["door", "picture"]["verdict"] == "ok"
     assert "h264" in found["door", "picture"]["detail"]
     assert found["door", "keyframes"]["verdict"] == "ok"
+    assert "by turn: 0°" in found["door", "orientation"]["detail"]
     assert found["dead", "picture"]["verdict"] == "failed"
     assert "refused" in found["dead", "picture"]["detail"]
     assert "secret" not in result.output

@@ -17,12 +17,15 @@ from vedette.edge.desired import EFFECTIVE
 from vedette.edge.doctor import (
     Finding,
     Verdict,
+    judge_orientation,
     look_at,
     machine_findings,
     model_findings,
+    orientation,
     worst,
 )
 from vedette.edge.doctor.camera import LOOK_S
+from vedette.edge.frame import Frame
 from vedette.edge.health.system import boot_id
 from vedette.edge.settings import Camera, EdgeConfig
 from vedette.errors import ConfigError
@@ -120,6 +123,7 @@ def _examine(
     clock: Clock = SystemClock()
     task = progress.add_task("machine and central")
     found = machine_findings(config, clock, boot_id())
+    seen: dict[str, list[Frame]] = {}
     for camera in cameras:
         progress.update(task, description=f"camera {camera.id}")
         if not camera.source:
@@ -128,12 +132,30 @@ def _examine(
                 Finding(about=camera.id, check="picture", verdict=Verdict.UNKNOWN, detail=detail)
             )
             continue
-        found += look_at(camera, config.evidence, clock, look_s=seconds)
+        frames = seen.setdefault(camera.id, [])
+        found += look_at(camera, config.evidence, clock, look_s=seconds, keep=frames.append)
     if not no_models and cameras:
         progress.update(task, description="models")
         only = msgspec.structs.replace(config, cameras=cameras)
         models = Models.of(only, clock)
         found += model_findings(only, models, clock)
+        progress.update(task, description="which way up")
+        found += _orientations(cameras, models, seen)
+    return found
+
+
+def _orientations(
+    cameras: list[Camera], models: Models, seen: dict[str, list[Frame]]
+) -> list[Finding]:
+    """Return for each camera with pictures and a model that detects whether it hangs upright."""
+    found: list[Finding] = []
+    for camera in cameras:
+        loaded, frames = models.loaded.get(camera.model), seen.get(camera.id)
+        if loaded is None or not frames:
+            continue
+        said = orientation(loaded.model, [frame.picture for frame in frames])
+        if said is not None:
+            found.append(judge_orientation(camera, said, frames[-1].rotation_deg))
     return found
 
 

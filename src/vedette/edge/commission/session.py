@@ -12,6 +12,7 @@ Here: what is done in each step. Not here: how a person is asked (`Desk`, a term
 The rule: a question has three answers, yes, no and none; none is a skipped step.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
@@ -28,10 +29,11 @@ from vedette.edge.commission.record import (
     settings_digest,
 )
 from vedette.edge.doctor.eye import Eye
+from vedette.edge.doctor.orientation import judge_orientation, orientation
 from vedette.edge.frame import Frame
 from vedette.edge.pipeline import Pipeline
 from vedette.edge.settings import Camera, EdgeConfig
-from vedette.errors import StreamLost
+from vedette.errors import StreamLost, VedetteError
 from vedette.logs import redact_url
 from vedette.stats.summing import merge
 from vedette.vision.detections import Detections
@@ -44,6 +46,8 @@ FIRST_PICTURE_S: Final = 15.0
 NEXT_PICTURE_S: Final = 10.0
 REFERENCE_EVERY_S: Final = 1.0
 SAMPLE_EVERY_S: Final = 2.0
+ORIENTATION_EVERY_S: Final = 0.5
+ORIENTATION_LOOKS: Final = 4
 _TICK_S: Final = 0.5
 
 
@@ -166,8 +170,22 @@ class Session:
 
     def _view(self, eye: Eye) -> None:
         self._desk.begin("view", "What the camera sees.")
-        self._desk.show(self._frame(eye), None, self._camera.name or self._camera.id)
+        words = self._camera.name or self._camera.id
+        self._desk.show(self._frame(eye), None, "; ".join([words, *self._doubts(eye)]))
         self._answers["view"] = self._desk.confirm("Is this the view that was agreed?")
+
+    def _doubts(self, eye: Eye) -> list[str]:
+        """Return what the camera's model says against the way it hangs, if anything."""
+        try:
+            model = self._models.get(self._camera.model)
+        except VedetteError:
+            return []  # the steps that need it say why
+        frames = list(itertools.islice(self._spaced(eye, ORIENTATION_EVERY_S), ORIENTATION_LOOKS))
+        said = orientation(model, [frame.picture for frame in frames])
+        if said is None or not said.rotation_deg:
+            return []
+        finding = judge_orientation(self._camera, said, frames[-1].rotation_deg)
+        return [f"{finding.detail.partition(';')[0]}: {finding.advice}"]
 
     def _focus(self, eye: Eye) -> None:
         self._desk.begin("focus", "Turn the lens until the number is as high as it gets.")

@@ -10,6 +10,7 @@ from typing import Final
 from vedette.clock import NS_PER_S, Clock
 from vedette.edge.doctor.eye import Eye, Sighting
 from vedette.edge.doctor.finding import Finding, Verdict
+from vedette.edge.frame import Frame
 from vedette.edge.settings import Camera, EvidenceSettings
 from vedette.logs import redact_url
 from vedette.vision.quality import QualityVerdict, assess
@@ -20,9 +21,13 @@ SLOW_FIRST_PICTURE_S: Final = 5.0
 WASTE_FACTOR: Final = 3.0
 """A stream with so many times the pictures that are looked at costs decoding for nothing."""
 
+KEPT: Final = 6
+"""So many pictures of a camera are kept for a closer look when the models are there."""
+
 _CODECS: Final = frozenset({"h264", "hevc", "mjpeg", "rawvideo"})
 
 Progress = Callable[[float], None]
+Keep = Callable[[Frame], None]
 
 
 def look_at(
@@ -32,6 +37,7 @@ def look_at(
     *,
     look_s: float = LOOK_S,
     progress: Progress = lambda _part: None,
+    keep: Keep = lambda _frame: None,
 ) -> list[Finding]:
     """Open the camera, look for `look_s` after the first picture, and return what is to be said.
 
@@ -41,11 +47,13 @@ def look_at(
         clock: Time.
         look_s: How long.
         progress: Told the part that is done, 0 to 1.
+        keep: Given `KEPT` pictures, spread over the look.
 
     Raises:
         ConfigError: The camera has no source.
     """
     verdict: QualityVerdict | None = None
+    kept = 0
     with Eye(camera, clock) as eye:
         frame = eye.next(FIRST_PICTURE_S)
         began_ns = clock.mono_ns()
@@ -54,6 +62,9 @@ def look_at(
             verdict = assess(picture.small_luma(), picture_px=picture.size, full=picture.y)
             looked_s = (clock.mono_ns() - began_ns) / NS_PER_S
             progress(min(1.0, looked_s / look_s))
+            if looked_s >= kept * look_s / KEPT:
+                kept += 1
+                keep(frame)
             if looked_s >= look_s:
                 break
             frame = eye.next(look_s)
