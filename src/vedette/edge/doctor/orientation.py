@@ -59,7 +59,7 @@ def suggest(find: Find, pictures: Iterable[Picture]) -> Suggestion:
         find: The detector, at its usual threshold.
         pictures: A few, with objects in them; no more than `PICTURES` are looked at.
     """
-    sums = dict.fromkeys(TURNS_DEG, 0.0)
+    sums: dict[int, float] = dict.fromkeys(TURNS_DEG, 0.0)
     count = 0
     for picture in pictures:
         if count == PICTURES:
