@@ -43,7 +43,12 @@ def test_an_idle_camera_is_decoded_by_keyframes_until_somebody_comes(
     with RtspServer(SystemClock()) as server:
         mount = server.add("door", clips, shown="empty")
         camera = Camera(
-            id="door", source=server.url("door"), model="walkers", max_fps=FPS, lines=[MID]
+            id="door",
+            source=server.url("door"),
+            model="walkers",
+            max_fps=FPS,
+            lines=[MID],
+            idle_keyframes=True,
         )
         config = EdgeConfig(
             state_dir=tmp_path,

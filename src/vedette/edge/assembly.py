@@ -274,7 +274,8 @@ class Assembly:
             budget_ms=camera.budget_ms,
             batch_every_s=every_s,
             batch_sizes=self._batch_sizes(model),
-            idle_keyframes=camera.idle_keyframes and live and (gate.enabled or every_s is not None),
+            idle_keyframes=live
+            and ((camera.idle_keyframes and gate.enabled) or every_s is not None),
         )
 
     def _batch_sizes(self, model: Model) -> tuple[int, ...]:

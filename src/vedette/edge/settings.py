@@ -108,8 +108,12 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         entry("Polygons; only what happens in them is looked at. Empty: the whole picture"),
     ] = []
     idle_keyframes: Annotated[
-        bool, entry("Decode keyframes only while nothing moves, if they come often enough")
-    ] = True
+        bool,
+        entry(
+            "Decode keyframes only while nothing moves, if they come often enough: saves work, "
+            "and may miss who is in view for less than two seconds. The tier batch always does"
+        ),
+    ] = False
     name: Annotated[str, entry("What people call it")] = ""
     model: Annotated[str, entry("A model of `models_dir`")] = "centernet"
     max_fps: Annotated[

@@ -166,7 +166,8 @@ class PipelineRig:
         with self._told:
             found = self._told.wait_for(find, timeout_s)
             if found is None:
-                raise TimeoutError(f"no such {kind.__name__}; came: {self._messages[-20:]}")
+                last = "; ".join(repr(message)[:200] for message in self._messages[-8:])
+                raise TimeoutError(f"no such {kind.__name__}; the last ones: {last}")
             return found
 
     def _emit(self, message: msgspec.Struct) -> None:
