@@ -96,6 +96,24 @@ async def test_impossible_dates_break_no_page(fleet) -> None:
     assert "door" in present.camera_html(camera, "24h", page, may_request=True)
 
 
+async def test_what_a_message_left_out_is_shown_as_no_data(fleet) -> None:
+    """Counts that lack something do not pass for whole, and its name is no HTML."""
+    device = await fleet.device()
+    start = device.now_ms - device.now_ms % MINUTE - MINUTE
+    lacking = aggregate(start, left_out=["dwell", "<b>x"])
+    await device.up(device.envelope("aggregate.v1", lacking))
+    window = (fleet.now_ms - DAY, fleet.now_ms, fleet.now_ms)
+    view = await looking.camera_view(fleet.db, device.device, "door", *window, None)
+    assert view is not None
+    found = [row for row in view.counts if row.kind == "left_out"]
+    assert [(row.label, row.value) for row in found] == [("<b>x", None), ("dwell", None)]
+    looker = Looker(username="a", role="admin", csrf="x")
+    page = Page(looker=looker, now_ms=fleet.now_ms, self_url="/")
+    html = present.camera_html(view, "24h", page, may_request=True)
+    assert "not sent for a part of this time" in html
+    assert "<b>x" not in html
+
+
 async def test_no_number_of_holes_loses_a_message(fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lane with as many holes as can be kept: what is too much fits later."""
     monkeypatch.setattr("vedette.central.ingest.lane.MAX_RANGES", 10)

@@ -157,3 +157,44 @@ def test_a_camera_without_pictures_cannot_be_commissioned(run: Run) -> None:
     result = run("commission", "--no-questions", cameras=cameras)
     assert isinstance(result.exception, StreamLost)
     assert "no such file" in str(result.exception)
+
+
+def test_what_is_commissioned_is_turned_as_the_pipeline_turns_it(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """A camera that hangs on its side: the pinned scene stands upright, as the pipeline's does."""
+    step = ("commission", "--no-questions", "--step", "reference", "--reference-seconds", "3")
+    run(*step, cameras=walker(folder, ", rotate: '90'"))
+    reference = load_reference(tmp_path / "state", "door")
+    assert reference is not None
+    assert reference.shape[0] > reference.shape[1]
+
+
+def test_too_short_a_look_pins_no_scene_and_a_blind_pipeline_is_no_baseline(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """Too little evidence is a skipped step, never a confirmed one."""
+    clip = folder / "clip.mp4"
+    camera = (
+        f"  - {{id: door, source: '{clip}', model: walkers, off_hours: [['00:00', '24:00']]}}\n"
+    )
+    steps = ("--step", "reference", "--step", "baseline", "--seconds", "2")
+    run("commission", "--no-questions", *steps, "--reference-seconds", "20", cameras=camera)
+    record = load(tmp_path / "state", "door")
+    assert record is not None
+    assert record.confirmed == []
+    assert {"reference", "baseline"} <= set(record.skipped)
+    assert load_reference(tmp_path / "state", "door") is None
+
+
+def test_labels_are_counted_in_the_regions_that_the_pipeline_looks_at(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """The walker is never up there: no box is shown to be compared."""
+    up_there = ", regions: [[[0, 0], [1, 0], [1, 0.3], [0, 0.3]]]"
+    options = ("commission", "--step", "sample", "--samples", "1")
+    run(*options, cameras=walker(folder, up_there), answers="Ann\n0\n0\n")
+    record = load(tmp_path / "state", "door")
+    assert record is not None
+    assert record.sample is not None
+    assert record.sample.right == 0

@@ -261,6 +261,11 @@ def _counts(total: Aggregate | None, coverage: Coverage) -> list[CountRow]:
     ]
     if total.slow_path_shed_s:
         listed.append(row("under load", "slow_path_shed_s", "", total.slow_path_shed_s))
+    # What messages lacked because they were too large: no data, or the sums would pass for whole.
+    listed += [
+        CountRow(what="left out", kind="left_out", label=name, value=None)
+        for name in sorted(total.left_out)
+    ]
     fields: tuple[tuple[str, Callable[[ZoneCounts], float]], ...] = (
         ("entered", lambda counts: counts.entered),
         ("left", lambda counts: counts.left),

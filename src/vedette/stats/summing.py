@@ -26,6 +26,9 @@ from vedette.wire.messages import (
     ZoneCounts,
 )
 
+MAX_LEFT_OUT: Final = 32
+"""Names of what is lacking that a sum keeps; the first by the alphabet, in any order of adding."""
+
 _TICKS_PER_S: Final = 1024
 
 K = TypeVar("K")
@@ -65,7 +68,7 @@ def merge(a: Aggregate, b: Aggregate) -> Aggregate:
         slow_path_shed_s=_add_seconds(a.slow_path_shed_s, b.slow_path_shed_s),
         class_s=_join(a.class_s, b.class_s, _add_seconds),
         scores=_join(a.scores, b.scores, _add_bins),
-        left_out=sorted({*a.left_out, *b.left_out}),
+        left_out=sorted({*a.left_out, *b.left_out})[:MAX_LEFT_OUT],
     )
 
 

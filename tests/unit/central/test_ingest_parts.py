@@ -2,6 +2,7 @@
 
 import math
 from functools import reduce
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from vedette.central.ingest.dating import date
 from vedette.central.ingest.lane import LaneState
 from vedette.central.ledger import dark_spells
 from vedette.stats.sketch import ExpHistogram
+from vedette.stats.summing import MAX_LEFT_OUT
 from vedette.wire import limits
 from vedette.wire.envelope import Batch, ClockState, Envelope
 from vedette.wire.messages import (
@@ -145,6 +147,37 @@ def test_every_sketch_that_we_make_passes(values: list[float], scale: int) -> No
     sketch = ExpHistogram(scale)
     sketch.add_many(values)
     assert checks.problem(sketch.to_wire()) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"class_s": {"open": -1.0}},
+        {"presence_s": {"person": 1e306}},
+        {"slow_path_shed_s": 1e306},
+        {"zones": {"hall": {"person": ZoneCounts(occupancy_s=-2.0)}}},
+        {"left_out": [f"thing {n}" for n in range(100)]},
+    ],
+    ids=str,
+)
+def test_an_aggregate_of_impossible_seconds_or_endless_lists_is_refused(
+    fields: dict[str, Any],
+) -> None:
+    """Such numbers are finite, but make sums overflow or go below zero; texts would pile up."""
+    made = Aggregate(camera="door", start_ms=60_000, end_ms=120_000, **fields)
+    assert checks.meaning(made, 120_000) is not None
+
+
+def test_what_is_left_out_stays_few_however_it_is_merged() -> None:
+    """Other names in every minute: their sum is bounded, in any grouping the same."""
+    parts = [
+        Aggregate(camera="c", start_ms=n, end_ms=n + 1, left_out=[f"{n}-{k}" for k in range(9)])
+        for n in range(20)
+    ]
+    whole = rollups.merge_all(parts)
+    assert whole is not None
+    assert len(whole.left_out) == MAX_LEFT_OUT
+    assert whole == rollups.merge_all(reversed(parts))
 
 
 # ---------------------------------------------------------------------------------- merging

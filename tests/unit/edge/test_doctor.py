@@ -6,12 +6,15 @@ import msgspec
 import pytest
 
 from vedette.clock import ManualClock, wall_ms
+from vedette.edge.assembly import LoadedModel, Models
 from vedette.edge.doctor import Finding, Sighting, Verdict, worst
 from vedette.edge.doctor.camera import judge_stream
 from vedette.edge.doctor.machine import disk, judge_health, judge_room, judge_wall_clock
-from vedette.edge.doctor.models import demand, judge_load, judge_speed
+from vedette.edge.doctor.models import demand, judge_load, judge_speed, model_findings
 from vedette.edge.settings import Camera, EdgeConfig, EvidenceSettings, Tier
 from vedette.edge.timekeeper import BUILD_AT
+from vedette.errors import RunFailed
+from vedette.inference.model import Model
 from vedette.wire.messages import SystemHealth
 
 CAMERA = Camera(id="door", source="rtsp://u:secret@192.0.2.7/1", max_fps=5)
@@ -138,3 +141,22 @@ def test_the_load_is_what_all_cameras_may_ask_for_at_once(tmp_path: Path) -> Non
     assert judge_load(0.9).verdict is Verdict.WARNING
     assert judge_speed("m", 120.0, 100.0).verdict is Verdict.WARNING
     assert judge_speed("m", 20.0, None).verdict is Verdict.UNKNOWN
+
+
+def test_a_model_that_fails_under_all_workers_fails_and_breaks_nothing(
+    tmp_path: Path, walkers: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It loads, but no run of several at once comes back: a finding with the reason."""
+
+    def refuse(*_: object) -> None:
+        raise RunFailed("out of memory")
+
+    monkeypatch.setattr(walkers, "detect", refuse)
+    camera = Camera(id="door", source="x", model="walkers")
+    config = EdgeConfig(state_dir=tmp_path, models_dir=tmp_path, cameras=[camera])
+    models = Models.of(config, ManualClock())
+    models.loaded["walkers"] = LoadedModel(walkers, 0.1, golden_ok=True)
+    found = {f.check: f for f in model_findings(config, models, ManualClock())}
+    assert found["speed"].verdict is Verdict.FAILED
+    assert "out of memory" in found["speed"].detail
+    assert "load" not in found

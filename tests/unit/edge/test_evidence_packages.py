@@ -407,6 +407,23 @@ def test_a_copy_that_cannot_be_written_leaves_nothing_half(package: Path, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evidence", "file"]
 
 
+@pytest.mark.parametrize("name", ["copies", "copies.zip"])
+def test_a_copy_deletes_nothing_that_stands_in_its_way(
+    package: Path, tmp_path: Path, name: str
+) -> None:
+    """What is called as its scratch file is somebody else's: refused, and left as it is."""
+    (tmp_path / "copies" / f"{package.name}.partial").mkdir(parents=True)
+    kept = [
+        tmp_path / "copies" / f"{package.name}.partial" / "mine",
+        tmp_path / "copies.zip.partial",
+    ]
+    for path in kept:
+        path.write_text("x")
+    with pytest.raises(EvidenceError, match="could not be written"):
+        _export(package, tmp_path / name)
+    assert all(path.exists() for path in kept)
+
+
 # ------------------------------------------------------------------------------------------ budgets
 
 

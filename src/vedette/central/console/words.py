@@ -117,6 +117,7 @@ COUNT_KINDS: Final[dict[str, tuple[str, str]]] = {
     "presence_s": ("present", "s"),
     "slow_path_shed_s": ("without presence, occupancy, heatmap", "s"),
     "class_s": ("held", "s"),
+    "left_out": ("not sent for a part of this time", ""),
 }
 """Kind of a count → what it is called, and its unit."""
 

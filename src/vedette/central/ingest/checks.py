@@ -12,11 +12,13 @@ import msgspec
 
 from vedette.ids import is_slug
 from vedette.stats.sketch import MAX_COUNT, MAX_EXPONENT, MAX_SCALE, MIN_EXPONENT
+from vedette.stats.summing import MAX_LEFT_OUT
 from vedette.wire import limits, messages
 
 _MAX_INT: Final = 2**53
 _MAX_LIST: Final = 20_000
 _MAX_LENGTH_MS: Final = 120_000
+_MAX_SECONDS: Final = 1e9  # of one minute, summed over all tracks; beyond 1e305 no sum is exact
 _FUTURE_MS: Final = int(limits.MAX_FUTURE_S * 1000)
 _AGE_MS: Final = int(limits.MAX_AGE_S * 1000)
 
@@ -184,6 +186,12 @@ def _aggregate(body: messages.Aggregate, made_ms: int) -> str | None:
     for span in body.spans:
         if span.end_ms <= span.start_ms:
             return "a span ends before it starts"
+    seconds = [body.slow_path_shed_s, *body.presence_s.values(), *body.class_s.values()]
+    seconds += [c.occupancy_s for zone in body.zones.values() for c in zone.values()]
+    if seconds and not 0.0 <= min(seconds) <= max(seconds) <= _MAX_SECONDS:
+        return "more seconds than there can be, or fewer than none"
+    if len(body.left_out) > MAX_LEFT_OUT:
+        return f"more than {MAX_LEFT_OUT} things left out"
     return _camera_problem(body.camera) or _time_problem(body.start_ms, body.end_ms, made_ms)
 
 

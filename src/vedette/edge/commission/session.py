@@ -39,6 +39,7 @@ from vedette.stats.summing import merge
 from vedette.vision.detections import Detections
 from vedette.vision.picture import Plane
 from vedette.vision.quality import QualityVerdict, assess
+from vedette.vision.regions import Regions
 from vedette.wire.messages import Aggregate
 
 STEPS: Final = ("view", "focus", "light", "zones", "reference", "sample", "baseline")
@@ -235,8 +236,9 @@ class Session:
             self._desk.progress("pictures of the scene", len(planes) / self._reference_pictures)
             if len(planes) >= self._reference_pictures:
                 break
-        if len(planes) < 3 or len({plane.shape for plane in planes}) != 1:
-            return  # no evidence of a scene: skipped
+        too_few = len(planes) < self._reference_pictures
+        if too_few or len({plane.shape for plane in planes}) != 1:
+            return  # somebody who stood there would not be averaged away: skipped
         self.reference = np.median(planes, axis=0).astype(np.uint8)
         self._answers["reference"] = True
 
@@ -245,10 +247,12 @@ class Session:
         if not self._samples:
             return
         model = self._models.get(self._camera.model)
-        threshold = self._camera.threshold if self._camera.threshold is not None else None
+        regions = Regions(self._camera.regions)
         tally = Sample()
         for frame in self._spaced(eye, SAMPLE_EVERY_S):
-            found = model.detect(frame.picture, threshold).detections
+            # As the pipeline looks: in the regions, and what lies outside of them does not count.
+            found = model.detect(regions.cut(frame.picture), self._camera.threshold).detections
+            found = regions.counted(found, frame.picture.size)
             found = _wanted(found, self._camera.labels, model.labels)
             self._desk.show(frame, found, f"picture {tally.pictures + 1} of {self._samples}")
             wrong = self._desk.count(f"{len(found)} boxes. How many are wrong?", len(found))
@@ -294,8 +298,11 @@ class Session:
             pipeline.stop()
         cuts = [c for c in lane.cut(wall_ms(self._clock.now_at())) if isinstance(c, Aggregate)]
         if cuts:
-            self._facts["baseline"] = baseline(cuts)
-            self._answers["baseline"] = True
+            found = baseline(cuts)
+            self._facts["baseline"] = found
+            # Where nothing was looked at nothing was shown to work: not a step that was taken.
+            if found.analysed + found.gated and found.observed_fraction > 0:
+                self._answers["baseline"] = True
 
     # ------------------------------------------------------------------------------- pictures
 

@@ -100,6 +100,7 @@ class Eye:
                 source=camera.source,
                 max_fps=max_fps or camera.max_fps,
                 loop=camera.loop,
+                rotate_deg=None if camera.rotate == "auto" else int(camera.rotate),
             )
         )
         self._changed = threading.Condition()

@@ -47,7 +47,22 @@ def model_findings(config: EdgeConfig, models: Models, clock: Clock) -> list[Fin
             known = False
             continue
         found.append(_loaded(name, models))
-        each_ms, rate = measure(model, worker_count(config), clock)
+        try:
+            each_ms, rate = measure(model, worker_count(config), clock)
+        except VedetteError as error:
+            detail = f"it fails where all workers run it at once: {error}"
+            advice = error.operator_hint or "use another provider or runtime for it"
+            found.append(
+                Finding(
+                    about=name,
+                    check="speed",
+                    verdict=Verdict.FAILED,
+                    detail=detail,
+                    advice=advice,
+                )
+            )
+            known = False
+            continue
         found.append(judge_speed(name, each_ms, config.pipeline.budget_ms.get("inference")))
         need_s += demand(users) / rate
     if found and known:
@@ -56,15 +71,24 @@ def model_findings(config: EdgeConfig, models: Models, clock: Clock) -> list[Fin
 
 
 def measure(model: Model, workers: int, clock: Clock) -> tuple[float, float]:
-    """Return the median ms of one picture and pictures per second, with all workers running."""
+    """Return the median ms of one picture and pictures per second, with all workers running.
+
+    Raises:
+        VedetteError: What the first run that failed said.
+    """
     width, height = model.manifest.preprocess.size
     picture = Picture.from_gray(np.full((height, width), _GREY, np.uint8))
     took_ms: list[float] = []
+    failed: list[VedetteError] = []
     lock = threading.Lock()
 
     def run() -> None:
         for _ in range(RUNS):
-            result = model.detect(picture)
+            try:
+                result = model.detect(picture)
+            except VedetteError as error:
+                failed.append(error)
+                return
             with lock:
                 took_ms.append(result.preprocess_ms + result.inference_ms + result.postprocess_ms)
 
@@ -74,6 +98,8 @@ def measure(model: Model, workers: int, clock: Clock) -> tuple[float, float]:
         thread.start()
     for thread in threads:
         thread.join()
+    if failed:
+        raise failed[0]
     wall_s = max((clock.mono_ns() - began_ns) / NS_PER_S, 1 / NS_PER_MS)
     return float(np.median(took_ms)), len(took_ms) / wall_s
 

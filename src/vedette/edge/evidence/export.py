@@ -121,22 +121,24 @@ def _content(package: PackageInfo, *, blurred_only: bool) -> list[Path]:
 
 def _write_zip(content: dict[str, list[Path]], out: Path) -> None:
     partial = out.with_name(f"{out.name}{_PARTIAL}")
-    try:
-        with zipfile.ZipFile(partial, "x", zipfile.ZIP_STORED) as archive:
-            for name, paths in content.items():
-                files = _read(paths)
-                files[facts.SUMS] = facts.sums_text(files)
-                for file, data in files.items():
-                    archive.writestr(f"{name}/{file}", data)
-        os.link(partial, out)  # unlike a rename it never replaces
-    finally:
-        partial.unlink(missing_ok=True)
+    with partial.open("xb") as scratch:  # one that is there already is somebody else's
+        try:
+            with zipfile.ZipFile(scratch, "w", zipfile.ZIP_STORED) as archive:
+                for name, paths in content.items():
+                    files = _read(paths)
+                    files[facts.SUMS] = facts.sums_text(files)
+                    for file, data in files.items():
+                        archive.writestr(f"{name}/{file}", data)
+            scratch.flush()
+            os.link(partial, out)  # unlike a rename it never replaces
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _write_folder(paths: list[Path], out: Path) -> None:
     partial = out.with_name(f"{out.name}{_PARTIAL}")
+    partial.mkdir(mode=0o700)  # one that is there already is somebody else's
     try:
-        partial.mkdir(mode=0o700)
         files = _read(paths)
         files[facts.SUMS] = facts.sums_text(files)
         for file, data in files.items():

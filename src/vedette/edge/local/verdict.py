@@ -5,7 +5,8 @@
     accepted      the model is sure of everything that it says
 
 The rule: what the model is unsure of is never accepted. Unsure is every object between the model's
-threshold and `sure`, a class below `sure`, and a picture that is unlike the normal ones.
+threshold and `sure`, a class below `sure` (of classes that do not exclude each other also one that
+is as far from surely absent), and a picture that is unlike the normal ones.
 """
 
 import enum
@@ -14,6 +15,7 @@ import msgspec
 
 from vedette.inference.model import Result
 from vedette.vision.quality import QualityVerdict
+from vedette.vision.tasks import Classes
 
 
 class Verdict(enum.StrEnum):
@@ -101,13 +103,22 @@ def unsure(result: Result, labels: list[str], sure: float) -> list[str]:
         if confidence < sure
     ]
     if result.classes is not None:
-        top = result.classes.top
-        best = float(result.classes.probability[top])
-        if best < sure:
-            why.append(f"{labels[top]} at {best:.0%}, sure from {sure:.0%}")
+        why += _unsure_classes(result.classes, labels, sure)
     if result.anomaly is not None and result.anomaly.score >= NORMAL_BELOW:
         why.append(f"unlike the normal ones: {result.anomaly.score:.2f}, limit {NORMAL_BELOW}")
     return why[:MAX_CLASSES]
+
+
+def _unsure_classes(classes: Classes, labels: list[str], sure: float) -> list[str]:
+    """Return the classes that are neither surely there nor, beside one that is, surely not."""
+    order = classes.probability.argsort()[::-1].tolist()
+    said = [(labels[i], float(classes.probability[i])) for i in order]
+    open_ = [said[0]] if said[0][1] < sure else []
+    if not classes.exclusive:  # each is an answer of its own
+        open_ += [
+            (label, p) for label, p in said if 1 - sure < p < sure and (label, p) not in open_
+        ]
+    return [f"{label} at {p:.0%}, sure from {sure:.0%}" for label, p in open_]
 
 
 def objects_of(result: Result, labels: list[str]) -> list[Found]:
