@@ -8,7 +8,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from tests.conftest import skip_or_fail
 from vedette import npm
@@ -128,14 +130,23 @@ def test_import_recognises_yolox_and_list_shows_it(testdata: Path, tmp_path: Pat
     assert "Apache-2.0" in shown.stdout
 
 
-def test_import_of_an_unknown_kind_says_what_was_seen(testdata: Path, tmp_path: Path):
-    """The refusal shows the shapes and what is supported."""
-    source = str(testdata / "models" / "FastestDet.onnx")
-    made = vedette("model", "import", source, "--name", "fast", "--models-dir", str(tmp_path))
+def test_import_of_an_unknown_kind_says_what_was_seen(tmp_path: Path):
+    """The refusal shows the shapes and what is recognised, and leaves nothing behind."""
+    graph = helper.make_graph(
+        [helper.make_node("AveragePool", ["images"], ["odd"], kernel_shape=[9, 9])],
+        "of no family",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("odd", TensorProto.FLOAT, [1, 3, 56, 56])],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "odd.onnx")
+    models = tmp_path / "models"
+    made = vedette("model", "import", str(tmp_path / "odd.onnx"), "--models-dir", str(models))
     assert made.returncode == 2
-    assert "[1, 85, 22, 22]" in made.stderr
-    assert "supported are YOLOX" in made.stderr
-    assert not list(tmp_path.iterdir())
+    assert "odd float32 [1, 3, 56, 56]" in made.stderr
+    assert "These are recognised:" in made.stderr
+    assert "yolox" in made.stderr
+    assert not models.exists()
 
 
 @pytest.mark.parametrize("data", [b"", b"not a model", b"\x08\x08\x12\x04test"])

@@ -15,10 +15,10 @@ from rich.table import Table
 
 from vedette.errors import ConfigError
 from vedette.ids import is_slug
-from vedette.inference import golden, guard, onnx_file
+from vedette.inference import golden, onnx_file
 from vedette.inference.backends import Runtime
 from vedette.inference.bundle import SUFFIX, Bundle, pack
-from vedette.inference.library import ENVIRONMENT, PROVEN, Library
+from vedette.inference.library import ENVIRONMENT, Library
 from vedette.inference.model import Model
 from vedette.vision.picture import Picture
 
@@ -124,9 +124,6 @@ def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None
             f"{chosen!r} cannot be a model's name",
             operator_hint="Give --name with 1 to 64 of a-z 0-9 . _ -",
         )
-    # What comes from elsewhere meets the runtime in a process that may die of it.
-    data = onnx_file.read(file)
-    guard.prove(data)
     importing = _lab("importing")
     preprocess = {
         "color": said.pop("color"),
@@ -151,7 +148,6 @@ def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None
         _check_task(kind, tasks.KINDS)
         asked = tasks.Asked(kind, **task)
         made = tasks.import_task(file, models_dir / chosen, request, asked)
-    guard.Proven(models_dir / PROVEN).remember(data, "onnxruntime")
     _report_made(made, as_json=as_json)
 
 

@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 
 from vedette.errors import BadModelOutput, ConfigError, ModelLoadFailed, VedetteError
-from vedette.inference import onnx_file
+from vedette.inference import guard, onnx_file
 from vedette.inference.backends import Backend, Tensor, TensorInfo
 from vedette.inference.backends.onnxruntime import OnnxRuntimeBackend
 from vedette.inference.bundle import Bundle
+from vedette.inference.library import PROVEN
 from vedette.inference.manifest import FORMAT, MAX_FILE_BYTES, Card, Manifest
 from vedette.lab import conventions, graph, probing, scene
 from vedette.lab import labels as label_lists
@@ -72,13 +73,16 @@ def import_onnx(path: Path, target: Path, request: Request) -> Bundle:
     """Write a bundle of the ONNX file at `path` to `target`; return it opened.
 
     Raises:
-        ModelLoadFailed: The file is broken, or of a family that is not known or not certain.
+        ModelLoadFailed: The file is broken, breaks the runtime, or is of a family that is not
+            known or not certain.
         ConfigError: It cannot be read, or what the user said does not fit it.
     """
     data = _read(path)
     onnx_file.look(data)
     priors = None if request.priors is None else graph.read_priors(request.priors)
     data = graph.prepare(data, request.size, priors)
+    # What comes from elsewhere meets the runtime in a process that may die of it.
+    guard.prove(data)
     backend = OnnxRuntimeBackend(data, threads=1)
     listed = None if request.labels is None else label_lists.read(request.labels)
     head, preprocess = _understood(backend, request, listed)
@@ -99,7 +103,9 @@ def import_onnx(path: Path, target: Path, request: Request) -> Bundle:
             limits="Nothing is known about its quality: it was not evaluated here.",
         ),
     )
-    return assemble(target, manifest, data)
+    made = assemble(target, manifest, data)
+    guard.Proven(target.parent / PROVEN).remember(data, "onnxruntime")
+    return made
 
 
 def _read(path: Path) -> bytes:

@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 
 from vedette.errors import ConfigError, ModelLoadFailed
-from vedette.inference import onnx_file
+from vedette.inference import guard, onnx_file
 from vedette.inference.backends import Tensor, TensorInfo
 from vedette.inference.backends.onnxruntime import OnnxRuntimeBackend
 from vedette.inference.bundle import Bundle
+from vedette.inference.library import PROVEN
 from vedette.inference.manifest import FORMAT, Card, Manifest
 from vedette.lab import conventions, scene
 from vedette.lab import labels as label_lists
@@ -54,11 +55,13 @@ def import_task(path: Path, target: Path, request: Request, asked: Asked) -> Bun
     """Write a bundle of the ONNX file at `path` to `target`; return it opened.
 
     Raises:
-        ModelLoadFailed: The file is broken, or its outputs are not those of the task.
+        ModelLoadFailed: The file is broken, breaks the runtime, or its outputs are not those of
+            the task.
         ConfigError: It cannot be read, or what the user said does not fit it.
     """
     data = onnx_file.read(path)
     onnx_file.look(data)
+    guard.prove(data)
     backend = OnnxRuntimeBackend(data, threads=1)
     preprocess = _preprocess(backend.inputs, request)
     tensor, _ = prepare(Picture.from_bgr(scene.render()), preprocess)
@@ -83,7 +86,9 @@ def import_task(path: Path, target: Path, request: Request, asked: Asked) -> Bun
             limits="Nothing is known about its quality: it was not evaluated here.",
         ),
     )
-    return assemble(target, manifest, data, more={REFERENCE_FILE: rows} if rows else None)
+    made = assemble(target, manifest, data, more={REFERENCE_FILE: rows} if rows else None)
+    guard.Proven(target.parent / PROVEN).remember(data, "onnxruntime")
+    return made
 
 
 def _preprocess(inputs: tuple[TensorInfo, ...], request: Request) -> Preprocess:

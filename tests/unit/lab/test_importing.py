@@ -7,6 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from vedette.errors import ConfigError, ModelLoadFailed
+from vedette.inference.guard import Proven
+from vedette.inference.library import PROVEN
 from vedette.lab import labels
 from vedette.lab.importing import Request, import_onnx
 
@@ -78,6 +80,22 @@ def test_centernet_is_recognised_whatever_its_outputs_are_called(tmp_path: Path)
     assert made.head.kind == "centernet"
     assert made.head.outputs == {"heatmap": "b", "boxes": "a"}
     assert made.labels == list(labels.COCO80)
+
+
+def test_what_would_break_this_process_is_refused_by_another(tmp_path: Path):
+    """An input of terabytes is met by the guard's child, whoever calls; nothing is written."""
+    file = constant_network(tmp_path / "m.onnx", {"y": np.zeros((1, 9), np.float32)}, size=2**20)
+    with pytest.raises(ModelLoadFailed, match="which no picture has"):
+        import_onnx(file, tmp_path / "mine", Request(name="mine"))
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_what_the_import_proved_is_not_proven_again(tmp_path: Path, two_labels: str):
+    """The library finds the network's proof beside the bundle."""
+    request = Request(name="mine", labels=two_labels)
+    made = import_onnx(yolox(tmp_path / "m.onnx"), tmp_path / "mine", request)
+    proven = Proven(tmp_path / PROVEN)
+    assert proven.holds(made.read(made.manifest.model), "onnxruntime")
 
 
 def test_unknown_shapes_are_shown(tmp_path: Path):

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vedette.errors import ConfigError, VedetteError
+from vedette.errors import ConfigError, ModelLoadFailed, VedetteError
 from vedette.inference.model import Model
 from vedette.lab.importing import Request
 from vedette.lab.importing_tasks import Asked, import_task
@@ -52,6 +52,19 @@ def labels(tmp_path: Path) -> str:
     path = tmp_path / "labels.txt"
     path.write_text("red\ngreen\nblue\n")
     return str(path)
+
+
+def test_what_would_break_this_process_is_refused_by_another(tmp_path: Path, network: Make):
+    """An input of terabytes is met by the guard's child; nothing is written."""
+    model = onnx.load(network())
+    for side in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[side].dim_value = 2**20
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ModelLoadFailed, match="which no picture has"):
+        import_task(
+            tmp_path / "net.onnx", tmp_path / "mine", Request(name="mine"), Asked("embedding")
+        )
+    assert not (tmp_path / "mine").exists()
 
 
 @pytest.mark.parametrize(
