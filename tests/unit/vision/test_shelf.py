@@ -12,6 +12,7 @@ from vedette.sim.shelf_scene import SIZE_PX, ZONE, ShelfScene
 from vedette.vision.happenings import Happening
 from vedette.vision.picture import Picture, Plane
 from vedette.vision.shelf import LEAN_S, ShelfWatch
+from vedette.vision.shelf_picture import Patch, Window, differs, moved
 from vedette.vision.tracking import Tracks
 from vedette.wire.messages import EventKind
 from vedette.wire.signed import Zone
@@ -123,6 +124,50 @@ def test_who_stands_before_the_shelf_is_no_change_of_it() -> None:
     for _ in range(30):
         story.show(0.8, CAN, body, who=person(body)).show(0.2, CAN, body)
     assert story.show(12, CAN).told == []
+
+
+def test_a_person_whose_detection_blinks_is_still_there() -> None:
+    """Longer unseen than a place needs to be at rest, and no thing that was put there."""
+    body = (120, 40, 180, 150)
+    story = Story().show(4, CAN).show(3, CAN, body, who=person(body)).show(1.4, CAN, body)
+    assert story.show(3, CAN, body, who=person(body)).show(4, CAN).told == []
+
+
+def test_who_has_gone_does_not_stay_before_the_shelf_for_long() -> None:
+    """The pick is told three seconds after the person was last seen."""
+    body = person((120, 40, 180, 150))
+    assert Story().show(4, CAN).show(2, CAN, who=body).show(3.2).kinds() == ["picked"]
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.3])
+def test_a_lamp_is_no_hand_that_reaches_in(gain: float) -> None:
+    """What vanishes by itself just as the light jumps was not taken by the light."""
+    other: Box = (200, 70, 226, 120)
+    story = Story().show(4, CAN, other).show(4, other, gain=gain)
+    assert story.told == []
+
+
+def test_light_that_changed_everywhere_is_no_movement() -> None:
+    """Brighter all over moves nothing; what moved besides is found all the same."""
+    window = Window(tuple((x * 320, y * 180) for x, y in SHELF.polygon), SIZE)
+    before, after = (window.luma(drawn(CAN, gain=gain)) for gain in (1.0, 0.7))
+    assert not moved(before, after).any()
+    gone = moved(before, window.luma(drawn(gain=0.7)))
+    assert 0.02 < gone[window.inside].mean() < 0.1
+
+
+def test_colour_that_changed_everywhere_is_no_difference() -> None:
+    """White balance that drifts leaves the shelf as it is; a can of another colour does not."""
+    window = Window(tuple((x * 320, y * 180) for x, y in SHELF.polygon), SIZE)
+    picture = drawn(CAN)
+    before = window.patch(picture, window.luma(picture))
+    warmer = Patch(before.luma, before.chroma + np.array([-9.0, 9.0], np.float32))
+    assert not differs(before, warmer, window.inside).any()
+    painted = warmer.chroma.copy()
+    painted[30:50, 60:80] += np.float32(20.0)
+    found = differs(before, Patch(before.luma, painted), window.inside)
+    assert found[35:45, 65:75].all()
+    assert found.mean() < 0.1
 
 
 def test_other_classes_do_not_reach() -> None:
