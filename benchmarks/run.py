@@ -146,6 +146,12 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("CPU per 720p picture, capture with all frames", "capture, all frames", "ms"),
         ("CPU per 720p picture, keyframes only", "capture, keyframes only", "ms"),
     ),
+    "decode": (
+        ("decode 720p to a model's tensor", "cpu_ms/ours: decode to tensor", "ms"),
+        ("… `cv2.VideoCapture.read` alone", "cpu_ms/cv2 read", "ms"),
+        ("… ours ÷ OpenCV's read, per round", "ours_of_cv2_read", "×"),
+        ("… the same without the loop filter", "without_filter_of_cv2_read", "×"),
+    ),
     "preprocess": (
         (
             "1080p to 512×512, planes first",
