@@ -180,6 +180,10 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("tracker, 50 objects", "update/50", "ms"),
         ("tracker, 200 objects", "update/200", "ms"),
     ),
+    "quality": (
+        ("quality of one picture, 768×576", "cost/quality, with noise and blocks", "CPU ms"),
+        ("tampering, one picture", "cost/tampering, with a pinned scene", "CPU ms"),
+    ),
     "shelf": (
         ("shelf, nobody there, 640×360", "cpu_ms/idle, 640x360", "CPU ms"),
         ("shelf, nobody there, 1080p", "cpu_ms/idle, 1920x1080", "CPU ms"),

@@ -120,6 +120,11 @@ class QualityVerdict:
         """True where nothing is wrong."""
         return not self.problems
 
+    @property
+    def is_usable(self) -> bool:
+        """True where nothing is wrong but light at an end: a white background is no mistake."""
+        return not set(self.problems) - CLIPPED
+
     def scores(self) -> dict[str, float]:
         """Return values for `wire.messages.Aggregate.quality`: 0–1 each, unmeasured left out."""
         found = self.measured
@@ -142,6 +147,8 @@ class QualityVerdict:
             scores["blockiness"] = excess / (excess + 1.0)
         return scores
 
+
+CLIPPED: Final = frozenset({"ShadowsClipped", "HighlightsClipped"})
 
 ADVICE: Final = {
     "ImageTooDark": "The picture is almost black: light the scene, or check the lens cap and iris.",

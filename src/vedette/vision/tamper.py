@@ -96,7 +96,7 @@ class TamperSettings(msgspec.Struct, frozen=True, kw_only=True):
     scene_kept: float = 0.4
     shift: float = 0.03
     moved_strength: float = 12.0
-    same_strength: float = 8.0
+    same_strength: float = 10.0
     frozen_fraction: float = 0.002
     quality: QualityLimits = QualityLimits()
 

@@ -26,7 +26,8 @@ from vedette.edge.local import stills, verdict
 from vedette.edge.local.verdict import Assessment, Inference, Verdict
 from vedette.errors import ConfigError, DecodeFailed, InferenceError, VedetteError
 from vedette.inference.model import Model
-from vedette.vision.quality import assess
+from vedette.vision.picture import Picture
+from vedette.vision.quality import QualityVerdict, assess
 
 _LOG = logging.getLogger(__name__)
 
@@ -83,9 +84,9 @@ class StillService:
             DecodeFailed: It is none.
         """
         still = stills.decode(data)
-        judged = assess(still.picture.small_luma(), picture_px=still.picture.size)
+        judged = _judged(still.picture)
         return Assessment(
-            verdict=Verdict.ACCEPTED if judged.ok else Verdict.RECAPTURE,
+            verdict=Verdict.ACCEPTED if judged.is_usable else Verdict.RECAPTURE,
             quality=verdict.quality_of(judged),
             picture_px=still.picture.size,
             format=still.format,
@@ -105,11 +106,12 @@ class StillService:
             InferenceError: The model cannot be used, or failed.
         """
         still = stills.decode(data)
-        judged = assess(still.picture.small_luma(), picture_px=still.picture.size)
+        judged = _judged(still.picture)
+        poor = [] if judged.is_usable else list(judged.problems)
         model = self.model(name)
         answer = Inference(
             verdict=Verdict.RECAPTURE,
-            why=list(judged.problems),
+            why=poor,
             quality=verdict.quality_of(judged),
             picture_px=still.picture.size,
             format=still.format,
@@ -119,7 +121,7 @@ class StillService:
             threshold=model.threshold,
             sure=self.sure,
         )
-        if not judged.ok and not force:
+        if poor and not force:
             return answer
         began_ns = self.clock.mono_ns()
         result = model.detect(still.picture)
@@ -129,8 +131,8 @@ class StillService:
         decided = Verdict.NEEDS_HUMAN if why else Verdict.ACCEPTED
         return msgspec.structs.replace(
             answer,
-            verdict=decided if judged.ok else Verdict.RECAPTURE,
-            why=[*judged.problems, *why],
+            verdict=Verdict.RECAPTURE if poor else decided,
+            why=[*poor, *why],
             objects=verdict.objects_of(result, model.labels) if detects else None,
             classes=verdict.classes_of(result, model.labels),
             anomaly=None if result.anomaly is None else round(result.anomaly.score, 4),
@@ -261,6 +263,14 @@ class _Visit:
 
     async def __aexit__(self, *_error: object) -> None:
         self._door.leave()
+
+
+def _judged(picture: Picture) -> QualityVerdict:
+    """Return how good a picture is.
+
+    Without noise and blocks, whose limits were measured on video and not on still pictures.
+    """
+    return assess(picture.small_luma(), picture_px=picture.size)
 
 
 def _guarded(handler: Handler) -> Handler:
