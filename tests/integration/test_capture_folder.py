@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vedette.clock import SystemClock
+from vedette.clock import ManualClock, SystemClock
 from vedette.edge.capture import (
     CameraDown,
     CameraSays,
@@ -22,7 +22,7 @@ from vedette.edge.capture import (
     Pace,
     SourceEnded,
 )
-from vedette.edge.capture.folder import MAX_PICTURE_BYTES, order
+from vedette.edge.capture.folder import MAX_PICTURE_BYTES, WatchedSource, order
 from vedette.edge.frame import Frame
 from vedette.ids import CameraId
 
@@ -287,3 +287,17 @@ def test_names_sort_as_people_count() -> None:
     names = ["a10.jpg", "a9.jpg", "a.jpg", "10.jpg", "2.jpg", "b1-20.jpg", "b1-3.jpg"]
     wanted = ["2.jpg", "10.jpg", "a.jpg", "a9.jpg", "a10.jpg", "b1-3.jpg", "b1-20.jpg"]
     assert sorted(names, key=order) == wanted
+
+
+def test_pictures_that_fall_within_one_step_of_the_folders_clock_are_all_seen(
+    tmp_path: Path,
+) -> None:
+    """Some file systems tell a folder's time in steps of two seconds: it may not seem to change."""
+    stream = WatchedSource(tmp_path, ManualClock()).open()
+    packets = stream.packets()
+    (tmp_path / "1.jpg").write_bytes(picture(".jpg"))
+    step = tmp_path.stat()
+    assert any(next(packets).size for _ in range(10))
+    (tmp_path / "2.jpg").write_bytes(picture(".jpg"))
+    os.utime(tmp_path, ns=(step.st_atime_ns, step.st_mtime_ns))
+    assert any(next(packets).size for _ in range(10))

@@ -215,7 +215,10 @@ class Analysis:
             if self._zones is not None:
                 self._tracker.interrupt()
                 self._sums.interrupt()
-            self._zones = ZoneWatch(self._camera.zones, self._camera.lines, size, self._labels)
+            # Who was present is so still, for `absence_s`.
+            present_s = self._zones.present_s if self._zones is not None else {}
+            zones, lines = self._camera.zones, self._camera.lines
+            self._zones = ZoneWatch(zones, lines, size, self._labels, present_s=present_s)
             self._shelves = ShelfWatch(self._camera.zones, size, self._labels)
             self._size = size
         return self._zones

@@ -5,7 +5,7 @@ Here: what is joined to what. Not here: threads (`edge.pipeline`) and time (`edg
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from vedette.errors import ConfigError, InferenceError, TrustError, VedetteError
 from vedette.ids import CameraId, new_id
 from vedette.inference.backends import Runtime
 from vedette.inference.library import Library
+from vedette.inference.manifest import Manifest
 from vedette.inference.model import Model
 from vedette.inference.providers import ProviderOptions
 from vedette.vision.happenings import Happening
@@ -227,7 +228,7 @@ class Assembly:
         )
         own = camera.threshold  # overrules the model's, of every label
         desk = _EvidenceDesk(
-            self._evidence, ring, self._emit, watches_people=watches_people(camera, model.labels)
+            self._evidence, ring, self._emit, watches_people=watches_people(camera, model.manifest)
         )
         live = is_live(camera.source) or (camera.loop and pace is Pace.REAL_TIME)
         deadline_ms = camera.budget_ms or self._config.pipeline.deadline_ms
@@ -339,10 +340,13 @@ class _EvidenceDesk:
             self._store.note(frame.camera, frame.t_s, boxes)
 
 
-def watches_people(camera: Camera, labels: Sequence[str]) -> bool:
-    """Return whether everybody in the picture is looked for: a blurred clip relies on it."""
-    wanted = set(camera.labels or labels) & set(labels)
-    return bool(wanted & _PEOPLE) and not camera.regions
+def watches_people(camera: Camera, model: Manifest) -> bool:
+    """Return whether everybody in the picture is looked for: a blurred clip relies on it.
+
+    A model of whole pictures may know the word, but not where anybody is.
+    """
+    wanted = set(camera.labels or model.labels) & set(model.labels)
+    return model.purpose == "detection" and bool(wanted & _PEOPLE) and not camera.regions
 
 
 def off_hours(spans: Iterable[tuple[str, str]], time_zone: str) -> Callable[[int], bool]:

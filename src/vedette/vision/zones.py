@@ -22,7 +22,7 @@ The rules:
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -100,6 +100,7 @@ class ZoneWatch:
         labels: Sequence[str],
         *,
         absence_s: float = ABSENCE_S,
+        present_s: Mapping[int, float] | None = None,
     ) -> None:
         """Take over what to watch.
 
@@ -109,6 +110,7 @@ class ZoneWatch:
             picture_size: Width and height in pixels.
             labels: Names by class id.
             absence_s: Seconds without a class after which its next track is a PRESENCE.
+            present_s: When each class was last seen, from the camera's watch before this one.
 
         Raises:
             ValueError: A polygon with fewer than three corners, or a place that is no number.
@@ -134,7 +136,7 @@ class ZoneWatch:
             _Wire(line, to_px(line.a), to_px(line.b), self._classes(line.labels)) for line in lines
         ]
         self._walks: dict[int, _Walk] = {}
-        self._present_s: dict[int, float] = {}
+        self._present_s: dict[int, float] = dict(present_s or {})
 
     def update(self, tracks: Tracks, t_s: float) -> list[Happening]:
         """Return what happened since the last look, in no promised order within it.
@@ -171,6 +173,11 @@ class ZoneWatch:
             for class_id, seen_s in self._present_s.items()
             if t_s - seen_s < self._absence_s
         }
+
+    @property
+    def present_s(self) -> Mapping[int, float]:
+        """When each class was last seen, by class id."""
+        return self._present_s
 
     def occupancy(self) -> Counter[tuple[str, str]]:
         """Return how many confirmed tracks are inside now, by zone and label."""

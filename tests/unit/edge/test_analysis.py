@@ -274,3 +274,17 @@ def test_who_is_seen_once_is_covered_in_a_blurred_clip(street: MakeStreet) -> No
     made = street()
     (boxes,) = noted(made, [(made.frame(1.0), made.result(1.0))])
     assert len(boxes) == 1
+
+
+def test_a_picture_size_that_changes_to_and_fro_is_no_new_arrival(
+    street: MakeStreet, new_frame: Callable[..., Any]
+) -> None:
+    """Who is present stays so although the stream's size changes every second."""
+    made = street()
+    events: list[EventReport] = []
+    for n in range(20):
+        t_s = n / 5
+        picture = made.world.picture(t_s)[: 192 - 64 * (n // 5 % 2)]
+        frame = new_frame(made.clock, picture, t_s, discontinuity=n % 5 == 0)
+        events += made.analysis.advance(frame, made.result(1.0))[1]
+    assert [e.kind for e in events].count(EventKind.PRESENCE) == 1

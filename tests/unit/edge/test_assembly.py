@@ -20,6 +20,7 @@ from vedette.edge.assembly import (
     Models,
     off_hours,
     report,
+    watches_people,
     worker_count,
 )
 from vedette.edge.capture import Pace
@@ -30,6 +31,7 @@ from vedette.inference import bundle as bundles
 from vedette.inference.library import Library
 from vedette.inference.manifest import ExpectedBox, GoldenFrame
 from vedette.sim.closed_world import detector, write_bundle
+from vedette.vision.tasks import Classification
 from vedette.wire.messages import CameraState, EvidenceRecord
 
 MakeAssembly = Callable[..., Assembly]
@@ -291,3 +293,14 @@ def test_evidence_is_reported_only_once_it_is_durable() -> None:
 
 def _each(records: list[EvidenceRecord]) -> Iterator[EvidenceRecord]:
     yield from records
+
+
+def test_only_a_detector_of_the_whole_picture_watches_people(models: Models) -> None:
+    """A classifier that knows the word tells nobody's place: a blurred clip covers everything."""
+    detector = models.get("walkers").manifest
+    scene = msgspec.structs.replace(detector, head=None, task=Classification(classes=2))
+    corner = [[(0.0, 0.0), (0.5, 0.0), (0.5, 0.5)]]
+    assert watches_people(Camera(id="a"), detector)
+    assert not watches_people(Camera(id="a"), scene)
+    assert not watches_people(Camera(id="a", labels=["cart"]), detector)
+    assert not watches_people(Camera(id="a", regions=corner), detector)

@@ -304,3 +304,21 @@ def test_a_gap_in_looking_covers_everything() -> None:
     assert cover.areas(1000 + (GAP_S + 0.2) * 1000) is not None
     assert Cover([], watched=True).areas(0) is None
     assert Cover(seen((1.0, 50)), watched=False).areas(1000) is None
+
+
+def test_pictures_that_stand_otherwise_than_their_boxes_are_covered_whole(
+    tmp_path: Path, clock: ManualClock, packets: list[EncodedPacket]
+) -> None:
+    """A turn that stands in the pictures and not in the facts: nobody can say where people are."""
+    info = dataclasses.replace(packets[0].info, rotation_deg=90)
+    turned = [dataclasses.replace(packet, info=info) for packet in packets]
+    _, path = make(tmp_path, clock, turned)
+    said = read_facts(path)
+    entry = msgspec.structs.replace(said.clips[0], rotation_deg=0)
+    data = (path / "clip.mp4").read_bytes()
+    whole = blurred_copy(
+        data, msgspec.structs.replace(said, clips=[entry]), "people", should_stop=lambda: ""
+    )[1].whole_ms
+    assert whole == [(entry.window_ms[0], pytest.approx(entry.window_ms[1], abs=60))]
+    as_stated = blurred_copy(data, said, "people", should_stop=lambda: "")[1]
+    assert as_stated.whole_ms == []

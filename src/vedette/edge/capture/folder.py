@@ -18,7 +18,7 @@ from typing import Final
 
 import av
 
-from vedette.clock import Clock
+from vedette.clock import NS_PER_S, Clock
 from vedette.edge.capture.packets import StreamInfo
 from vedette.edge.capture.seam import Loss, SourceLost
 from vedette.edge.capture.still import Stills, as_packet, recognise
@@ -27,6 +27,10 @@ MAX_PICTURES: Final = 100_000
 MAX_PICTURE_BYTES: Final = 16 * 1024 * 1024
 ENDINGS: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 _POLL_S: Final = 0.2
+_COARSE_NS: Final = 3 * NS_PER_S
+"""A folder is listed for so long after each change: file systems tell time in steps of up to two
+seconds (FAT), and two pictures of one step leave the same time on their folder."""
+
 _BASE: Final = Fraction(1, 1000)
 _UNREADABLE: Final = b"\xff\xd8"
 """Stands for a file that cannot be read: no picture comes of it, so it is counted as such."""
@@ -138,7 +142,7 @@ class WatchedStream:
         self._seen = seen
         self._clock = clock
         self._growing: dict[str, tuple[int, int]] = {}
-        self._looked_ns = -1
+        self._looked_ns = self._again_ns = -1
         self._never = threading.Event()
         self._stills = Stills()
         self.info = StreamInfo("", b"")
@@ -171,8 +175,10 @@ class WatchedStream:
             changed_ns = self._folder.stat().st_mtime_ns
         except OSError as problem:
             raise _not_listed(self._folder, problem) from problem
+        now_ns = self._clock.mono_ns()
         if changed_ns != self._looked_ns:
-            self._looked_ns = changed_ns
+            self._looked_ns, self._again_ns = changed_ns, now_ns + _COARSE_NS
+        if now_ns <= self._again_ns:
             names = picture_names(self._folder)
             self._seen.intersection_update(names)
             self._growing = {

@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 
 from vedette.edge.evidence.cover import Cover
 from vedette.edge.evidence.facts import BLURRED_CLIP, BlurredFacts, ClipFile, Facts
-from vedette.edge.frame import planes, turned
+from vedette.edge.frame import planes, stated_rotation, turned
 from vedette.errors import DecodeFailed, EvidenceError
 from vedette.vision import pixelation
 from vedette.vision.picture import Picture
@@ -121,11 +121,12 @@ def covered(
 
 def _copy(clip: InputContainer, made: OutputContainer, done: _Job) -> None:
     stream: VideoStream | None = None
-    for picture, at_s in _pictures(clip, done.entry.rotation_deg):
+    for picture, at_s, is_as_stated in _pictures(clip, done.entry.rotation_deg):
         if why := done.should_stop():
             raise EvidenceError(why)
         at_ms = done.entry.window_ms[0] + round(at_s * 1000)
-        areas = done.cover.areas(at_ms) if done.cover else None
+        # What says of itself that it stands otherwise was analysed so: boxes lie elsewhere.
+        areas = done.cover.areas(at_ms) if done.cover and is_as_stated else None
         shown = covered(picture, areas, done.cells_px)
         if stream is None:
             done.size_px = shown.size
@@ -143,8 +144,8 @@ def _copy(clip: InputContainer, made: OutputContainer, done: _Job) -> None:
     made.mux(stream.encode(None))
 
 
-def _pictures(clip: InputContainer, rotation_deg: int) -> Iterator[tuple[Picture, float]]:
-    """Give each picture as it is shown, and its time since the first."""
+def _pictures(clip: InputContainer, rotation_deg: int) -> Iterator[tuple[Picture, float, bool]]:
+    """Give each picture as it is shown, its time since the first, and whether it is so turned."""
     stream = clip.streams.video[0]
     stream.codec_context.thread_count = 1
     first_s: float | None = None
@@ -163,7 +164,8 @@ def _pictures(clip: InputContainer, rotation_deg: int) -> Iterator[tuple[Picture
                 continue
             last_s = at_s
             try:
-                yield turned(planes(frame), rotation_deg), at_s
+                is_as_stated = stated_rotation(frame) == rotation_deg
+                yield turned(planes(frame), rotation_deg), at_s, is_as_stated
             except DecodeFailed:
                 continue
 
