@@ -163,10 +163,10 @@ def watch() -> Iterator[Callable[[int], Ear]]:
     [
         (silent, {Loss.TIMEOUT}),
         (vanish, {Loss.CLOSED, Loss.GARBAGE, Loss.UNREACHABLE, Loss.FAILED}),
-        (garbage, {Loss.TIMEOUT, Loss.GARBAGE}),
+        (garbage, {Loss.GARBAGE}),
         (web, {Loss.GARBAGE, Loss.CLOSED, Loss.FAILED, Loss.UNREACHABLE}),
         (forbid, {Loss.FORBIDDEN}),
-        (redirect, {Loss.GARBAGE, Loss.FAILED, Loss.CLOSED, Loss.UNREACHABLE}),
+        (redirect, {Loss.MOVED}),
     ],
 )
 def test_what_is_no_camera_is_said_in_words_without_the_password(

@@ -17,7 +17,7 @@ import msgspec
 from vedette.clock import Clock, wall_ms
 from vedette.edge.address import is_live
 from vedette.edge.analysis import Analysis
-from vedette.edge.capture import CaptureSettings, Pace
+from vedette.edge.capture import CaptureSettings, Pace, RtspClient
 from vedette.edge.evidence import EvidenceStore, Wanted
 from vedette.edge.frame import Frame
 from vedette.edge.lane import CameraLane, Observer
@@ -265,6 +265,7 @@ class Assembly:
                 max_fps=camera.max_fps if every_s is None else max(1.0, 1.0 / every_s),
                 loop=camera.loop,
                 pace=pace,
+                rtsp_client=RtspClient(camera.rtsp_client),
             ),
             lane=lane,
             model=model,

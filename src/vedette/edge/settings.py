@@ -86,6 +86,13 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "empty: clips are cut from `source`"
         ),
     ] = ""
+    rtsp_client: Annotated[
+        Literal["auto", "vedette", "ffmpeg"],
+        entry(
+            "Who speaks RTSP with the camera; ffmpeg gives each picture out when the next begins; "
+            "auto: vedette, and ffmpeg for cameras that it cannot read"
+        ),
+    ] = "auto"
     rotate: Annotated[
         Literal["auto", "0", "90", "180", "270"],
         entry("Turn pictures clockwise by so many degrees; auto: as the stream itself says"),

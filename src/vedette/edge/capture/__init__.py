@@ -12,8 +12,8 @@
 `supervisor.set_decode(camera, Decode.KEYFRAMES)` saves work while nothing moves.
 
 Where things are: `seam` what is said to the pipeline · `packets` what the ring keeps · `source`
-where packets come from · `timeline` their times · `decode` pictures · `thread` the loop of one
-connection after another · `feed` the state of one camera · `second` a
+where packets come from · `rtsp` the own RTSP client · `timeline` their times · `decode` pictures ·
+`thread` the loop of one connection after another · `feed` the state of one camera · `second` a
 stream for clips only · `supervisor` all of them.
 
 The rule: one thread per camera, and it may die or hang at any call into native code without any
@@ -32,7 +32,7 @@ from vedette.edge.capture.seam import (
     SourceEnded,
     SourceLost,
 )
-from vedette.edge.capture.settings import CaptureSettings, Decode, Pace
+from vedette.edge.capture.settings import CaptureSettings, Decode, Pace, RtspClient
 from vedette.edge.capture.supervisor import CaptureSupervisor
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "EvidenceStream",
     "Loss",
     "Pace",
+    "RtspClient",
     "Sink",
     "SourceEnded",
     "SourceLost",

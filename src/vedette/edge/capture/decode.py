@@ -32,8 +32,13 @@ class Decoded:
 class Decoder:
     """The decoder of one open stream. Thread: one."""
 
-    def __init__(self, context: VideoCodecContext | Stills, mode: Decode) -> None:
+    def __init__(
+        self, context: VideoCodecContext | Stills, mode: Decode, *, live: bool = False
+    ) -> None:
+        """Begin; of a live source a packet that says it is damaged makes no picture to look at."""
         self._context = context
+        self._live = live
+        self._damaged: set[int] = set()  # presentation times
         self._pending: dict[int, EncodedPacket] = {}
         self._mode = mode
         self._waits_for_keyframe = True
@@ -62,8 +67,12 @@ class Decoder:
         self.keyframes_since_picture += packet.keyframe
         if raw.pts is not None:
             self._pending[raw.pts] = packet
+            if raw.is_corrupt and self._live:
+                self._damaged.add(raw.pts)
             while len(self._pending) > _MAX_PENDING:
-                del self._pending[next(iter(self._pending))]
+                oldest = next(iter(self._pending))
+                del self._pending[oldest]
+                self._damaged.discard(oldest)
         yield from self._run(raw, packet)
 
     def flush(self, last: EncodedPacket) -> Iterator[Decoded]:
@@ -80,6 +89,11 @@ class Decoder:
         for video in frames:
             own = self._pending.pop(video.pts, packet) if video.pts is not None else packet
             if video.is_corrupt or video.width == 0 or video.height == 0:
+                self.undecodable += 1
+                continue
+            if self._damaged and video.pts in self._damaged:
+                # Decoded for those that refer to it; what was never received is not shown.
+                self._damaged.discard(video.pts)
                 self.undecodable += 1
                 continue
             self.keyframes_since_picture = 0

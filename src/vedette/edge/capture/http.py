@@ -5,37 +5,28 @@ Here: getting a response whose body can be read under one deadline. Not here: wh
 is spoken, wherever a redirect points; the password goes to the address that it was given for and to
 no other; certificates are checked.
 
-Source: RFC 9110 (15.4 redirects), RFC 7617 (Basic), RFC 7616 (Digest, MD5 and SHA-256, qop=auth).
+Source: RFC 9110 (15.4 redirects).
 """
 
 import contextlib
-import hashlib
 import http.client
 import io
-import re
-import secrets
 import socket
 import ssl
-from base64 import b64encode
-from collections.abc import Callable
 from typing import Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from vedette.clock import NS_PER_S, Clock
+from vedette.edge.capture.login import answer_challenge
 from vedette.edge.capture.seam import Loss, SourceLost
 
 MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_CHALLENGE: Final = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,"]+))')
 _REFUSALS: Final = {
     401: Loss.UNAUTHORISED,
     403: Loss.FORBIDDEN,
     404: Loss.NOT_FOUND,
     410: Loss.NOT_FOUND,
-}
-_HASHES: Final[dict[str, Callable[[bytes], str]]] = {
-    "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
-    "SHA-256": lambda data: hashlib.sha256(data).hexdigest(),
 }
 
 
@@ -139,19 +130,8 @@ def get(url: str, clock: Clock, deadline_ns: int) -> Answer:
 def authorise(
     parts: SplitResult, login: tuple[str, str] | None, challenges: list[str]
 ) -> str | None:
-    """Return the `Authorization` that answers the best of the challenges; None without any."""
-    if login is None:
-        return None
-    for challenge in challenges:
-        scheme, _, rest = challenge.partition(" ")
-        if scheme.lower() == "digest":
-            fields = {name.lower(): one or other for name, one, other in _CHALLENGE.findall(rest)}
-            digest = _HASHES.get(fields.get("algorithm", "MD5").upper())
-            if digest and fields.get("nonce"):
-                return _digest(digest, fields, login, _target(parts))
-    if any(challenge.lower().startswith("basic") for challenge in challenges):
-        return "Basic " + b64encode(f"{login[0]}:{login[1]}".encode()).decode()
-    return None
+    """Return the `Authorization` of a GET that answers the best of the challenges; None without."""
+    return answer_challenge("GET", _target(parts), login, challenges)
 
 
 def translate(problem: Exception) -> SourceLost:
@@ -243,32 +223,3 @@ def _refused(status: int) -> SourceLost:
     if reason is None:
         return SourceLost(Loss.FAILED, f"it answers {status}", operator_hint="see its web page")
     return SourceLost(reason, operator_hint=hints[reason])
-
-
-def _digest(
-    digest: Callable[[bytes], str], fields: dict[str, str], login: tuple[str, str], target: str
-) -> str:
-    def h(*parts: str) -> str:
-        return digest(":".join(parts).encode())
-
-    realm, nonce = fields.get("realm", ""), fields["nonce"]
-    secret, what = h(login[0], realm, login[1]), h("GET", target)
-    said = {"username": login[0], "realm": realm, "nonce": nonce, "uri": target}
-    tail = ""
-    if "auth" in re.split(r"[,\s]+", fields.get("qop", "")):
-        fresh, count = secrets.token_hex(8), "00000001"
-        said["response"] = h(secret, nonce, count, fresh, "auth", what)
-        said["cnonce"] = fresh
-        tail = f", qop=auth, nc={count}"
-    else:
-        said["response"] = h(secret, nonce, what)
-    if "opaque" in fields:
-        said["opaque"] = fields["opaque"]
-    if "algorithm" in fields:
-        tail += f", algorithm={fields['algorithm']}"
-    quoted = ", ".join(f'{name}="{_escaped(value)}"' for name, value in said.items())
-    return f"Digest {quoted}{tail}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')

@@ -17,6 +17,14 @@ class Decode(enum.Enum):
     )
 
 
+class RtspClient(enum.StrEnum):
+    """Who speaks RTSP with the camera."""
+
+    AUTO = "auto"  # the own client; FFmpeg's where that one cannot
+    VEDETTE = "vedette"
+    FFMPEG = "ffmpeg"
+
+
 class Pace(enum.Enum):
     """How fast a file is read. Cameras have their own pace."""
 
@@ -39,7 +47,9 @@ class CaptureSettings:
         open_timeout_s: For connecting, and again for finding the stream's parameters.
         read_timeout_s: Between two packets; below half of `CAMERA_DOWN_AFTER_S`. At the first
             timeout FFmpeg gives out the picture that its parser held back and waits once more, so
-            it gives up after twice this time, before its thread has to be abandoned.
+            it gives up after twice this time, before its thread has to be abandoned. Other clients
+            wait as long in all.
+        rtsp_client: Who speaks RTSP with the camera.
     """
 
     camera: CameraId
@@ -52,3 +62,4 @@ class CaptureSettings:
     decode: Decode = Decode.ALL
     open_timeout_s: float = 8.0
     read_timeout_s: float = 4.5
+    rtsp_client: RtspClient = RtspClient.AUTO

@@ -1,4 +1,4 @@
-"""Where packets come from: RTSP cameras and files, through PyAV (FFmpeg).
+"""Where packets come from: which source an address is, and those that PyAV (FFmpeg) opens.
 
 Here: opening, demuxing and the translation of FFmpeg's errors into `SourceLost`. Not here:
 retrying, times, decoding. The rules: FFmpeg is given the narrowest set of protocols and formats
@@ -34,8 +34,10 @@ from vedette.edge.capture import device, gst
 from vedette.edge.capture.folder import FolderStream, WatchedSource
 from vedette.edge.capture.mjpeg import MjpegSource
 from vedette.edge.capture.packets import StreamInfo
+from vedette.edge.capture.rtsp import CameraSource
+from vedette.edge.capture.rtsp.refusal import HINTS
 from vedette.edge.capture.seam import Loss, SourceLost
-from vedette.edge.capture.settings import CaptureSettings
+from vedette.edge.capture.settings import CaptureSettings, RtspClient
 from vedette.edge.capture.still import MAX_PIXELS, Stills
 from vedette.edge.frame import stated_rotation
 from vedette.logs import redact_url
@@ -96,7 +98,7 @@ def make_source(settings: CaptureSettings, clock: Clock) -> Source:
     kind = kind_of(text)
     limits_s = (settings.open_timeout_s, settings.read_timeout_s)
     if kind is Kind.RTSP:
-        return RtspSource(text, *limits_s, clock)
+        return _rtsp(settings, clock)
     if kind is Kind.HTTP:
         return MjpegSource(text, *limits_s, clock)
     if kind is Kind.DEVICE:
@@ -108,8 +110,19 @@ def make_source(settings: CaptureSettings, clock: Clock) -> Source:
     return FileSource(path_of(text), settings.max_fps or _FOLDER_FPS)
 
 
+def _rtsp(settings: CaptureSettings, clock: Clock) -> Source:
+    text = settings.source
+    limits_s = (settings.open_timeout_s, settings.read_timeout_s)
+    ffmpeg = RtspSource(text, *limits_s, clock)
+    if settings.rtsp_client is RtspClient.FFMPEG:
+        return ffmpeg
+    # FFmpeg checks no certificate: for rtsps it has to be asked for by name.
+    may_fall_back = settings.rtsp_client is RtspClient.AUTO and text[:6].lower() != "rtsps:"
+    return CameraSource(text, *limits_s, clock, other=ffmpeg if may_fall_back else None)
+
+
 class RtspSource:
-    """A camera over RTSP, media interleaved in its TCP connection."""
+    """A camera over RTSP by FFmpeg's client, media interleaved in its TCP connection."""
 
     live = True
 
@@ -144,7 +157,7 @@ class RtspSource:
             took_s = (self._clock.mono_ns() - began_ns) / NS_PER_S
             if lost.reason is Loss.GARBAGE and took_s >= self._timeout_s[0] * 0.9:
                 # FFmpeg calls an answer that never came "invalid data" too.
-                raise SourceLost(Loss.TIMEOUT, operator_hint=_HINTS[Loss.TIMEOUT]) from None
+                raise SourceLost(Loss.TIMEOUT, operator_hint=HINTS[Loss.TIMEOUT]) from None
             raise
 
 
@@ -404,16 +417,6 @@ _UNREACHABLE: Final = frozenset(
     {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EIO}
 )
 
-_HINTS: Final[dict[Loss, str]] = {
-    Loss.REFUSED: "check the camera's address and that RTSP is switched on",
-    Loss.UNREACHABLE: "check the camera's cable, power and address",
-    Loss.UNAUTHORISED: "check user and password in the camera's `source`",
-    Loss.FORBIDDEN: "this user may not see the stream: change it in the camera",
-    Loss.NOT_FOUND: "check the path in the camera's `source`",
-    Loss.TIMEOUT: "the camera or the network to it hangs: power-cycle it if this stays",
-    Loss.GARBAGE: "the address answers, but not with video: check port and path",
-}
-
 
 def _what_it_means(problem: BaseException | None, *, live: bool) -> SourceLost:
     return SourceLost(Loss.CLOSED) if problem is None else translate(problem, live=live)
@@ -430,4 +433,4 @@ def translate(problem: BaseException, *, live: bool) -> SourceLost:
         # "Invalid argument" is what FFmpeg says to a format that is not on the list.
         return SourceLost(Loss.GARBAGE, "no file of a format that is read here, or cut off")
     detail = words if reason in (Loss.FAILED, Loss.UNREACHABLE, Loss.GARBAGE) else ""
-    return SourceLost(reason, detail, operator_hint=_HINTS.get(reason) if live else None)
+    return SourceLost(reason, detail, operator_hint=HINTS.get(reason) if live else None)

@@ -204,7 +204,7 @@ class CaptureThread:
         self._info = replace(info, rotation_deg=info.rotation_deg if turn is None else turn)
 
     def _read(self, stream: OpenStream) -> None:
-        decoder = Decoder(stream.codec_context, self._decode())
+        decoder = Decoder(stream.codec_context, self._decode(), live=self._source.live)
         started = False
         pictures = 0
         packet: EncodedPacket | None = None

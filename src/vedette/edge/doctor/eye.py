@@ -21,6 +21,7 @@ from vedette.edge.capture import (
     CaptureSupervisor,
     EncodedPacket,
     Loss,
+    RtspClient,
     SourceEnded,
 )
 from vedette.edge.frame import Frame
@@ -101,6 +102,7 @@ class Eye:
                 max_fps=max_fps or camera.max_fps,
                 loop=camera.loop,
                 rotate_deg=None if camera.rotate == "auto" else int(camera.rotate),
+                rtsp_client=RtspClient(camera.rtsp_client),
             )
         )
         self._changed = threading.Condition()
