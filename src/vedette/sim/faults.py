@@ -6,6 +6,7 @@ fault that this machine does not permit says so instead of passing quietly.
 
 import contextlib
 import os
+import random
 import resource
 import shutil
 import signal
@@ -23,6 +24,7 @@ from vedette.errors import ConfigError
 
 GRACE_S: Final = 15.0
 _POLL_S: Final = 0.05
+_PORTS: Final = random.SystemRandom()
 _FAKETIME: Final = ("faketime/libfaketime.so.1", "libfaketime.so.1")
 
 
@@ -158,9 +160,15 @@ def wait_until(
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    """Return a port of loopback that nobody listens on now.
+
+    From below the ports that the kernel hands out (32768 and up on Linux): those may be anybody's
+    own end of a connection by the time somebody wants to listen.
+    """
+    while True:
+        port = _PORTS.randint(20_000, 31_999)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextlib.contextmanager
