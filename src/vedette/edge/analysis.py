@@ -16,20 +16,21 @@ import numpy.typing as npt
 
 from vedette.clock import NS_PER_MS, Clock, wall_ms
 from vedette.edge.frame import Frame
+from vedette.edge.patience import patience_s
 from vedette.edge.scenes import SceneWatch
-from vedette.edge.settings import Camera, Tier
+from vedette.edge.settings import Camera
 from vedette.edge.shedding import Shedding
 from vedette.ids import new_id
 from vedette.inference.model import Result
 from vedette.stats.fitting import fit
 from vedette.stats.sketch import ExpHistogram, LinearBins
-from vedette.vision.aggregates import Aggregator
+from vedette.vision.aggregates import HOLD_S, Aggregator
 from vedette.vision.detections import Detections
 from vedette.vision.happenings import Happening
 from vedette.vision.shelf import ShelfWatch
 from vedette.vision.stillness import StillWatch
 from vedette.vision.tracking import Tracker, TrackerSettings, Tracks
-from vedette.vision.zones import ZoneWatch
+from vedette.vision.zones import ABSENCE_S, ZoneWatch
 from vedette.wire.messages import (
     Aggregate,
     Box,
@@ -100,16 +101,14 @@ class Analysis:
         self.ask_threshold: float = min(LOW_CONFIDENCE, float(asked.min(initial=1.0)) / 2)
         """What the model is asked for: below all that counts, so that tracks can go on."""
         patience = TrackerSettings(low_confidence=self.ask_threshold)
-        if camera.tier is Tier.BATCH:  # two looks in a row are never a gap
-            bridge_s = max(patience.bridge_s, 2.0 * camera.batch_every_s)
-            patience = replace(patience, bridge_s=bridge_s)
+        patience = replace(patience, bridge_s=patience_s(camera, patience.bridge_s))
         self._tracker = Tracker(patience, high_by_class=self._thresholds)
         self._zones: ZoneWatch | None = None
         self._shelves: ShelfWatch | None = None
         self._shedding = Shedding(budget_ms)
         self._overtaken = False
         self._size: tuple[int, int] | None = None
-        self._sums = Aggregator(camera.id, self._labels)
+        self._sums = Aggregator(camera.id, self._labels, hold_s=patience_s(camera, HOLD_S))
         self._stage_ms: dict[str, ExpHistogram] = {}
         self._last_t_s = 0.0
         self._still = StillWatch(camera.gate.still_after_s)
@@ -217,8 +216,14 @@ class Analysis:
                 self._sums.interrupt()
             # Who was present is so still, for `absence_s`.
             present_s = self._zones.present_s if self._zones is not None else {}
-            zones, lines = self._camera.zones, self._camera.lines
-            self._zones = ZoneWatch(zones, lines, size, self._labels, present_s=present_s)
+            self._zones = ZoneWatch(
+                self._camera.zones,
+                self._camera.lines,
+                size,
+                self._labels,
+                absence_s=patience_s(self._camera, ABSENCE_S),
+                present_s=present_s,
+            )
             self._shelves = ShelfWatch(self._camera.zones, size, self._labels)
             self._size = size
         return self._zones

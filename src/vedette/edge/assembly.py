@@ -22,10 +22,12 @@ from vedette.edge.evidence import EvidenceStore, Wanted
 from vedette.edge.frame import Frame
 from vedette.edge.lane import CameraLane, Observer
 from vedette.edge.lookout import Lookout
+from vedette.edge.patience import patience_s, silent_s
 from vedette.edge.pinned import PinnedScene
 from vedette.edge.ring import PacketRing
 from vedette.edge.scenes import SceneWatch
 from vedette.edge.settings import Camera, EdgeConfig, Tier, check_labels, minute_of_day
+from vedette.edge.spans import MAX_SILENCE_MS
 from vedette.edge.stages import CameraPlan
 from vedette.errors import ConfigError, InferenceError, TrustError, VedetteError
 from vedette.ids import CameraId, new_id
@@ -37,6 +39,7 @@ from vedette.inference.providers import ProviderOptions
 from vedette.vision.happenings import Happening
 from vedette.vision.motion import MotionGate, MotionSettings
 from vedette.vision.regions import Regions
+from vedette.vision.tamper import TamperSettings, TamperWatch
 from vedette.wire.messages import (
     Box,
     CameraState,
@@ -224,6 +227,7 @@ class Assembly:
             if gate.enabled and every_s is None
             else None,
             every_s=every_s,
+            tamper=TamperWatch(TamperSettings(gap_s=patience_s(camera, TamperSettings().gap_s))),
             pinned=PinnedScene(self._config.state_dir, camera.id),
         )
         own = camera.threshold  # overrules the model's, of every label
@@ -252,6 +256,7 @@ class Assembly:
             tier=camera.tier.value,
             emit=self._emit,
             start_ms=wall_ms(self._clock.now_at()),
+            silence_ms=round(patience_s(camera, MAX_SILENCE_MS / 1000) * 1000),
             is_off=off_hours(camera.off_hours, self._config.time_zone),
             observer=observer,
         )
@@ -266,6 +271,7 @@ class Assembly:
                 loop=camera.loop,
                 pace=pace,
                 rtsp_client=RtspClient(camera.rtsp_client),
+                silent_s=silent_s(camera),
             ),
             lane=lane,
             model=model,

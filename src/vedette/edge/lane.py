@@ -21,7 +21,7 @@ from vedette.edge.analysis import Analysis
 from vedette.edge.capture import CameraDown, CameraSays, CameraUp, EvidenceStream, SourceEnded
 from vedette.edge.frame import Frame
 from vedette.edge.lookout import Look, Lookout
-from vedette.edge.spans import SpanBuilder
+from vedette.edge.spans import MAX_SILENCE_MS, SpanBuilder
 from vedette.inference.model import Result
 from vedette.vision.aggregates import minute_slices
 from vedette.vision.tracking import Tracks
@@ -68,6 +68,7 @@ class CameraLane:
         tier: How fast its pictures become results, for the health report.
         emit: Takes a message for the spool; an event first gets its evidence there.
         start_ms: Wall time from which this lane answers for the camera.
+        silence_ms: Longest time between two looks that is no gap.
         is_off: True for a wall time (ms) at which nothing shall be analysed.
         observer: Sees every frame that was looked at.
     """
@@ -82,6 +83,7 @@ class CameraLane:
         tier: str = "",
         emit: Callable[[msgspec.Struct], None],
         start_ms: int,
+        silence_ms: int = MAX_SILENCE_MS,
         is_off: Callable[[int], bool] = lambda _ms: False,
         observer: Observer | None = None,
     ) -> None:
@@ -99,7 +101,8 @@ class CameraLane:
         self._lock = threading.Lock()
         self._ready: dict[int, tuple[Ticket, Frame | None, Outcome, Result | None]] = {}
         self._next = 1
-        self._spans = SpanBuilder(start_ms)
+        self._silence_ms = silence_ms
+        self._spans = SpanBuilder(start_ms, silence_ms=silence_ms)
         self._spans.open_gap(Cause.CAMERA_DOWN, start_ms, "no picture yet")
         self._state = State.STARTING
         self._cause: Cause | None = Cause.CAMERA_DOWN
@@ -353,7 +356,8 @@ class CameraLane:
         with self._lock:
             before_ms = self._spans.start_ms
             jumped = 0 < to_ms - before_ms <= MAX_STATED_JUMP_MS
-            self._spans = SpanBuilder(before_ms if jumped else to_ms)
+            since_ms = before_ms if jumped else to_ms
+            self._spans = SpanBuilder(since_ms, silence_ms=self._silence_ms)
             if jumped:
                 self._spans.open_gap(Cause.CLOCK_UNTRUSTED, before_ms, "the clock was set")
                 self._spans.close_gap(Cause.CLOCK_UNTRUSTED, to_ms)

@@ -12,12 +12,13 @@ from typing import Final
 
 import msgspec
 
+from vedette.edge.patience import patience_s
 from vedette.edge.settings import Camera
 from vedette.inference.manifest import Manifest
 from vedette.inference.model import Result
 from vedette.stats.sketch import LinearBins
 from vedette.stats.summing import exact
-from vedette.vision.aggregates import CONFIDENCE_BINS, ENTROPY_BINS
+from vedette.vision.aggregates import CONFIDENCE_BINS, ENTROPY_BINS, HOLD_S
 from vedette.vision.happenings import Happening
 from vedette.vision.tasks.holding import AnomalyHold, Change, ClassHold, Rise
 from vedette.wire.messages import Aggregate, Bins, Box, EventKind
@@ -56,6 +57,7 @@ class SceneWatch:
             hold_s=camera.class_hold_s,
             thresholds=own,
             wanted=camera.labels,
+            silence_s=patience_s(camera, HOLD_S),
         )
         self._anomaly = AnomalyHold(threshold=threshold, looks=camera.anomaly_looks)
         asked = [label for label in model.labels if not camera.labels or label in camera.labels]

@@ -1,8 +1,9 @@
 """What was observed of one camera and what was not: the device's side of the coverage ledger.
 
 Pure: times come in, spans go out. A slice's spans tile it without hole or overlap. A camera is
-observed from look to look (a gated frame is a look); where no look came for `MAX_SILENCE_MS` and
-nothing else explains it, the pipeline did not keep up and that is said (`PIPELINE_STOPPED`).
+observed from look to look (a gated frame is a look). Where no look came for `MAX_SILENCE_MS`, or
+for longer than its own slow rate explains, and nothing else explains it, the pipeline did not
+keep up and that is said (`PIPELINE_STOPPED`).
 
 A gap is often noticed late (a camera is down ten seconds after its last frame): the part that lies
 in slices already cut is returned as a correction, since a stated gap outweighs "observed".
@@ -37,14 +38,22 @@ class _Gap:
 
 
 class SpanBuilder:
-    """One camera's spans, slice after slice. Thread: one at a time (the lane's lock)."""
+    """One camera's spans, slice after slice. Thread: one at a time (the lane's lock).
 
-    def __init__(self, start_ms: int) -> None:
+    Args:
+        start_ms: Wall time at which the first slice begins.
+        silence_ms: Longest time between two looks that is no gap.
+    """
+
+    def __init__(self, start_ms: int, *, silence_ms: int = MAX_SILENCE_MS) -> None:
         self._cut_ms = start_ms
+        self._silence_ms = silence_ms
+        self._period_ms = 0
         self._gaps: list[_Gap] = []
         self._corrections: list[Span] = []
         self._last_look_ms = start_ms
         self._looks = 0
+        self._has_looked = False
         self._stall: _Gap | None = None
 
     @property
@@ -59,6 +68,9 @@ class SpanBuilder:
             self._stall.end_ms = max(at_ms, self._stall.start_ms)
             self._gaps.append(self._stall)
             self._stall = None
+        if self._has_looked and at_ms > self._last_look_ms:
+            self._period_ms = at_ms - self._last_look_ms
+        self._has_looked = True
         self._last_look_ms = max(self._last_look_ms, at_ms)
         if all(gap.end_ms is not None for gap in self._gaps):
             self._looks += 1  # what is looked at in a gap counts for no observed time
@@ -101,7 +113,7 @@ class SpanBuilder:
     def _notice_silence(self, now_ms: int) -> None:
         """Open the stall where no look came for long and no open gap explains it."""
         explained = self._stall is not None or any(g.end_ms is None for g in self._gaps)
-        if explained or now_ms - self._last_look_ms <= MAX_SILENCE_MS:
+        if explained or now_ms - self._last_look_ms <= self._silence_ms:
             return
         start_ms = self._last_look_ms
         if start_ms < self._cut_ms:
@@ -126,6 +138,8 @@ class SpanBuilder:
                 pieces.append((left, right, gap))
         observed_s = sum(right - left for left, right, gap in pieces if gap is None) / 1000
         rate = round(self._looks / observed_s, 3) if observed_s > 0 else None
+        if rate == 0.0 and self._period_ms:  # no look fell into this slice: the rate goes on
+            rate = round(1000 / self._period_ms, 3)
         return [
             Span(start_ms=left, end_ms=right, cause=gap.cause, detail=gap.detail)
             if gap

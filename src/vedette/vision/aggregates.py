@@ -8,7 +8,8 @@ The rules:
 - Nothing but counts, sums and sketches; no rate, no mean. So `merge` is exact, associative and
   commutative: seconds are kept in whole 1/1024 s, which doubles add without rounding.
 - Time is held from one look to the next: what was there at a look is there until the following
-  one, but never across a gap (`interrupt`) nor over a silence longer than `HOLD_S`.
+  one, but never across a gap (`interrupt`) nor over a silence longer than `HOLD_S`, or than the
+  camera's own slow rate explains.
 - A slice never crosses a minute's edge, so a minute's rollup is made of whole aggregates.
 """
 
@@ -45,7 +46,8 @@ CONFIDENCE_BINS: Final = 50
 ENTROPY_BINS: Final = 32
 QUALITY_BINS: Final = 20
 HOLD_S: Final = 15.0
-"""Longest time that one look speaks for; the coverage ledger calls a longer silence a gap."""
+"""Longest time that one look speaks for, usually; the coverage ledger calls a longer silence a gap.
+"""
 
 _TOLD: Final = (
     EventKind.LOITER,
@@ -70,13 +72,15 @@ class Aggregator:
     Thread: one at a time; the caller holds a lock where several threads report to it.
     """
 
-    def __init__(self, camera: str, labels: Sequence[str]) -> None:
+    def __init__(self, camera: str, labels: Sequence[str], *, hold_s: float = HOLD_S) -> None:
         """Begin with nothing.
 
         Args:
             camera: Its id.
             labels: Names by class id.
+            hold_s: Longest time that one look speaks for.
         """
+        self._hold_s = hold_s
         self._camera = camera
         self._labels = tuple(labels)
         self._mapped = False
@@ -256,13 +260,13 @@ class Aggregator:
 
     def _elapse(self, t_s: float) -> None:
         """Count what is held for the time up to `t_s`."""
-        if self._shed_t_s is not None and 0.0 < t_s - self._shed_t_s <= HOLD_S:
+        if self._shed_t_s is not None and 0.0 < t_s - self._shed_t_s <= self._hold_s:
             self._shed_s += t_s - self._shed_t_s
             self._shed_t_s = t_s
         held = self._held
         if held is None:
             return
-        if t_s <= held.t_s or t_s - held.looked_s > HOLD_S:
+        if t_s <= held.t_s or t_s - held.looked_s > self._hold_s:
             return
         dt_s, held.t_s = t_s - held.t_s, t_s
         for label in held.labels:

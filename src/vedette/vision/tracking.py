@@ -46,6 +46,9 @@ class TrackerSettings:
         coast_s: A confirmed track unseen for at most this long is still reported, at its
             predicted place and with `observed` False.
         bridge_s: Tracks are never continued over a gap between two looks longer than this.
+        walk_s: Nobody's way is followed over a longer step: then a track goes on with a box about
+            where it stood. Doubt that grew with time would let nobody be known again, and a
+            camera looked at every few seconds would count none of those who stand in its view.
         strangers: How densely boxes that belong to no track lie about, per square of a box's
             size and per unit of the logarithms of width and height: a track continues with a box
             only where the track explains it better than this does.
@@ -60,6 +63,7 @@ class TrackerSettings:
     tentative_s: float = 0.3
     coast_s: float = 0.5
     bridge_s: float = 10.0
+    walk_s: float = 2.5
     strangers: float = 0.01
     duplicate_overlap: float = 0.7
 
@@ -246,7 +250,7 @@ class Tracker:
             # Who was seen at the last look gets this chance even where one step outlasts
             # the patience, as it does at one look every few seconds.
             self._keep(self._patient(now_s) | (self._book.missed == 0))
-            self._motion.predict(dt_s)
+            self._motion.predict(min(dt_s, self.settings.walk_s))
         self._book.missed += 1
         self._t_s = now_s
 

@@ -65,6 +65,17 @@ def test_one_walker_is_one_track_at_any_rate(fps: float) -> None:
     assert ids == {1}
 
 
+@pytest.mark.parametrize("period_s", [3.0, 5.0, 10.0, 30.0, 100.0])
+def test_who_stands_is_one_track_however_rarely_is_looked(period_s: float) -> None:
+    """Doubt does not grow with the period; but who is seen far away is somebody else."""
+    tracker = Tracker(TrackerSettings(bridge_s=1000.0))
+    tracks = [tracker.update(found(walker(n)), n * period_s) for n in range(4)]
+    assert {only(one) for one in tracks} == {1}
+    assert tracks[1].confirmed[0]
+    other = tracker.update(found(walker(600)), 4 * period_s)
+    assert only(other.where(other.observed)) == 2
+
+
 def test_two_walkers_who_pass_each_other_keep_their_tracks() -> None:
     """Motion tells them apart where overlap cannot."""
     tracker = Tracker()

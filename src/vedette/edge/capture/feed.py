@@ -110,8 +110,17 @@ class _Last:
 class CameraFeed:
     """One camera's state and its one way to the sink."""
 
-    def __init__(self, camera: CameraId, source: str, sink: Sink, clock: Clock) -> None:
+    def __init__(
+        self,
+        camera: CameraId,
+        source: str,
+        sink: Sink,
+        clock: Clock,
+        *,
+        silent_s: float = CAMERA_DOWN_AFTER_S,
+    ) -> None:
         self.camera = camera
+        self._slow_s = silent_s - CAMERA_DOWN_AFTER_S
         self.source = source
         self._sink = sink
         self._clock = clock
@@ -139,7 +148,10 @@ class CameraFeed:
         with self._lock:
             if generation != self._generation:
                 return False
-            self._beat = _Beat(phase, self._clock.mono_ns())
+            now_ns = self._clock.mono_ns()
+            if self._beat.phase is Phase.WAITING:  # that was no silence
+                self._alive_mono_ns = now_ns
+            self._beat = _Beat(phase, now_ns)
             return True
 
     def opened(self, generation: int) -> None:
@@ -239,13 +251,21 @@ class CameraFeed:
     def say_down_if_silent(self) -> bool:
         """Say `CameraDown` where no picture came for `DOWN_AFTER_S`; True where it was said now.
 
-        A file that waits for room in the pipeline, or for its own pace, is not silent.
+        A file that waits for room in the pipeline, or for its own pace, is not silent. A slow
+        camera is given as long as it is meant to take.
         """
         now_ns = self._clock.mono_ns()
         with self._lock:
-            held = self._beat.phase in (Phase.DELIVERING, Phase.FINISHED)
+            phase = self._beat.phase
+            held = phase in (Phase.DELIVERING, Phase.FINISHED) or (
+                phase is Phase.WAITING and self._state is _State.UP  # for its pace: else it is down
+            )
             silent_s = (now_ns - max(self._last.mono_ns, self._alive_mono_ns)) / NS_PER_S
-            if self._state not in (_State.UP, _State.STARTING) or held or silent_s < DOWN_AFTER_S:
+            if (
+                self._state not in (_State.UP, _State.STARTING)
+                or held
+                or (silent_s < DOWN_AFTER_S + self._slow_s)
+            ):
                 return False
             down = self._go_down(Loss.SILENT, f"{Loss.SILENT}: {self._beat.phase.value}")
         if down:
@@ -257,7 +277,9 @@ class CameraFeed:
         now_ns = self._clock.mono_ns()
         with self._lock:
             limit_s = SILENT_AFTER_S.get(self._beat.phase)
-            return limit_s is not None and now_ns - self._beat.mono_ns > limit_s * NS_PER_S
+            return limit_s is not None and (
+                now_ns - self._beat.mono_ns > (limit_s + self._slow_s) * NS_PER_S
+            )
 
     @property
     def is_finished(self) -> bool:

@@ -26,6 +26,7 @@ from vedette.edge.capture.seam import (
 from vedette.edge.capture.settings import CaptureSettings, Decode
 from vedette.edge.frame import Frame
 from vedette.ids import CameraId
+from vedette.wire.streams import CAMERA_DOWN_AFTER_S
 
 
 def second_stream(settings: CaptureSettings) -> CaptureSettings:
@@ -36,6 +37,7 @@ def second_stream(settings: CaptureSettings) -> CaptureSettings:
         evidence_source="",
         decode=Decode.NOTHING,
         max_fps=None,
+        silent_s=CAMERA_DOWN_AFTER_S,  # however rarely the first one is looked at
     )
 
 

@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass
 
 from vedette.ids import CameraId
+from vedette.wire.streams import CAMERA_DOWN_AFTER_S
 
 
 class Decode(enum.Enum):
@@ -50,6 +51,7 @@ class CaptureSettings:
             it gives up after twice this time, before its thread has to be abandoned. Other clients
             wait as long in all.
         rtsp_client: Who speaks RTSP with the camera.
+        silent_s: Without a picture for so long a camera is down; longer where it is a slow one.
     """
 
     camera: CameraId
@@ -63,3 +65,4 @@ class CaptureSettings:
     open_timeout_s: float = 8.0
     read_timeout_s: float = 4.5
     rtsp_client: RtspClient = RtspClient.AUTO
+    silent_s: float = CAMERA_DOWN_AFTER_S

@@ -41,6 +41,7 @@ from vedette.edge.capture.settings import CaptureSettings, RtspClient
 from vedette.edge.capture.still import MAX_PIXELS, Stills
 from vedette.edge.frame import stated_rotation
 from vedette.logs import redact_url
+from vedette.wire.streams import CAMERA_DOWN_AFTER_S
 
 # FFmpeg would write to the process's stderr, addresses with passwords included.
 av.logging.set_level(None)
@@ -100,7 +101,8 @@ def make_source(settings: CaptureSettings, clock: Clock) -> Source:
     if kind is Kind.RTSP:
         return _rtsp(settings, clock)
     if kind is Kind.HTTP:
-        return MjpegSource(text, *limits_s, clock)
+        slow_s = max(0.0, settings.silent_s - CAMERA_DOWN_AFTER_S)
+        return MjpegSource(text, limits_s[0] + slow_s, limits_s[1] + slow_s / 2, clock)
     if kind is Kind.DEVICE:
         return DeviceSource(device_address(text), *limits_s)
     if kind is Kind.GSTREAMER:

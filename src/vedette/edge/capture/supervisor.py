@@ -149,7 +149,9 @@ class CaptureSupervisor:
             self._stop_one(stream)
 
     def _camera(self, settings: CaptureSettings, source: Source, sink: Sink) -> _Camera:
-        feed = CameraFeed(settings.camera, source.name, sink, self._clock)
+        feed = CameraFeed(
+            settings.camera, source.name, sink, self._clock, silent_s=settings.silent_s
+        )
         return _Camera(settings, source, feed)
 
     def _streams(self) -> list[_Camera]:

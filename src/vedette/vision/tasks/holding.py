@@ -89,7 +89,9 @@ class ClassHold:
         hold_s: float,
         thresholds: Mapping[str, float] | None = None,
         wanted: Sequence[str] = (),
+        silence_s: float = HOLD_S,
     ) -> None:
+        self._silence_s = silence_s
         own = thresholds or {}
         self._labels = tuple(labels)
         self._hold_s = hold_s
@@ -131,7 +133,7 @@ class ClassHold:
         return {label: s for label, s in sorted(seconds.items()) if s > 0}
 
     def _elapse(self, t_s: float) -> None:
-        if self._looked_s is None or not 0 < t_s - self._looked_s <= HOLD_S:
+        if self._looked_s is None or not 0 < t_s - self._looked_s <= self._silence_s:
             return
         for label in self.held:
             self._seconds[label] += t_s - self._looked_s
