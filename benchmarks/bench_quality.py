@@ -202,6 +202,17 @@ def _infrared(luma: Plane, noise: float) -> Plane:
     return np.clip(light * 150 + 16 + rng.normal(0, noise, luma.shape), 0, 255).astype(np.uint8)
 
 
+def _clock(luma: Plane) -> Plane:
+    """Return a picture into which the camera wrote time and name."""
+    written = luma.copy()
+    width, height = luma.shape[1], luma.shape[0]
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    time_text = f"2026-11-21 15:{rng.integers(10, 60)}"
+    cv2.putText(written, time_text, (4, 10), font, 0.35, (235,), 1)
+    cv2.putText(written, "CAM 1", (width - 45, height - 4), font, 0.35, (235,), 1)
+    return written
+
+
 def _raised(watch: TamperWatch, planes: list[Plane]) -> bool:
     """Return whether the scene is called another within `SECONDS`."""
     verdicts = [watch.update(plane, float(n)) for n, plane in enumerate(planes[:SECONDS])]
@@ -235,6 +246,11 @@ def judge_moves(footage: dict[str, list[Picture]]) -> dict[str, object]:
                 f"infrared, noise {noise:g}, moved by 5 %",
                 lambda y, s=noise: _infrared(_view(y, 0.05, 0), s),
             )
+        clock = np.median([_clock(_view(y, 0, 0)) for y in lumas[::5]], axis=0).astype(np.uint8)
+        trial("clock in the picture", lambda y: _clock(_view(y, 0, 0)), pinned=clock)
+        trial(
+            "clock in the picture, moved by 5 %", lambda y: _clock(_view(y, 0.05, 0)), pinned=clock
+        )
         trial("light x 0.3", lambda y: _scaled(_view(y, 0, 0), 0.3))
         trial("upside down", lambda y: np.ascontiguousarray(_view(y, 0, 0)[::-1, ::-1]))
         for other in FIXED:

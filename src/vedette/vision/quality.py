@@ -44,7 +44,8 @@ class QualityLimits(msgspec.Struct, frozen=True, kw_only=True):
         white_level: Luma from which a pixel counts as burnt out.
         shadows: Most pixels that may be lost in black.
         highlights: Most pixels that may be burnt out. Footage as it came had at most 0.02.
-        noise: Most noise, grey levels. Footage as it came had at most 0.6, H.264 as it is.
+        noise: Most noise, grey levels. Footage as it came had at most 0.6; what has noise of 8
+            added measures 7.3 and more.
         block_ratio: Most that steps across block edges may be over those inside. Footage as it
             came had at most 1.5, as JPEG of quality 10 at least 2.2.
         block_step: Least grey levels by which they must be larger to be seen at all.
@@ -61,7 +62,7 @@ class QualityLimits(msgspec.Struct, frozen=True, kw_only=True):
     white_level: int = 232
     shadows: float = 0.2
     highlights: float = 0.15
-    noise: float = 4.5
+    noise: float = 6.5
     block_ratio: float = 2.1
     block_step: float = 0.8
 
@@ -139,7 +140,7 @@ class QualityVerdict:
         scores["shadows"] = found.shadows
         scores["highlights"] = found.highlights
         if found.noise is not None:
-            # Half at 4 grey levels, a little below where it becomes a problem.
+            # Half at 4 grey levels, which is visible and does no harm yet.
             scores["noise"] = found.noise / (found.noise + 4.0)
         if found.block_ratio is not None:
             # 0 without blocks (a ratio of 1), half at 2.

@@ -23,6 +23,10 @@ Spectrum = npt.NDArray[np.complex64]
 _PASSED: Final = 0.1
 """Standard deviation of the low-pass in cycles per pixel: a small map's finest detail is noise."""
 
+_OVERLAY: Final = 0.12
+"""Part of the height at the top and at the bottom that is left out: cameras write their clock and
+name there, which stay in place wherever the camera looks."""
+
 _PEAK_PX: Final = 6
 """So many pixels on each side belong to the peak and not to what it stands out of."""
 
@@ -51,7 +55,7 @@ class Shift:
 
 
 def spectrum(edges: Floats) -> Spectrum:
-    """Return the spectrum of an edge map (h, w) under a Hann window, for `register`."""
+    """Return the spectrum of an edge map (h, w) under its window, for `register`."""
     window, _ = _shapes(edges.shape[0], edges.shape[1])
     return np.fft.rfft2(edges * window).astype(np.complex64, copy=False)
 
@@ -101,8 +105,11 @@ def _vertex(before: float, at: float, after: float) -> float:
 
 @functools.lru_cache(maxsize=16)
 def _shapes(height: int, width: int) -> tuple[Floats, Floats]:
-    """Return the Hann window of a size and the low-pass on its spectrum."""
-    window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
+    """Return the window of a size, Hann's between overlays, and the low-pass on its spectrum."""
+    strip = round(_OVERLAY * height)
+    rows = np.zeros(height)
+    rows[strip : height - strip] = np.hanning(height - 2 * strip)
+    window = np.outer(rows, np.hanning(width)).astype(np.float32)
     down = np.fft.fftfreq(height)[:, None]
     across = np.fft.rfftfreq(width)[None, :]
     passed = np.exp(-(down**2 + across**2) / (2 * _PASSED**2)).astype(np.float32)

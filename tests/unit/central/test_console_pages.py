@@ -254,3 +254,9 @@ def test_seconds_of_a_class_are_nothing_where_nothing_was_observed() -> None:
         assert [(row.what, row.kind, row.value) for row in found] == [
             ("picture", "class_s", value) for value in expected
         ]
+
+
+def test_advice_on_the_picture_is_shown_to_whoever_looks_at_the_camera() -> None:
+    """What to do stands on the camera's page, and nothing does where there is nothing to do."""
+    assert "focus the lens" in patterns.pattern_html("camera-degraded", LOOKER)
+    assert "focus the lens" not in patterns.pattern_html("camera-tampered", LOOKER)
