@@ -320,8 +320,7 @@ def quantize(  # noqa: PLR0917  click passes them by name
         agreed = speed.agreement
         table.add_row(
             speed.runtime,
-            f"{agreed.precision:.3f}",
-            f"{agreed.recall:.3f}",
+            *("no data" if x is None else f"{x:.3f}" for x in (agreed.precision, agreed.recall)),
             f"{agreed.before} → {agreed.after}",
             f"{speed.before_ms:.1f}",
             f"{speed.after_ms:.1f}",

@@ -226,15 +226,16 @@ class CameraLane:
         if frame is None or isinstance(outcome, Drop):
             return []
         at_ms = wall_ms(frame.captured_at)
-        self._spans.look(at_ms)
         self._last_frame_ms = at_ms
         self._picture_px = (frame.width, frame.height)
         if self._state in {State.TAMPERED, State.OFF}:
+            self._spans.look(at_ms)
             return []
         if result is None:
             tracks, events = self._analysis.hold(frame)
         else:
             tracks, events = self._analysis.advance(frame, result)
+        self._spans.look(at_ms)  # only now: where the analysis fails nothing was observed
         if self._observer:
             self._observer(frame, tracks, events)
         return events

@@ -76,14 +76,14 @@ class Agreement:
     matched: int = 0
 
     @property
-    def precision(self) -> float:
-        """Return which part of its detections the original has too."""
-        return self.matched / self.after if self.after else 1.0
+    def precision(self) -> float | None:
+        """Return which part of its detections the original has too; None where it has none."""
+        return self.matched / self.after if self.after else None
 
     @property
-    def recall(self) -> float:
-        """Return which part of the original's detections it has too."""
-        return self.matched / self.before if self.before else 1.0
+    def recall(self) -> float | None:
+        """Return which part of the original's detections it has too; None where there were none."""
+        return self.matched / self.before if self.before else None
 
     def add(self, before: Detections, after: Detections) -> None:
         """Count one frame."""
@@ -377,6 +377,12 @@ def _manifest(
     )
 
 
+def _figures(agreement: Agreement) -> dict[str, float]:
+    """Return precision and recall; what there was no detection to measure with is left out."""
+    said = {"precision": agreement.precision, "recall": agreement.recall}
+    return {name: round(value, 4) for name, value in said.items() if value is not None}
+
+
 def _with_findings(
     made: Bundle, original: Bundle, precision: Precision, speeds: list[Speed], frames: int
 ) -> Bundle:
@@ -395,8 +401,7 @@ def _with_findings(
             method=f"{precision} on {speed.runtime} against the detections of {original.digest} on "
             f"{speeds[0].runtime}: same class and IoU of at least {IOU}",
             figures={
-                "precision": round(speed.agreement.precision, 4),
-                "recall": round(speed.agreement.recall, 4),
+                **_figures(speed.agreement),
                 "detections_before": float(speed.agreement.before),
                 "detections_after": float(speed.agreement.after),
                 "median_ms_before": speed.before_ms,

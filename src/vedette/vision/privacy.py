@@ -18,6 +18,8 @@ from vedette.vision.picture import Picture, Plane
 
 # One JPEG block: cells that are whole blocks of one colour come out of the encoder exactly flat.
 BLOCK_PX = 8
+# Of cells: a JPEG ends at 65,500 pixels, however tall and narrow a camera's picture is.
+MAX_ROWS = 4096
 
 
 class ThumbnailSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +105,7 @@ def _reduced(size_px: tuple[int, int], width_px: int) -> tuple[int, int]:
     """Return the size at `width_px` columns, never enlarged, of the same proportions."""
     width, height = size_px
     columns = min(width, width_px)
-    return columns, max(1, round(height * columns / width))
+    return columns, min(MAX_ROWS, max(1, round(height * columns / width)))
 
 
 def _cells(bgr: Plane, width_px: int, levels: int) -> Plane:
@@ -116,7 +118,7 @@ def _cells(bgr: Plane, width_px: int, levels: int) -> Plane:
 
 def _jpeg(cells: Plane, view_px: int) -> bytes:
     """Return a JPEG in which every cell is a square of whole blocks, without chroma subsampling."""
-    factor = BLOCK_PX * max(1, round(view_px / (cells.shape[1] * BLOCK_PX)))
+    factor = BLOCK_PX * max(1, round(view_px / (max(cells.shape[:2]) * BLOCK_PX)))
     shown = cells.repeat(factor, axis=0).repeat(factor, axis=1)
     options = [
         cv2.IMWRITE_JPEG_QUALITY,

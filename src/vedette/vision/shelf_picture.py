@@ -100,8 +100,8 @@ class Window:
         grow = MARGIN * max(max(xs) - min(xs), max(ys) - min(ys))
         width, height = picture_size
         # Even edges, so that the chroma planes are cut at the same places.
-        self.left = max(0, math.floor(min(xs) - grow)) & ~1
-        self.top = max(0, math.floor(min(ys) - grow)) & ~1
+        self.left = min(max(0, math.floor(min(xs) - grow)), width - 1) & ~1
+        self.top = min(max(0, math.floor(min(ys) - grow)), height - 1) & ~1
         self.right = max(self.left + 2, min(width, math.ceil(max(xs) + grow)))
         self.bottom = max(self.top + 2, min(height, math.ceil(max(ys) + grow)))
         wide, high = self.right - self.left, self.bottom - self.top

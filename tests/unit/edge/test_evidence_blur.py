@@ -31,6 +31,7 @@ from vedette.edge.evidence.facts import BlurredFacts, FrameBoxes, read_facts
 from vedette.edge.frame import planes
 from vedette.errors import EvidenceError
 from vedette.sim import footage
+from vedette.vision.picture import Picture
 from vedette.vision.pixelation import Area
 from vedette.wire.messages import Box, EventKind
 from vedette.wire.signed import PixelPolicy
@@ -322,3 +323,19 @@ def test_pictures_that_stand_otherwise_than_their_boxes_are_covered_whole(
     assert whole == [(entry.window_ms[0], pytest.approx(entry.window_ms[1], abs=60))]
     as_stated = blurred_copy(data, said, "people", should_stop=lambda: "")[1]
     assert as_stated.whole_ms == []
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=4))
+def test_no_box_however_far_it_reaches_needs_more_than_the_pictures_memory(
+    box: list[float],
+) -> None:
+    """What of it lies in the picture is covered; no square is larger than the picture."""
+    luma = np.indices((48, 64)).sum(axis=0).astype(np.uint8) % 2 * 255
+    x0, x1, y0, y1 = *sorted(box[:2]), *sorted(box[2:])
+    cells: set[int] = set()
+    shown = covered(Picture.from_gray(luma), [(x0, y0, x1, y1)], cells)
+    assert max(cells) <= 64
+    inside = luma[max(0, int(y0) + 1) : max(0, int(y1)), max(0, int(x0) + 1) : max(0, int(x1))]
+    after = shown.y[max(0, int(y0) + 1) : max(0, int(y1)), max(0, int(x0) + 1) : max(0, int(x1))]
+    if min(inside.shape, default=0) > 2:
+        assert detail(after) < detail(inside) / 2

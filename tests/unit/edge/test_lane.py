@@ -470,3 +470,26 @@ def test_a_picture_that_cannot_be_judged_holds_nobody_back(
     assert [number for number, _ in made.observed] == [0, 2]
     (cut,) = made.lane.cut(wall_ms(made.clock.now_at()) + 1_000)
     assert cut.frames.dropped == {Drop.BACKEND: 1}
+
+
+def test_an_analysis_that_always_fails_is_no_observation(
+    street: MakeStreet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures come and inference answers, but nothing is made of it: a gap, not observed time."""
+    made = street()
+    made.lane.says(up(made.clock))
+
+    def faulty(_frame: Any, _result: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(made.analysis, "advance", faulty)
+    for n in range(40):
+        frame = made.frame(float(n), n)
+        ticket = made.lane.look(frame)
+        with pytest.raises(RuntimeError):
+            made.lane.finish(ticket, frame, "analysed", made.result(float(n)))
+    cuts = made.lane.cut(wall_ms(made.clock.now_at()) + 40_000)
+    spans = [span for cut in cuts if isinstance(cut, Aggregate) for span in cut.spans]
+    assert {span.cause for span in spans if span.end_ms - span.start_ms > 1} == {
+        Cause.PIPELINE_STOPPED
+    }

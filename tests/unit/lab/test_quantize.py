@@ -134,5 +134,19 @@ def test_agreement_counts_lost_invented_and_doubled_boxes():
     before = found((0, 0, 10, 10, 0), (50, 50, 60, 60, 0))
     agreement.add(before, found((0, 0, 10, 9, 0), (0, 0, 9, 10, 0), (50, 50, 60, 60, 1)))
     assert (agreement.precision, agreement.recall) == (pytest.approx(1 / 3), 0.5)
+
+
+def test_footage_without_any_object_proves_nothing(original: Bundle, tmp_path: Path):
+    """Nothing found before and after is no agreement: the figures are left out, not one."""
     nothing = Agreement()
-    assert (nothing.precision, nothing.recall) == (1, 1)
+    nothing.add(found(), found())
+    assert (nothing.precision, nothing.recall) == (None, None)
+    lost = Agreement()
+    lost.add(found((0, 0, 10, 10, 0)), found())
+    assert (lost.precision, lost.recall) == (None, 0)
+    for number, picture in enumerate(World([]).pictures(4, 1)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+    made = quantize.quantize(original, tmp_path, tmp_path / "small", precision="fp16").bundle
+    for measured in made.manifest.evaluation:
+        assert measured.figures.keys().isdisjoint({"precision", "recall"})
+        assert measured.figures["detections_before"] == 0

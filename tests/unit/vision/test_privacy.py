@@ -134,3 +134,13 @@ def test_any_picture_size_gives_whole_cells(width: int, height: int, width_px: i
     columns = min(width_px, width, ThumbnailSettings().sample_px)
     assert shown.shape[1] % (columns * 8) == 0
     assert shown.shape[0] % 8 == 0
+
+
+@pytest.mark.parametrize("size_px", [(16, 4000), (1, 300), (4000, 16)])
+def test_pictures_of_any_shape_have_a_thumbnail(size_px: tuple[int, int]) -> None:
+    """However narrow: the JPEG stays within what the format can hold."""
+    median = BackgroundMedian()
+    picture = Picture.from_gray(np.full(size_px[::-1], 90, np.uint8))
+    for n in range(12):
+        median.add(picture, 5.0 * n)
+    assert max(_decoded(median.thumbnail()).shape) <= 65_500

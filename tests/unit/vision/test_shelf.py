@@ -272,3 +272,15 @@ def test_bottles_of_a_real_clip_are_told_as_they_are_taken_and_put(testdata: Pat
     assert got == pytest.approx([abs(t_s) for t_s in expected], abs=1.5)
     kinds = [h.kind.value for h in sorted(told, key=lambda h: h.t_s)]
     assert kinds == ["picked" if t_s > 0 else "placed" for t_s in expected]
+
+
+@pytest.mark.parametrize("corner", [(0.0, 0.0), (1.0, 1.0), (0.5, 1.0)])
+@pytest.mark.parametrize("size_px", [(320, 192), (321, 193), (2, 2)])
+def test_a_zone_without_area_wherever_it_lies_stops_nothing(
+    corner: tuple[float, float], size_px: tuple[int, int]
+) -> None:
+    """Three times the same corner: nothing is ever told of it, and no look fails."""
+    watch = ShelfWatch([Zone(name="dot", polygon=[corner] * 3, shelf=True)], size_px, ["person"])
+    for n in range(8):
+        picture = Picture.from_gray(np.full(size_px[::-1], 40 * (n % 4), np.uint8))
+        assert watch.update(picture, person((0, 0, 2, 2)), n / 2) == []

@@ -113,10 +113,22 @@ def covered(
         cell = pixelation.whole_cell_px(picture.size)
         marked = [((0.0, 0.0, float(picture.width), float(picture.height)), cell)]
     else:
-        marked = [(area, pixelation.cell_px(area)) for area in areas]
+        near = (_near(area, picture.size) for area in areas)
+        marked = [(area, pixelation.cell_px(area)) for area in near]
     if cells is not None:
         cells.update(cell for _, cell in marked)
     return pixelation.pixelated(picture, marked)
+
+
+def _near(area: pixelation.Area, size_px: tuple[int, int]) -> pixelation.Area:
+    """Return what of the area lies within a picture's size around the picture.
+
+    It covers the same, but however far an area reaches, squares stay of a size that memory has.
+    """
+    width, height = size_px
+    x0, x1 = (min(max(value, -width), 2.0 * width) for value in area[::2])
+    y0, y1 = (min(max(value, -height), 2.0 * height) for value in area[1::2])
+    return x0, y0, x1, y1
 
 
 def _copy(clip: InputContainer, made: OutputContainer, done: _Job) -> None:
