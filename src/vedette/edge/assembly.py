@@ -146,6 +146,7 @@ class Assembly:
         clock: The pipeline's steady clock.
         emit: Takes every message for the spool.
         evidence: Takes requests for clips; None where none are kept.
+        pinned: Judge cameras by the scene that was pinned before.
     """
 
     def __init__(
@@ -156,8 +157,10 @@ class Assembly:
         *,
         emit: Emit,
         evidence: EvidenceStore | None,
+        pinned: bool = True,
     ) -> None:
         self._config = config
+        self._pinned = pinned
         self._models = models
         self._clock = clock
         self._emit = emit
@@ -228,7 +231,7 @@ class Assembly:
             else None,
             every_s=every_s,
             tamper=TamperWatch(TamperSettings(gap_s=patience_s(camera, TamperSettings().gap_s))),
-            pinned=PinnedScene(self._config.state_dir, camera.id),
+            pinned=PinnedScene(self._config.state_dir, camera.id) if self._pinned else None,
         )
         own = camera.threshold  # overrules the model's, of every label
         desk = _EvidenceDesk(

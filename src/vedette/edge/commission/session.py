@@ -274,8 +274,14 @@ class Session:
     def _baseline(self) -> None:
         self._desk.begin("baseline", f"The real pipeline for {self._baseline_s:.0f} s.")
         config = msgspec.structs.replace(self._config, cameras=[self._camera])
+        # The view may be another than the one that was pinned before: that is why somebody is here.
         assembly = Assembly(
-            config, self._models, self._clock, emit=lambda _message: None, evidence=None
+            config,
+            self._models,
+            self._clock,
+            emit=lambda _message: None,
+            evidence=None,
+            pinned=False,
         )
         plans = assembly.plans()
         lane = plans[0].lane
