@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
+import cv2
 import msgspec
 import pytest
 import yaml
@@ -22,6 +24,7 @@ from vedette.edge.evidence.facts import BlurredFacts
 from vedette.sim import footage
 from vedette.sim.clip import load_clip
 from vedette.sim.closed_world import World, back_and_forth, write_bundle
+from vedette.sim.mount import Fault
 from vedette.sim.pipeline_rig import read_spool
 from vedette.sim.rtsp import RtspServer
 from vedette.wire.messages import (
@@ -147,6 +150,49 @@ def test_told_to_stop_it_ends_with_everything_written(
     for facts in (state / "evidence").glob("2*/*/evidence.json"):
         assert verify(facts.parent).status == "complete"
     assert not list((state / "evidence" / ".partial").glob("*"))
+
+
+def test_clips_are_cut_from_the_second_stream_and_say_when_it_went(
+    start: Start, config: dict, folder: Path, tmp_path: Path
+) -> None:
+    """Analysed small, kept large; without the large stream the camera is degraded and not down."""
+    state, clock = tmp_path / "state", SystemClock()
+    world = World([back_and_forth(1, y=0.8, start_s=0.0, legs=4, leg_s=2.0)])
+    large = (cv2.resize(one, (640, 384)) for one in world.pictures(8, FPS))
+    footage.encode(tmp_path / "main.mp4", large, fps=FPS, gop_s=1.0)
+    with RtspServer(clock) as server:
+        server.add("sub", {"normal": load_clip(folder / "loop.mp4")})
+        main = server.add("main", {"normal": load_clip(tmp_path / "main.mp4")})
+        config["cameras"][0] |= {"source": server.url("sub"), "evidence_source": server.url("main")}
+        process = start(config)
+        until(lambda: list((state / "evidence").glob("2*/*/evidence.json")), process)
+        main.set_fault(Fault.GONE)
+
+        def is_degraded() -> bool:
+            beat = heartbeat.read(state)
+            return beat is not None and [c.state for c in beat.cameras] == [State.DEGRADED]
+
+        until(is_degraded, process)
+        gone_ns = clock.mono_ns()
+        until(lambda: clock.mono_ns() - gone_ns > 4_500_000_000, process)
+        assert is_degraded()
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    held = [message for _, message in read_spool(state / "spool")]
+    states = [m for m in held if isinstance(m, CameraState)]
+    degraded = next(m for m in states if "EvidenceStreamDown" in m.signs)
+    assert degraded.state is State.DEGRADED
+    assert degraded.cause is None
+    events = [m for m in held if isinstance(m, EventReport)]
+    assert {event.picture_px for event in events} == {(320, 192)}
+    assert [e for e in events if e.at_ms > degraded.at_ms], "people are seen as before"
+    records = [m for m in held if isinstance(m, EvidenceRecord)]
+    short = [r.shortfall for r in records if "the stream for clips is down" in r.shortfall]
+    assert short, [r.shortfall for r in records]
+    for path in (state / "evidence").glob("2*/*/*.mp4"):
+        with av.open(str(path)) as video:
+            assert (video.streams.video[0].width, video.streams.video[0].height) == (640, 384)
 
 
 def test_a_blurred_copy_is_made_beside_the_pictures_and_told(

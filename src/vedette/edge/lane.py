@@ -110,6 +110,7 @@ class CameraLane:
         self._down, self._off, self._settled = True, False, False
         self._down_detail = self._told_detail = "no picture yet"
         self._signs: tuple[str, ...] = ()
+        self._told_signs: list[str] = []
         self._signs_detail, self._is_slight = "", False
         self._evidence_down = ""  # why the stream for clips is not there
         self._last_frame_ms: int | None = None
@@ -301,18 +302,21 @@ class CameraLane:
         if self._evidence_down and state is State.DEGRADED:
             signs.append(EVIDENCE_DOWN)
             detail = f"{detail}, no clips: {self._evidence_down}".lstrip(", ")
+        began_ms = at_ms
         if state is self._state and cause is self._cause:
-            if state is not State.DOWN or detail == self._told_detail:
+            began_ms = self._since_ms
+            if state is State.DOWN and detail != self._told_detail:
+                at_ms = began_ms  # still down since then, but for another reason
+            elif state is not State.DEGRADED or signs == self._told_signs:
                 return None
-            at_ms = self._since_ms  # still down since then, but for another reason
-        self._told_detail = detail
+        self._told_detail, self._told_signs = detail, signs
         if cause is not self._cause:
             if self._cause:
                 self._spans.close_gap(self._cause, at_ms)
             if cause:
                 self._spans.open_gap(cause, at_ms, detail)
                 self._analysis.interrupt(None)
-        self._state, self._cause, self._since_ms = state, cause, at_ms
+        self._state, self._cause, self._since_ms = state, cause, began_ms
         return CameraState(
             camera=self.name,
             at_ms=at_ms,

@@ -409,6 +409,30 @@ def test_a_lost_stream_for_clips_degrades_and_is_no_gap(street: MakeStreet) -> N
     assert made.of(CameraState)[-1].state is State.OK
 
 
+def test_a_degraded_camera_says_that_its_second_stream_went_too(street: MakeStreet) -> None:
+    """The state is the same, what is wrong is not: told once each, and dated when each began."""
+    made = street()
+    lane, now_ms = made.lane, wall_ms(made.clock.now_at())
+    lane.says(up(made.clock))
+    walk(made, 8)
+    blurred = {"signs": ("ImageTooBlurry",), "since_ms": now_ms + 8_000}
+    lane._change(now_ms + 9_000, **blurred)
+    at = made.clock.now_at() + timedelta(seconds=10)
+    gone = EvidenceStream(DOOR, at, 10.0, up=False, detail="closed by the camera")
+    lane.says(gone)
+    lane._change(now_ms + 11_000, **blurred)
+    lane.says(gone)
+    first, second = made.of(CameraState)[-2:]
+    assert (first.state, second.state) == (State.DEGRADED, State.DEGRADED)
+    assert first.signs == ["ImageTooBlurry"]
+    assert second.signs == ["ImageTooBlurry", "EvidenceStreamDown"]
+    assert "closed by the camera" in second.detail
+    assert (first.at_ms - now_ms, second.at_ms - now_ms) == (8_000, 10_000)
+    assert lane.snapshot().since_ms == first.at_ms
+    lane.says(dataclasses.replace(gone, up=True))
+    assert made.of(CameraState)[-1].signs == ["ImageTooBlurry"]
+
+
 def test_a_cut_that_the_tier_batch_passes_over_is_not_lost(street: MakeStreet) -> None:
     """Tracks end at a discontinuity also where nobody looked at the very picture."""
     made = street(every_s=1.0)
