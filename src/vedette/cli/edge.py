@@ -265,6 +265,7 @@ def _warnings(config: EdgeConfig) -> list[str]:
     found += missing_parts(config.pipeline.runtime, config.pipeline.providers)
     for camera in config.cameras:
         found += _missing_files(camera)
+        found += _without_clips(camera)
         model = config.models_dir / camera.model
         if not model.exists() and not model.with_suffix(".vbundle").exists():
             found.append(
@@ -274,6 +275,19 @@ def _warnings(config: EdgeConfig) -> list[str]:
     if not os.access(config.state_dir.parent, os.W_OK):
         found.append(f"{config.state_dir.parent} is not writable for this user")
     return found
+
+
+def _without_clips(camera: settings.Camera) -> list[str]:
+    """Return that clips are asked for which this source cannot give."""
+    asks = [shape.name for shape in (*camera.zones, *camera.lines) if shape.evidence]
+    asks += ["presence_evidence"] * camera.presence_evidence
+    asks += ["scene_evidence"] * camera.scene_evidence
+    if not asks or camera.evidence_source or not address.is_raw(camera.source):
+        return []
+    what = (
+        f"camera {camera.id}: {', '.join(asks)}: evidence is asked for, but this source gives raw"
+    )
+    return [f"{what} pictures: set evidence_source, or ask a device for format=mjpeg"]
 
 
 def _missing_files(camera: settings.Camera) -> list[str]:

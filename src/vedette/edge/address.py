@@ -90,6 +90,14 @@ def is_live(source: str) -> bool:
     return kind_of(source) in _LIVE
 
 
+def is_raw(source: str) -> bool:
+    """True where a source is sure to give pictures that nobody encoded: no clip can be cut."""
+    kind = kind_of(source)
+    if kind is Kind.DEVICE:
+        return device_address(source).format in _PIXELS - {"mjpeg", "h264"}
+    return kind is Kind.GSTREAMER
+
+
 def check_source(source: str) -> None:
     """Raise `ConfigError` where nothing could ever be read from `source`; empty says nothing."""
     if len(source) > MAX_ADDRESS or not source.isprintable():

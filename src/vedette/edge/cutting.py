@@ -22,6 +22,11 @@ _HOLE_S: Final = 1.0
 _HOLE_STEPS: Final = 4.0
 
 
+RAW: Final = (
+    "this source has no encoded video to keep (raw pictures): give the camera an evidence_source"
+)
+
+
 @dataclass(slots=True)
 class Gop:
     """Packets from one keyframe to before the next."""
@@ -66,6 +71,7 @@ class Past:
         gone_cause: Which bound let it go, in words.
         outages: When the camera was away, the newest last.
         end_cause: Why no more packets come, where that is known.
+        is_raw: The source gives pictures that nobody encoded, so there are no packets at all.
     """
 
     opened_s: float | None = None
@@ -74,6 +80,7 @@ class Past:
     gone_cause: str = ""
     outages: tuple[Span, ...] = ()
     end_cause: str = ""
+    is_raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,8 @@ def cut(gops: Sequence[Gop], past: Past, start_s: float, end_s: float, at_s: flo
         packets = _up_to(_decodable(chosen), end_s)
         if packets:
             found.append((Part(packets), any(gop.is_cut_short for gop in chosen)))
+    if not found and past.is_raw:
+        return Cut((), 0, (), RAW)
     if not found:
         return Cut((), 0, (), f"nothing was recorded in this time{_because(past, start_s, end_s)}")
     main = max((n for n, (part, _) in enumerate(found) if part.start_s <= at_s), default=0)

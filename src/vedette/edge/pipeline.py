@@ -24,6 +24,7 @@ from vedette.edge.capture import (
     EncodedPacket,
     EvidenceStream,
 )
+from vedette.edge.capture.packets import RAW_CODECS
 from vedette.edge.decoding import DecodePolicy
 from vedette.edge.frame import Frame
 from vedette.edge.intake import Intake, Terms
@@ -152,6 +153,7 @@ class Pipeline:
             plan.ring.source_lost(state.t_s, f"the camera was lost ({state.reason})")
         elif isinstance(state, CameraUp) and not has_own:
             plan.ring.source_back(state.t_s)
+            plan.ring.source_is(raw=state.codec in RAW_CODECS)
         if isinstance(state, CameraUp) and plan.live:
             self._decoding[state.camera].restart()
             self.capture.set_decode(state.camera, Decode.ALL)

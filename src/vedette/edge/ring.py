@@ -62,7 +62,7 @@ class PacketRing:
         self._gops: deque[Gop] = deque()
         self._bytes = 0
         self._pins: list[Pin] = []
-        self._closed = False
+        self._closed = self._is_raw = False
         self._newest: EncodedPacket | None = None
         self._lock = threading.Lock()
 
@@ -105,6 +105,11 @@ class PacketRing:
             if self._outages and self._outages[-1].end_s == _FOREVER_S:
                 span = self._outages.pop()
                 self._outages.append(Span(span.start_s, max(at_s, span.start_s), span.cause))
+
+    def source_is(self, *, raw: bool) -> None:
+        """Note whether the source gives raw pictures, of which there is nothing to keep."""
+        with self._lock:
+            self._is_raw = raw
 
     def close(self) -> None:
         """Say that nothing more will come (a file's end): whoever waits need not."""
@@ -157,6 +162,7 @@ class PacketRing:
                 gone_cause=self._gone_cause,
                 outages=tuple(self._outages),
                 end_cause="the source ended" if self._closed else end_cause,
+                is_raw=self._is_raw,
             )
         return cutting.cut(gops, past, start_s, end_s, at_s)
 

@@ -52,6 +52,32 @@ def test_a_pipelines_password_is_not_printed_and_it_is_no_missing_file(folder: P
     assert "there is no file watch:/nowhere/to/be" in check(folder, gone, "--json")
 
 
+@pytest.mark.parametrize(
+    ("source", "is_told"),
+    [
+        ("gst:videotestsrc ! identity", True),
+        ("v4l2:/dev/video0?format=yuyv422", True),
+        ("v4l2:/dev/video0?format=mjpeg", False),
+        ("rtsp://192.0.2.7/one", False),
+    ],
+)
+def test_evidence_that_a_raw_source_cannot_give_is_a_warning(
+    folder: Path, source: str, *, is_told: bool
+) -> None:
+    """Only where it is asked for, and no second stream gives it."""
+    line = "lines: [{name: mid, a: [0.5, 0], b: [0.5, 1], evidence: true}]"
+    text = GOOD.replace("rtsp://user:hunter2@192.0.2.7/one", source)
+    text = text.replace("model: walkers", f"model: walkers, {line}")
+
+    def told(config: str) -> bool:
+        warnings = json.loads(check(folder, config, "--json"))["warnings"]
+        return any("mid: evidence is asked for" in warning for warning in warnings)
+
+    assert told(text) is is_told
+    assert not told(text.replace("evidence: true", "evidence: false"))
+    assert not told(text.replace("model:", "evidence_source: rtsp://192.0.2.7/main, model:"))
+
+
 def test_a_class_that_the_model_does_not_know_is_refused(folder: Path) -> None:
     """It would leave the camera without a picture looked at."""
     text = GOOD.replace("model: walkers", "model: walkers, labels: [persn]")

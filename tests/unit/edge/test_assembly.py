@@ -1,5 +1,6 @@
 """From configuration to cameras: what is refused, and what is joined to what."""
 
+import dataclasses
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,10 +24,12 @@ from vedette.edge.assembly import (
     watches_people,
     worker_count,
 )
-from vedette.edge.capture import Pace
+from vedette.edge.capture import CameraUp, Pace
 from vedette.edge.evidence import EvidenceStore
+from vedette.edge.pipeline import Pipeline
 from vedette.edge.settings import Camera, EdgeConfig, Gate, PipelineSettings
 from vedette.errors import ConfigError, ModelLoadFailed
+from vedette.ids import CameraId
 from vedette.inference import bundle as bundles
 from vedette.inference.library import Library
 from vedette.inference.manifest import ExpectedBox, GoldenFrame
@@ -205,6 +208,20 @@ def test_each_labels_own_threshold_of_the_bundle_counts(
     assert own.lane._analysis._thresholds.tolist() == pytest.approx([0.5, 0.06])
     assert own.threshold == pytest.approx(0.03)
     assert overruled.lane._analysis._thresholds.tolist() == pytest.approx([0.4, 0.4])
+
+
+def test_a_clip_of_a_raw_source_says_that_there_is_no_encoded_video(
+    assembly: MakeAssembly, clock: ManualClock
+) -> None:
+    """Not that nothing was recorded; once the camera comes back encoded, that holds again."""
+    plans = assembly(camera("a", source="gst:videotestsrc ! identity")).plans()
+    pipeline = Pipeline(plans, workers=1, deadline_ms=500.0, clock=clock)
+    pipeline.capture.add(plans[0].capture)
+    up = CameraUp(CameraId("a"), clock.now_at(), 1.0, "rawvideo", (320, 192), "gst:videotestsrc")
+    pipeline.on_state(up)
+    assert "no encoded video" in plans[0].ring.cut(0.0, 2.0, 1.0).shortfall
+    pipeline.on_state(dataclasses.replace(up, codec="h264"))
+    assert "nothing was recorded" in plans[0].ring.cut(0.0, 2.0, 1.0).shortfall
 
 
 def test_no_gate_means_none(assembly: MakeAssembly) -> None:
