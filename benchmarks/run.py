@@ -45,7 +45,15 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("capture → event, 3 RTSP cameras at 5 fps", "live/3 cameras/capture to event", "ms"),
         ("sent → tracks, 3 RTSP cameras", "live/3 cameras/sent to tracks", "ms"),
         ("sent → result, 3 plain loops", "live/3 cameras/sent to result, plain loop", "ms"),
-        ("sent by the camera → capture (the parser's wait)", "live/1 camera/sent to capture", "ms"),
+        ("sent by the camera → capture, in the pipeline", "live/1 camera/sent to capture", "ms"),
+    ),
+    "rtsp": (
+        ("sent → packet at 5 fps, own RTSP client", "5 fps/own client/sent to packet, ms", "ms"),
+        ("sent → packet at 5 fps, FFmpeg's", "5 fps/FFmpeg/sent to packet, ms", "ms"),
+        ("CPU per 720p packet at 5 fps, own client", "5 fps/own client/CPU per packet, ms", "ms"),
+        ("CPU per 720p packet at 5 fps, FFmpeg's", "5 fps/FFmpeg/CPU per packet, ms", "ms"),
+        ("CPU per 720p packet at 25 fps, own client", "25 fps/own client/CPU per packet, ms", "ms"),
+        ("CPU per 720p packet at 25 fps, FFmpeg's", "25 fps/FFmpeg/CPU per packet, ms", "ms"),
     ),
     "peers": (
         (

@@ -20,6 +20,7 @@ from vedette.edge.capture import (
     CaptureSupervisor,
     EncodedPacket,
     Loss,
+    RtspClient,
 )
 from vedette.edge.evidence.clip import remux
 from vedette.edge.frame import Frame
@@ -123,6 +124,7 @@ def mount(server: RtspServer, clips: dict[str, Clip]) -> Mount:
 
 
 Watch = Callable[..., tuple[Notebook, CaptureSupervisor]]
+both_clients = pytest.mark.parametrize("client", [RtspClient.VEDETTE, RtspClient.FFMPEG])
 
 
 @pytest.fixture
@@ -130,12 +132,18 @@ def watch() -> Iterator[Watch]:
     """Start capture of a source; everything is stopped at the end."""
     running: list[CaptureSupervisor] = []
 
-    def start(source: str, *, read_timeout_s: float = 1.0) -> tuple[Notebook, CaptureSupervisor]:
+    def start(
+        source: str, *, read_timeout_s: float = 1.0, client: RtspClient = RtspClient.AUTO
+    ) -> tuple[Notebook, CaptureSupervisor]:
         book = Notebook()
         supervisor = CaptureSupervisor(book, SystemClock(), rng=random.Random(1))
         supervisor.add(
             CaptureSettings(
-                camera=DOOR, source=source, open_timeout_s=1.0, read_timeout_s=read_timeout_s
+                camera=DOOR,
+                source=source,
+                open_timeout_s=1.0,
+                read_timeout_s=read_timeout_s,
+                rtsp_client=client,
             )
         )
         supervisor.start()
@@ -147,11 +155,12 @@ def watch() -> Iterator[Watch]:
         supervisor.stop()
 
 
+@both_clients
 def test_pictures_and_packets_come_and_the_password_is_not_told(
-    server: RtspServer, mount: Mount, watch: Watch
+    server: RtspServer, mount: Mount, watch: Watch, client: RtspClient
 ) -> None:
     """The camera comes up, frames are numbered without gaps, its name hides the password."""
-    book, supervisor = watch(server.url("door"))
+    book, supervisor = watch(server.url("door"), client=client)
     book.wait(lambda b: len(b.frames) >= 30)
     assert mount.viewers == 1
     assert [frame.number for frame in book.frames[:30]] == list(range(30))
@@ -194,11 +203,12 @@ def test_bursts_of_450_ms_keep_the_spacing_of_their_pictures(
     assert min(steps) > 0.02
 
 
+@both_clients
 def test_a_camera_that_vanishes_is_down_at_once_and_comes_back(
-    server: RtspServer, mount: Mount, watch: Watch
+    server: RtspServer, mount: Mount, watch: Watch, client: RtspClient
 ) -> None:
     """Down is dated at the last frame, up at the first one after; numbers go on without a gap."""
-    book, supervisor = watch(server.url("door"))
+    book, supervisor = watch(server.url("door"), client=client)
     book.wait(lambda b: len(b.frames) >= 5)
     mount.set_fault(Fault.GONE)
     book.wait(lambda b: bool(b.downs))
@@ -215,26 +225,38 @@ def test_a_camera_that_vanishes_is_down_at_once_and_comes_back(
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    "refusal",
     [(Fault.NOT_FOUND, Loss.NOT_FOUND), (Fault.UNAUTHORISED, Loss.UNAUTHORISED)],
 )
+@both_clients
 def test_a_refusal_is_told_in_words(
-    server: RtspServer, mount: Mount, watch: Watch, fault: Fault, reason: Loss
+    server: RtspServer,
+    mount: Mount,
+    watch: Watch,
+    refusal: tuple[Fault, Loss],
+    client: RtspClient,
 ) -> None:
     """A camera that never gave a picture is down since the start, with the camera's reason."""
-    mount.set_fault(fault)
-    book, _ = watch(server.url("door"))
+    mount.set_fault(refusal[0])
+    book, _ = watch(server.url("door"), client=client)
     book.wait(lambda b: bool(b.downs))
-    assert book.downs[0].reason is reason
+    assert book.downs[0].reason is refusal[1]
     assert "hunter2" not in str(book.downs)
 
 
-@pytest.mark.parametrize("fault", [Fault.STALL, Fault.SILENT])
-def test_a_camera_that_goes_silent_in_mid_stream_is_lost_by_ffmpegs_own_limit(
-    server: RtspServer, mount: Mount, watch: Watch, fault: Fault
+@pytest.mark.parametrize(
+    ("fault", "client"),
+    [
+        (Fault.STALL, RtspClient.VEDETTE),
+        (Fault.SILENT, RtspClient.VEDETTE),
+        (Fault.SILENT, RtspClient.FFMPEG),
+    ],
+)
+def test_a_camera_that_goes_silent_in_mid_stream_is_lost_by_the_clients_own_limit(
+    server: RtspServer, mount: Mount, watch: Watch, fault: Fault, client: RtspClient
 ) -> None:
     """The connection stays, pictures stop: after the read timeout the camera is down."""
-    book, supervisor = watch(server.url("door"))
+    book, supervisor = watch(server.url("door"), client=client)
     book.wait(lambda b: len(b.frames) >= 5)
     mount.set_fault(fault)
     book.wait(lambda b: bool(b.downs))
@@ -283,12 +305,13 @@ def test_h265_is_seen_and_kept_and_a_camera_may_change_to_it(
     assert not any(frame.picture.size != (320, 180) for frame in book.frames)
 
 
+@both_clients
 def test_pictures_that_were_reordered_come_in_the_order_of_time(
-    server: RtspServer, clips: dict[str, Clip], watch: Watch
+    server: RtspServer, clips: dict[str, Clip], watch: Watch, client: RtspClient
 ) -> None:
     """B-frames: frames' times rise, evenly, and a clip of the packets plays."""
     server.add("b", clips, "b")
-    book, _ = watch(server.url("b"))
+    book, _ = watch(server.url("b"), client=client)
     book.wait(lambda b: len(b.frames) >= 80)
     times = [frame.t_s for frame in book.frames]
     assert times == sorted(set(times))

@@ -13,6 +13,7 @@ connections, sessions and pacing; bytes are in `sim.rtp`, requests in `sim.rtsp_
 import asyncio
 import logging
 import secrets
+import ssl
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -155,10 +156,12 @@ class RtspServer:
         users: Mapping[str, str] | None = None,
         auth: str = "digest",
         session_timeout_s: float = 60.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.gatekeeper = Gatekeeper(users or {}, scheme=auth)
         self.session_timeout_s = session_timeout_s
         self._users = dict(users or {})
+        self._tls = tls
         self._clock = clock
         self._host = host
         self._port = port
@@ -215,7 +218,8 @@ class RtspServer:
         """Return a mount's address, with credentials where the server asks for them."""
         user = next(iter(self._users.items()), None)
         login = f"{user[0]}:{user[1]}@" if user else ""
-        return f"rtsp://{login}{self._host}:{self._port}/{name}"
+        scheme = "rtsps" if self._tls else "rtsp"
+        return f"{scheme}://{login}{self._host}:{self._port}/{name}"
 
     def add(self, name: str, clips: Mapping[str, Clip], shown: str = "normal") -> Mount:
         """Return a new camera that begins to play at once."""
@@ -245,7 +249,7 @@ class RtspServer:
         self._stop = asyncio.Event()
         try:
             listener = await asyncio.start_server(
-                self._accept, self._host, self._port, limit=16_384
+                self._accept, self._host, self._port, limit=16_384, ssl=self._tls
             )
         except OSError as error:
             self._failed = error

@@ -5,8 +5,8 @@ is the same as for any other stream, told to decode nothing. The rule: the secon
 the camera down; that it is gone is said, and clips of that time say so too.
 
 Both streams are placed on the same timeline, the monotonic clock's, each by the arrival of its own
-freshest packet. What differs between them is what the camera needs longer for one of them, and the
-one picture that FFmpeg's parser holds back (see `docs/capture.md`).
+freshest packet. What differs between them is what the camera needs longer for one of them, and
+where FFmpeg's RTSP client reads one the picture that its parser holds back (`docs/capture.md`).
 
 Thread: any; nothing is kept here.
 """
