@@ -54,6 +54,9 @@ _LOG = logging.getLogger(__name__)
 
 _PEOPLE: Final = frozenset({"person", "people", "pedestrian", "human"})
 
+STREAMS_APART_MS: Final = 500
+"""Two streams of one camera are placed in time by the arrival of each; so far they may differ."""
+
 Emit = Callable[[msgspec.Struct], None]
 
 ALERT_KINDS: Final = frozenset(
@@ -235,7 +238,11 @@ class Assembly:
         )
         own = camera.threshold  # overrules the model's, of every label
         desk = _EvidenceDesk(
-            self._evidence, ring, self._emit, watches_people=watches_people(camera, model.manifest)
+            self._evidence,
+            ring,
+            self._emit,
+            watches_people=watches_people(camera, model.manifest),
+            slack_ms=STREAMS_APART_MS if camera.evidence_source else 0,
         )
         live = is_live(camera.source) or (camera.loop and pace is Pace.REAL_TIME)
         deadline_ms = camera.budget_ms or self._config.pipeline.deadline_ms
@@ -321,11 +328,13 @@ class _EvidenceDesk:
         emit: Emit,
         *,
         watches_people: bool = False,
+        slack_ms: int = 0,
     ) -> None:
         self._store = store
         self._ring = ring
         self._emit = emit
         self._watches_people = watches_people
+        self._slack_ms = slack_ms
 
     def want(self, frame: Frame, what: Happening, event: EventReport) -> EventReport:
         """Return the event with its evidence id; a refusal is told at once as its record."""
@@ -338,6 +347,7 @@ class _EvidenceDesk:
             picture=frame.picture,
             priority=0 if what.kind in ALERT_KINDS else 1,
             watches_people=self._watches_people,
+            slack_ms=self._slack_ms,
         )
         refusal = self._store.request(wanted, self._ring)
         if refusal is not None:

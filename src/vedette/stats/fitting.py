@@ -19,6 +19,9 @@ from vedette.wire.streams import stream
 EVERY_CLASS: Final = "*"
 """Label under which the counts of all classes stand where they had to be added up."""
 
+MOST_CLASSES: Final = 100
+"""Labels whose seconds are kept where those of all do not fit."""
+
 Counts = dict[str, dict[str, ZoneCounts]]
 
 
@@ -88,6 +91,12 @@ def _sum_lines(counts: Iterable[LineCounts]) -> LineCounts:
     return total
 
 
+def _longest(seconds: dict[str, float]) -> dict[str, float]:
+    """Return the labels with the most seconds; of equal ones the first by the alphabet."""
+    order = sorted(seconds, key=lambda label: (-seconds[label], label))
+    return {label: seconds[label] for label in sorted(order[:MOST_CLASSES])}
+
+
 STEPS: Final[tuple[tuple[str, Callable[[Aggregate], Aggregate]], ...]] = (
     ("fine steps of dwell and latency", _coarser(3)),
     ("entropy", lambda a: replace(a, entropy={})),
@@ -99,5 +108,14 @@ STEPS: Final[tuple[tuple[str, Callable[[Aggregate], Aggregate]], ...]] = (
     ("heatmap", lambda a: replace(a, heatmap=None)),
     ("dwell", lambda a: replace(a, zones=_with_dwell(a.zones, lambda _: None))),
     ("classes of zones and lines", _together),
+    ("detections", lambda a: replace(a, detections={})),
+    (
+        "all but the classes that were held longest",
+        lambda a: replace(a, class_s=_longest(a.class_s)),
+    ),
+    (
+        "all but the classes that were present longest",
+        lambda a: replace(a, presence_s=_longest(a.presence_s)),
+    ),
 )
 """What is given up, in this order, and the name under which the message says so."""

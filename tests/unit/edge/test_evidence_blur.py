@@ -339,3 +339,21 @@ def test_no_box_however_far_it_reaches_needs_more_than_the_pictures_memory(
     after = shown.y[max(0, int(y0) + 1) : max(0, int(y1)), max(0, int(x0) + 1) : max(0, int(x1))]
     if min(inside.shape, default=0) > 2:
         assert detail(after) < detail(inside) / 2
+
+
+@given(st.floats(1.0, 8.0), st.floats(-0.5, 0.5))
+def test_a_clip_of_another_stream_is_covered_wherever_its_clock_stands(
+    t_s: float, off_s: float
+) -> None:
+    """Half a second early or late: the runner of that moment lies within what is covered."""
+    frames = [
+        FrameBoxes(
+            at_ms=250 * n,
+            boxes=[Box(xyxy=where(n / 4), label="person", confidence=1.0, track=1)],
+        )
+        for n in range(40)
+    ]
+    areas = Cover(frames, watched=True, slack_s=0.5).areas(round(1000 * t_s))
+    assert areas is not None
+    x0, y0, x1, y1 = where(t_s + off_s)
+    assert any(a[0] <= x0 and a[1] <= y0 and x1 <= a[2] and y1 <= a[3] for a in areas)

@@ -99,3 +99,21 @@ def test_what_was_left_out_is_still_said_after_merging() -> None:
     """Both in one lack what either lacks."""
     a, b = fit(crowded(), 60_000), fit(crowded(zones=1))
     assert merge(a, b).left_out == merge(b, a).left_out == a.left_out
+
+
+def test_ten_thousand_classes_never_cost_the_minute_its_coverage() -> None:
+    """A model may know so many: the longest stay, and the message says that others are missing."""
+    labels = [f"a class of things {n:05d}" for n in range(10_000)]
+    seconds = {label: float(n % 60) for n, label in enumerate(labels)}
+    whole = Aggregate(
+        camera="door",
+        start_ms=0,
+        end_ms=60_000,
+        class_s=seconds,
+        presence_s=seconds,
+        detections=dict.fromkeys(labels, 7),
+    )
+    got = fit(whole)
+    assert len(codec.encode(got)) <= LIMIT
+    assert set(got.class_s.values()) == {59.0}
+    assert {"detections", "all but the classes that were held longest"} <= set(got.left_out)

@@ -69,7 +69,8 @@ def blurred_copy(
     if entry is None:
         raise EvidenceError("a package of an older version cannot be blurred")
     watched = said.watches_people and said.event.kind is not EventKind.TAMPER
-    cover = Cover(said.frames, watched=watched) if mode == "people" else None
+    slack_s = said.slack_ms / 1000
+    cover = Cover(said.frames, watched=watched, slack_s=slack_s) if mode == "people" else None
     done, out = _Job(entry, cover, should_stop), io.BytesIO()
     try:
         with (

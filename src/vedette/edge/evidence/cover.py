@@ -14,6 +14,7 @@ What this cannot cover: a person whom the detector never saw. Only the mode `pic
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Final
 
 from vedette.edge.evidence.facts import FrameBoxes
@@ -36,10 +37,14 @@ class Cover:
     Args:
         frames: What was seen when.
         watched: False where not everybody in the picture would have been seen.
+        slack_s: How far the clip's times may be off those of the frames: it is of another stream.
     """
 
-    def __init__(self, frames: Iterable[FrameBoxes], *, watched: bool) -> None:
+    def __init__(
+        self, frames: Iterable[FrameBoxes], *, watched: bool, slack_s: float = 0.0
+    ) -> None:
         self._watched = watched
+        self._slack_s = slack_s
         self._looked_s: list[float] = []
         self._tracks: dict[tuple[str, int], list[Sighting]] = {}
         for number, frame in enumerate(sorted(frames, key=lambda one: one.at_ms)):
@@ -52,10 +57,10 @@ class Cover:
 
     def areas(self, at_ms: float) -> list[Area] | None:
         """Return what to cover in the picture of this time; None: all of it."""
-        at_s = at_ms / 1000
-        if not self._watched or not self._was_looked_at(at_s):
+        ends_s = (at_ms / 1000 - self._slack_s, at_ms / 1000 + self._slack_s)
+        if not self._watched or not all(self._was_looked_at(end_s) for end_s in ends_s):
             return None
-        found = (_area(sightings, at_s) for sightings in self._tracks.values())
+        found = (_during(sightings, *ends_s) for sightings in self._tracks.values())
         return [_with_margin(area) for area in found if area is not None]
 
     def _was_looked_at(self, at_s: float) -> bool:
@@ -66,6 +71,16 @@ class Cover:
             return after_s - before_s <= GAP_S
         nearest_s = before_s if before_s is not None else after_s
         return nearest_s is not None and abs(at_s - nearest_s) <= HOLD_S / 2
+
+
+def _during(sightings: Sequence[Sighting], start_s: float, end_s: float) -> Area | None:
+    """Return where one track can be at any time of a stretch; None where it is not there in it."""
+    reached = [_area(sightings, start_s), _area(sightings, end_s)]
+    if start_s < end_s:
+        reached += [box for seen_s, box in sightings if start_s < seen_s < end_s]
+        reached += [_area(sightings, (start_s + end_s) / 2)]
+    areas = [area for area in reached if area is not None]
+    return reduce(_hull, areas) if areas else None
 
 
 def _area(sightings: Sequence[Sighting], at_s: float) -> Area | None:

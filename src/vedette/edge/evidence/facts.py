@@ -81,6 +81,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         priority: See `budget.PRIORITY_SHARE`.
         watches_people: True where everybody in the picture was looked for: the model knows people,
             and no part of the picture was left out.
+        slack_ms: How far the times of frames and of the clip may be apart: the clip is of another
+            stream than the one that was analysed.
     """
 
     record: EvidenceRecord
@@ -90,6 +92,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     holes: list[Hole] = []
     priority: int = DEFAULT_PRIORITY
     watches_people: bool = False
+    slack_ms: int = 0
 
 
 class BlurredFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ def build(
     poster: bytes,
     priority: int,
     watches_people: bool,
+    slack_ms: int = 0,
 ) -> Package:
     """Return the package of an event.
 
@@ -51,6 +52,7 @@ def build(
         poster: A JPEG; empty where there is none.
         priority: Kept in the facts.
         watches_people: The same; see `Facts`.
+        slack_ms: The same.
 
     Raises:
         EvidenceError: Nothing was recorded, or no file can be made of it.
@@ -96,6 +98,7 @@ def build(
         holes=[Hole(window_ms=(ms(h.start_s), ms(h.end_s)), cause=h.cause) for h in cut.holes],
         priority=priority,
         watches_people=watches_people,
+        slack_ms=slack_ms,
     )
     files[facts.FACTS] = msgspec.json.encode(said)
     if poster:

@@ -55,6 +55,8 @@ class Wanted:
         stays_on_site: What the pixel policy says about this clip.
         watches_people: True where the camera looks for people in the whole picture: a blurred
             copy relies on it.
+        slack_ms: How far the clip's times may be off those of the frames, where the clip is of
+            another stream.
         before_s: Other than the settings' where given.
         after_s: Other than the settings' where given.
     """
@@ -65,6 +67,7 @@ class Wanted:
     priority: int = 1
     stays_on_site: bool = True
     watches_people: bool = False
+    slack_ms: int = 0
     before_s: float | None = None
     after_s: float | None = None
 
@@ -311,6 +314,7 @@ class EvidenceStore:
                 poster=one.poster,
                 priority=priority,
                 watches_people=one.wanted.watches_people,
+                slack_ms=one.wanted.slack_ms,
             )
             marks = [facts.BLUR_WANTED] if self._settings.blur != "none" else []
             self._shelf.write(made.record.evidence, made.files, priority=priority, marks=marks)
