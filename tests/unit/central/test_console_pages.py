@@ -10,7 +10,8 @@ from vedette.central import cameras
 from vedette.central.console import drawing, patterns, present, specimens, words
 from vedette.central.console.present import EventQuery, FleetFilters, Page
 from vedette.central.console.render import Looker
-from vedette.central.views import Coverage, Segment, Stage
+from vedette.central.views import CountRow, Coverage, Segment, Stage
+from vedette.stats.fitting import STEPS
 from vedette.wire.messages import Aggregate, EventKind
 
 LOOKER = Looker(username="ada", role="admin", csrf="token-of-ada")
@@ -260,3 +261,28 @@ def test_advice_on_the_picture_is_shown_to_whoever_looks_at_the_camera() -> None
     """What to do stands on the camera's page, and nothing does where there is nothing to do."""
     assert "focus the lens" in patterns.pattern_html("camera-degraded", LOOKER)
     assert "focus the lens" not in patterns.pattern_html("camera-tampered", LOOKER)
+
+
+def test_what_messages_lacked_stands_in_words_where_it_is_missing() -> None:
+    """Under the latencies and the scores, not only as a row of counts; else nothing is said."""
+    view = specimens.camera("ok")
+    whole = present.camera_html(view, "24h", PAGE, may_request=True)
+    assert "the device sent" not in whole
+    names = ["all but coarse steps of dwell and latency", "scores", "entropy"]
+    lacks = [CountRow(what="left out", kind="left_out", label=name, value=None) for name in names]
+    short = msgspec.structs.replace(view, counts=[*view.counts, *lacks])
+    html = present.camera_html(short, "24h", PAGE, may_request=True)
+    notes = re.findall(r'<p class="note-line less">(.*?)</p>', html)
+    assert [note.partition(":")[0] for note in notes] == [
+        "for a part of this time the device sent latency in coarse steps only",
+        "for a part of this time the device sent no scores",
+    ]
+    latency = html.index('id="h-latency"')
+    assert latency < html.index("latency in coarse steps only") < html.index('id="h-heat"')
+    assert html.index('id="h-confidence"') < html.index("no scores") < html.index('id="h-events"')
+
+
+def test_every_step_that_a_message_gives_up_has_words() -> None:
+    """What fitting names is known to the page; entropy is shown nowhere, so nowhere missing."""
+    shown = {name for name, _ in STEPS} - {"entropy", "quality"}
+    assert shown == set(words.LEFT_OUT)

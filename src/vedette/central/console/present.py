@@ -222,6 +222,7 @@ def camera_html(view: CameraView, range_name: str, page: Page, *, may_request: b
         causes_seen=causes_in([row.strip], holes=seen_ms < view.to_ms - view.from_ms - 1000),
         budget_total_ms=total,
         may_request=may_request,
+        missing=[one.label for one in view.counts if one.kind == "left_out"],
     )
 
 

@@ -35,6 +35,7 @@ _GLOBALS: Final[dict[str, Any]] = {
     "EVENT_KINDS": words.EVENT_KINDS,
     "SCORES": words.SCORES,
     "COUNT_KINDS": words.COUNT_KINDS,
+    "left_out": words.left_out,
     "EVIDENCE": words.EVIDENCE,
     "SIGNS": words.SIGNS,
     "strip_pieces": strip.pieces,

@@ -4,6 +4,7 @@ State is shape + word + colour: the shape's name here is the id of a symbol in `
 the colour a class in `vedette.css`. The rule: one table for each, so that every page says the same.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -120,6 +121,26 @@ COUNT_KINDS: Final[dict[str, tuple[str, str]]] = {
     "left_out": ("not sent for a part of this time", ""),
 }
 """Kind of a count → what it is called, and its unit."""
+
+LEFT_OUT: Final[dict[str, tuple[str, str]]] = {
+    "fine steps of dwell and latency": ("latency", "latency in coarser steps"),
+    "all but coarse steps of dwell and latency": ("latency", "latency in coarse steps only"),
+    "latency": ("latency", "no latency"),
+    "heatmap": ("heatmap", "no heat map"),
+    "confidence": ("confidence", "no confidence"),
+    "scores": ("confidence", "no scores"),
+    "dwell": ("counts", "no dwell times"),
+    "classes of zones and lines": ("counts", "zones and lines without their classes"),
+}
+"""What a message that would have been too large lacked (`stats.fitting`) → the panel that it is
+missing from, and how that is said there."""
+
+
+def left_out(names: Iterable[str], panel: str) -> str:
+    """Return in words what some messages lacked of a panel; empty where nothing."""
+    said = [LEFT_OUT[name][1] for name in names if LEFT_OUT.get(name, ("", ""))[0] == panel]
+    return f"for a part of this time the device sent {', '.join(said)}" if said else ""
+
 
 SCORES: Final[dict[str, str]] = {
     "anomaly": "anomaly score",
