@@ -49,7 +49,9 @@ def test_every_named_test_exists(docs, page):
 def test_every_step_names_code_and_a_test(docs, page):
     """No row leaves out where it happens or what shows it; the steps are numbered in order."""
     text = (docs.root / "docs" / page).read_text("utf-8")
-    assert not re.findall(r"^\| \d+[a-z]+ \|", text, re.MULTILINE), "a step between two has a number"
+    assert not re.findall(r"^\| \d+[a-z]+ \|", text, re.MULTILINE), (
+        "a step between two has a number"
+    )
     rows = _rows((docs.root / "docs" / page).read_text("utf-8"))
     assert [r for r in rows if not _SYMBOL.search(r) or not _TEST.search(r)] == []
     assert [int(r.split("|")[1]) for r in rows] == list(range(1, len(rows) + 1))

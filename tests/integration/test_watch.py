@@ -141,6 +141,17 @@ def test_control_c_leaves_a_whole_copy(watch: Watch, folder: Path, tmp_path: Pat
     assert pictures(target) >= 2
 
 
+def test_zones_tell_who_loiters_and_are_asked_for(watch: Watch, folder: Path) -> None:
+    """Who stays for so long is told; options for zones without a zone are refused."""
+    zone = ("--zone", "all:0,0 1,0 1,1 0,1", "--shelf")
+    out, _ = ended(watch(str(folder / "clip.mp4"), "--json", "--loiter", "0.5", *zone))
+    told = [event["kind"] for event in map(json.loads, out.splitlines()[:-1])]
+    assert told.count("loiter") >= 1
+    for option in (("--loiter", "3"), ("--shelf",)):
+        _, err = ended(watch(str(folder / "clip.mp4"), *option), 2)
+        assert "--zone" in err
+
+
 @pytest.mark.parametrize("source", ["missing.mp4", "file:missing.mp4"])
 def test_a_missing_file_is_an_error_in_words(watch: Watch, source: str) -> None:
     """No such file: exit 2 soon, with the name and what to check."""

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vedette.edge.settings import Camera, EdgeConfig, Gate
 from vedette.edge.watch import CAMERA, Seen, Watch
 from vedette.errors import ConfigError, StreamLost
 from vedette.inference.library import ENVIRONMENT, Library
+from vedette.wire.limits import LOITER_WINDOW_S
 from vedette.wire.messages import EventReport, State
 from vedette.wire.signed import Line, Zone
 
@@ -51,6 +53,18 @@ def _line(text: str) -> Line:
     return Line(name=name, a=points[0], b=points[1])
 
 
+def _zones(texts: Sequence[str], *, loiter_s: float | None, shelf: bool) -> list[Zone]:
+    if not texts and (loiter_s is not None or shelf):
+        raise ConfigError(
+            "--loiter and --shelf say what a zone is watched for",
+            operator_hint="draw one too: --zone 'all:0,0 1,0 1,1 0,1'",
+        )
+    return [
+        Zone(name=name, polygon=points, loiter_s=loiter_s, shelf=shelf)
+        for name, points in map(_named, texts)
+    ]
+
+
 @click.command()
 @click.argument("source")
 @click.option("--model", default="centernet", show_default=True, help="A bundle of --models-dir.")
@@ -66,6 +80,13 @@ def _line(text: str) -> Line:
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Lowest confidence that counts.")
 @click.option("--max-fps", default=10.0, show_default=True, type=click.FloatRange(0.1, 120))
 @click.option("--zone", "zones", multiple=True, help="NAME:x,y x,y x,y … in fractions (0 to 1).")
+@click.option(
+    "--loiter",
+    "loiter_s",
+    type=click.FloatRange(0, LOITER_WINDOW_S, min_open=True),
+    help="Tell who stays in a zone for so many seconds, in one stay or several.",
+)
+@click.option("--shelf", is_flag=True, help="Tell what is taken from and put into the zones.")
 @click.option("--line", "lines", multiple=True, help="NAME:x,y x,y from A to B.")
 @click.option(
     "--gate/--no-gate", default=False, help="Analyse only pictures in which something moved."
@@ -98,7 +119,7 @@ def command(source: str, models_dir: Path, **options: Any) -> None:
         max_fps=options["max_fps"],
         threshold=options["threshold"],
         labels=list(options["labels"]),
-        zones=[Zone(name=n, polygon=p) for n, p in map(_named, options["zones"])],
+        zones=_zones(options["zones"], loiter_s=options["loiter_s"], shelf=options["shelf"]),
         lines=[_line(text) for text in options["lines"]],
         gate=Gate(enabled=options["gate"]),
     )
