@@ -1,5 +1,6 @@
 """The conversation with cameras and with what only looks like one, over real sockets."""
 
+import contextlib
 import hashlib
 import re
 import socket
@@ -409,30 +410,73 @@ class Other:
         """Nothing to close."""
 
 
-@pytest.mark.parametrize("body", ["m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n", ""])
-def test_the_other_client_takes_over_where_ours_cannot(body: str) -> None:
-    """At once for a codec that is not ours, at the next attempt for what is not understood."""
-    said = answer(1) + answer(2, body=body) if body else b"\x00" * 60
-    with socket.create_server(("127.0.0.1", 0)) as server:
+def _listen(said: bytes, connections: int) -> tuple[str, threading.Thread]:
+    """Return the address of a camera that says so to so many clients, and its thread."""
+    server = socket.create_server(("127.0.0.1", 0))
 
-        def serve() -> None:
-            guest, _ = server.accept()
-            with guest:
-                guest.sendall(said)
-                guest.settimeout(5)
-                while guest.recv(4096):
-                    pass
+    def serve() -> None:
+        with server:
+            for _ in range(connections):
+                guest, _ = server.accept()
+                with guest, contextlib.suppress(ConnectionError):
+                    guest.settimeout(5)
+                    guest.sendall(said)
+                    while guest.recv(4096):
+                        pass
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        other = Other()
-        url = f"rtsp://127.0.0.1:{server.getsockname()[1]}/x"
-        source = CameraSource(url, 2.0, 1.0, CLOCK, other=other)
-        if body:
-            assert source.open() is other
-        else:
-            with pytest.raises(SourceLost):
-                source.open()
-        thread.join(5)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return f"rtsp://127.0.0.1:{server.getsockname()[1]}/x", thread
+
+
+def test_the_other_client_takes_over_for_a_codec_that_is_not_ours() -> None:
+    """At once, and for as long as it can open the camera."""
+    body = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n"
+    url, thread = _listen(answer(1) + answer(2, body=body), 1)
+    other = Other()
+    source = CameraSource(url, 2.0, 1.0, CLOCK, other=other)
     assert source.open() is other
-    assert other.asked == (2 if body else 1)
+    thread.join(5)
+    assert source.open() is other
+
+
+def test_the_other_client_has_one_turn_after_what_was_not_understood() -> None:
+    """Garbage once must not cost the camera its own client for ever."""
+    url, thread = _listen(b"\x00" * 60, 2)
+    other = Other()
+    source = CameraSource(url, 2.0, 1.0, CLOCK, other=other)
+    for _ in range(2):
+        with pytest.raises(SourceLost):
+            source.open()
+        assert source.open() is other
+    thread.join(5)
+    assert other.asked == 2
+
+
+@pytest.mark.parametrize("then", [b"", b"\x00" * 200, frame(0, b"noise") + b"!" * 2_000_000])
+def test_the_other_client_has_a_turn_after_a_session_without_pictures(
+    then: bytes,
+) -> None:
+    """PLAY was answered, but what came was nothing, or nothing that is RTP."""
+    url, thread = _listen(HELLO + then, 1)
+    other = Other()
+    source = CameraSource(url, 2.0, 0.1, CLOCK, other=other)
+    stream = source.open()
+    with pytest.raises(SourceLost):
+        next(iter(stream.packets()))
+    stream.close()
+    thread.join(5)
+    assert source.open() is other
+    assert other.asked == 1
+
+
+def test_a_wrong_password_or_another_refusal_is_no_matter_for_the_other_client() -> None:
+    """What one client is refused the other would be too: it is never asked."""
+    url, thread = _listen(answer(1) + answer(2, status=404), 2)
+    other = Other()
+    source = CameraSource(url, 2.0, 1.0, CLOCK, other=other)
+    for _ in range(2):
+        with pytest.raises(SourceLost):
+            source.open()
+    thread.join(5)
+    assert other.asked == 0

@@ -148,6 +148,7 @@ class Session:
             SourceLost: It ended the session.
         """
         if message.status == 0:
+            self._strangers = 0  # over days many may come; sending has a time limit
             self._decline(message)
             return
         if message.status == 401 and message.every("www-authenticate"):

@@ -1,8 +1,8 @@
 """A camera over RTSP by the own client, and by FFmpeg's where ours cannot.
 
-Here: which client opens the camera. The rule: FFmpeg's is used for what ours says it cannot do, or
-cannot understand; never because a camera refused, and never for rtsps, where FFmpeg checks no
-certificate.
+Here: which client opens the camera. The rule: FFmpeg's is used for what ours says it cannot do, and
+has the next turn after what ours did not understand or got no picture from; never because a camera
+refused, and never for rtsps, where FFmpeg checks no certificate.
 
 Thread: one at a time.
 """
@@ -45,6 +45,8 @@ class CameraSource:
         self._clock = clock
         self._other = other
         self._prefers_other = False
+        self._tries_other = False
+        self._last: CameraStream | None = None
 
     def open(self) -> "OpenStream":
         """Connect, describe, set up and play.
@@ -52,12 +54,12 @@ class CameraSource:
         Raises:
             SourceLost: Refused, unauthorised, no such stream, no answer, garbage, no video.
         """
-        if self._other is not None and self._prefers_other:
-            try:
-                return self._other.open()
-            except SourceLost:
-                self._prefers_other = False  # the camera may be another one by now
-                raise
+        last, self._last = self._last, None
+        if self._other is not None and (self._prefers_other or self._tries_other):
+            return self._open_other(self._other)
+        if self._other is not None and last is not None and last.is_doubtful:
+            self._say("it gave no picture that was understood")
+            return self._open_other(self._other)
         try:
             session = open_session(self._url, self._clock, self._clock.mono_ns() + self._open_ns)
         except NotOurs as reason:
@@ -65,13 +67,23 @@ class CameraSource:
                 raise
             self._say(str(reason))
             self._prefers_other = True
-            return self._other.open()
+            return self._open_other(self._other)
         except SourceLost as reason:
             if self._other is not None and reason.reason is Loss.GARBAGE:
                 self._say(str(reason))
-                self._prefers_other = True  # at the next attempt
+                self._tries_other = True
             raise
-        return CameraStream(session, self._clock, self._read_s)
+        self._last = CameraStream(session, self._clock, self._read_s)
+        return self._last
+
+    def _open_other(self, other: "Source") -> "OpenStream":
+        """Open by the other client; ours has its turn again where that was only an attempt."""
+        self._tries_other = False
+        try:
+            return other.open()
+        except SourceLost:
+            self._prefers_other = False  # the camera may be another one by now
+            raise
 
     def _say(self, why: str) -> None:
         _LOG.info(

@@ -37,6 +37,8 @@ class CameraStream:
     """One playing session. Thread: one."""
 
     def __init__(self, session: Session, clock: Clock, read_s: float) -> None:
+        self.is_doubtful = False  # True once it ended as if it were not understood
+        self._pictures = 0
         self._session = session
         self._clock = clock
         self._read_ns = round(read_s * NS_PER_S)
@@ -76,9 +78,11 @@ class CameraStream:
             while True:
                 self._wait()
                 yield from self._ready()
-        except SourceLost:
+        except SourceLost as end:
             self._units.flush()
             yield from self._ready()
+            silent = end.reason is Loss.TIMEOUT and not self._pictures
+            self.is_doubtful = silent or end.reason is Loss.GARBAGE
             raise
 
     def close(self) -> None:
@@ -88,6 +92,7 @@ class CameraStream:
                 "RTP packets were lost, or marker bits set where no picture ends",
                 extra={
                     "event": "capture.rtp_loss",
+                    "source": self._session.address.uri,
                     "lost_packets": self._units.lost_packets,
                     "marker_trusted": self._units.by_marker,
                 },
@@ -120,6 +125,7 @@ class CameraStream:
             if unit.sps != self._sps:
                 self._learn(unit.sps)
             self._sps = unit.sps
+        self._pictures += 1
         packet = av.Packet(cast("bytes", unit.data))  # any buffer; it is copied
         packet.time_base = self._base
         packet.pts = unit.ticks
