@@ -230,6 +230,15 @@ def test_packets_of_another_kind_and_copies_are_passed_over() -> None:
     assert not unit.damaged
 
 
+def test_timestamps_that_go_back_stay_small_steps() -> None:
+    """Pictures in decoding order, across the wrap: B-frames are dated before the one they follow."""
+    units = Units("h264", PT)
+    for sequence, number in enumerate([0, 3, 1, 2]):
+        stamp = 2**32 - STEP + STEP * number
+        units.feed(rtp(h264(1, b"x"), sequence, stamp, marker=True))
+    assert [unit.ticks for unit in units.ready] == [0, 3 * STEP, STEP, 2 * STEP]
+
+
 def test_a_sender_that_begins_anew_goes_on_where_the_time_was() -> None:
     """Another source id: its sequence and timestamps say nothing about the one before."""
     units = Units("h264", PT)
