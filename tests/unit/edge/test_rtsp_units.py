@@ -231,7 +231,7 @@ def test_packets_of_another_kind_and_copies_are_passed_over() -> None:
 
 
 def test_timestamps_that_go_back_stay_small_steps() -> None:
-    """Pictures in decoding order, across the wrap: B-frames are dated before the one they follow."""
+    """In decoding order, across the wrap: B-frames are dated before the one they follow."""
     units = Units("h264", PT)
     for sequence, number in enumerate([0, 3, 1, 2]):
         stamp = 2**32 - STEP + STEP * number
