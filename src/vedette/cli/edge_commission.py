@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vedette.cli.edge_doctor import chosen, in_effect
+from vedette.cli.printable import escape
 from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import commission as commissioning
 from vedette.edge import settings
@@ -142,7 +143,8 @@ class Terminal:
         """Say which step begins."""
         number = STEPS.index(step) + 1
         self.console.print(
-            f"\n[bold]{self.camera.id} · {number}/{len(STEPS)} {step}[/]  {words}", highlight=False
+            f"\n[bold]{self.camera.id} · {number}/{len(STEPS)} {step}[/]  {escape(words)}",
+            highlight=False,
         )
 
     def show(self, frame: Frame, found: Detections | None, words: str) -> None:
@@ -196,7 +198,7 @@ class Terminal:
         cells = np.asarray(
             cv2.resize(small, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8
         )
-        return Panel(half_blocks(cells), title=words, expand=False)
+        return Panel(half_blocks(cells), title=escape(words), expand=False)
 
 
 def half_blocks(bgr: Plane) -> Text:
@@ -239,7 +241,8 @@ def _wait_for_line(done: threading.Event) -> None:
 def _print(console: Console, record: CommissionRecord, kept: Path) -> None:
     facts = Table.grid(padding=(0, 2))
     size = f"{record.picture_px[0]}x{record.picture_px[1]}" if record.picture_px else ""
-    facts.add_row("camera", f"{record.camera}  {record.codec} {size}  {record.source}")
+    source = escape(record.source)
+    facts.add_row("camera", f"{record.camera}  {escape(record.codec)} {size}  {source}")
     for words, steps, colour in (
         ("confirmed", record.confirmed, "green"),
         ("answered no", record.refused, "red"),
@@ -258,7 +261,7 @@ def _print(console: Console, record: CommissionRecord, kept: Path) -> None:
             f"{base.observed_fraction:.0%} of {base.seconds:.0f} s observed, "
             f"{base.analysed} pictures analysed, {base.gated} without motion",
         )
-    facts.add_row("kept in", str(kept))
+    facts.add_row("kept in", escape(str(kept)))
     console.print(facts, highlight=False)
 
 
@@ -284,5 +287,5 @@ def _list(config: EdgeConfig, cameras: list[Camera], *, as_json: bool) -> None:
         if record.settings_sha256 != settings_digest(camera):
             state += "; [yellow]zones or lines were changed since[/]"
         when = f"{from_wall_ms(record.at_ms):%Y-%m-%d %H:%M} UTC"
-        table.add_row(camera.id, when, record.by, state)
+        table.add_row(camera.id, when, escape(record.by), state)
     Console().print(table)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from vedette.cli.printable import escape
 from vedette.clock import Clock, SystemClock
 from vedette.edge import settings
 from vedette.edge.assembly import Models
@@ -165,13 +166,13 @@ def _print(found: list[Finding], note: str) -> None:
     about = ""
     for finding in found:
         table.add_row(
-            "" if finding.about == about else f"[bold]{finding.about}[/]",
-            finding.check,
+            "" if finding.about == about else f"[bold]{escape(finding.about)}[/]",
+            escape(finding.check),
             _MARKS[finding.verdict],
-            finding.detail,
+            escape(finding.detail),
         )
         if finding.advice:
-            table.add_row("", "", "", f"[cyan]→ {finding.advice}[/]")
+            table.add_row("", "", "", f"[cyan]→ {escape(finding.advice)}[/]")
         about = finding.about
     console.print(table)
     counts = {v: sum(f.verdict is v for f in found) for v in Verdict}

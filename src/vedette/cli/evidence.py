@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 from rich.console import Console
-from rich.markup import escape as escape_markup
 from rich.table import Table
 
+from vedette.cli.printable import clean, escape
 from vedette.clock import SystemClock, from_wall_ms, wall_ms
 from vedette.edge import settings
 from vedette.edge.desired import DesiredStore
@@ -127,7 +127,7 @@ def verify(evidence: tuple[str, ...], path: Path, *, every: bool, as_json: bool)
         for verdict in verdicts:
             click.echo(f"{verdict.evidence}  {'whole' if verdict.is_whole else 'NOT WHOLE'}")
             for problem in verdict.problems:
-                click.echo(f"  {_clean(problem)}")
+                click.echo(f"  {clean(problem)}")
         click.echo(f"{len(verdicts) - len(bad)} of {len(verdicts)} packages are whole")
     if bad:
         sys.exit(NOT_WHOLE)
@@ -263,15 +263,6 @@ def _blur_state(package: PackageInfo) -> str:
     if package.wants_blur:
         return "being made"
     return "failed" if (package.path / facts.BLUR_FAILED).exists() else "no"
-
-
-def escape(text: str) -> str:
-    """Return text out of a package for printing: no markup, and nothing that steers a terminal."""
-    return escape_markup(_clean(text))
-
-
-def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _local(at_ms: int, zone: ZoneInfo) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from vedette.cli.printable import add_row
 from vedette.errors import ConfigError
 from vedette.ids import is_slug
 from vedette.inference import golden, onnx_file
@@ -210,12 +211,12 @@ def list_(models_dir: Path, *, as_json: bool) -> None:
     table = Table("name", "version", "head", "labels", "digest", "state")
     for entry in entries:
         if entry.bundle is None:
-            table.add_row(entry.name, "", "", "", "", f"broken: {entry.problem}")
+            add_row(table, entry.name, "", "", "", "", f"broken: {entry.problem}")
             continue
         said = entry.bundle.manifest
         short = entry.bundle.digest[: len("sha256:") + 12]
-        table.add_row(
-            entry.name, said.version, said.head_kind, str(len(said.labels)), short, "whole"
+        add_row(
+            table, entry.name, said.version, said.head_kind, str(len(said.labels)), short, "whole"
         )
     Console().print(table)
 
@@ -436,35 +437,40 @@ def _print_facts(facts: dict[str, Any]) -> None:
     table.add_column(overflow="fold")
     size, head, labels = facts["preprocess"], facts["head"], facts["labels"]
     more = f" … {len(labels)} in all" if len(labels) > 12 else ""
-    table.add_row("model", f"{facts['name']} {facts['version']}")
-    table.add_row("digest", facts["digest"])
-    table.add_row("licence", facts["card"]["license"] or "not stated")
-    table.add_row("source", facts["card"]["source"])
-    table.add_row("labels", ", ".join(labels[:12]) + more if labels else "none")
-    table.add_row("threshold", str(facts["threshold"]))
-    table.add_row(
+    add_row(table, "model", f"{facts['name']} {facts['version']}")
+    add_row(table, "digest", facts["digest"])
+    add_row(table, "licence", facts["card"]["license"] or "not stated")
+    add_row(table, "source", facts["card"]["source"])
+    add_row(table, "labels", ", ".join(labels[:12]) + more if labels else "none")
+    add_row(table, "threshold", str(facts["threshold"]))
+    add_row(
+        table,
         "input",
         f"{size['size'][0]}×{size['size'][1]} {size['color']} {size['layout']}, "
         f"{size['resize']}{_where(size)}, {size['dtype']}",
     )
-    table.add_row("values", _values(size))
+    add_row(table, "values", _values(size))
     for name, (dtype, shape) in facts["outputs"].items():
-        table.add_row("output", f"{name} {dtype} {shape}")
+        add_row(table, "output", f"{name} {dtype} {shape}")
     if head:
-        table.add_row(
-            "head", f"{head['kind']}, {head['classes']} classes, activation {head['activation']}"
+        add_row(
+            table,
+            "head",
+            f"{head['kind']}, {head['classes']} classes, activation {head['activation']}",
         )
     else:
         said = [f"{key} {value}" for key, value in facts["task"].items() if key != "kind"]
-        table.add_row("task", ", ".join([facts["purpose"], *said]))
+        add_row(table, "task", ", ".join([facts["purpose"], *said]))
     operations = ", ".join(f"{n}× {op}" for op, n in facts["onnx"]["operations"].items())
-    table.add_row("network", f"{operations} (opset {facts['onnx']['opsets'].get('ai.onnx')})")
-    table.add_row("backend", facts["backend"])
+    add_row(table, "network", f"{operations} (opset {facts['onnx']['opsets'].get('ai.onnx')})")
+    add_row(table, "backend", facts["backend"])
     result = facts["golden"]
     verdict = f"{result['frames']} frame(s), off by at most {result['worst']:.2%} of the span"
-    table.add_row("golden", verdict if result["ok"] else "FAILED: " + "; ".join(result["failures"]))
+    add_row(
+        table, "golden", verdict if result["ok"] else "FAILED: " + "; ".join(result["failures"])
+    )
     for step, value in facts.get("time_ms", {}).items():
-        table.add_row(step, f"{value} ms (median of {TIMED_RUNS})")
+        add_row(table, step, f"{value} ms (median of {TIMED_RUNS})")
     Console().print(table)
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vedette import logs
+from vedette.cli.printable import add_row, clean
 from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import settings
 from vedette.edge.address import is_live
@@ -211,14 +212,14 @@ def picture(seen: Seen, source: str) -> Group:
     head = Text.assemble((source, "bold"), f"  {size}  {seen.elapsed_s:.0f} s")
     state = seen.states[-1] if seen.states else None
     if state and state.detail.startswith("the file ended"):
-        head.append(f"  {state.detail}", "dim")
+        head.append(f"  {clean(state.detail)}", "dim")
     elif state and state.state not in {State.OK, State.STARTING}:
-        head.append(f"  {state.state.upper()} {state.detail}", "bold red")
+        head.append(f"  {state.state.upper()} {clean(state.detail)}", "bold red")
     numbers = Table(box=None, show_header=True, header_style="dim", pad_edge=False)
     for column in ("class", "now", "so far"):
         numbers.add_column(column, justify="left" if column == "class" else "right")
     for label, tracks in sorted(seen.tracks.items(), key=lambda item: -len(item[1]))[:8]:
-        numbers.add_row(label, str(seen.now.get(label, 0)), str(len(tracks)))
+        add_row(numbers, label, str(seen.now.get(label, 0)), str(len(tracks)))
     rate = f"{frames.analysed / seen.elapsed_s:.1f}" if seen.elapsed_s else "–"
     line = f"frames {frames.captured}: analysed {frames.analysed} ({rate}/s)"
     line += f", gated {frames.gated}, dropped {dropped}"
@@ -255,5 +256,5 @@ def _events(events: list[EventReport]) -> Table:
         label = f"{event.was} → {event.label or 'none'}" if event.was else event.label
         if event.score is not None:
             label = f"{label} {event.score:.2f}".strip()
-        table.add_row(at, what, event.where, label, str(event.track or ""))
+        add_row(table, at, what, event.where, label, str(event.track or ""))
     return table
