@@ -381,3 +381,15 @@ def test_one_dead_camera_does_not_delay_another(
     book.wait(lambda b: len(b.frames) >= 40)
     book.wait(lambda b: {state.camera for state in b.downs} == {"dead", "none"})
     assert not any(state.camera == DOOR for state in book.downs)
+
+
+def test_a_session_that_the_server_would_forget_is_kept_alive(
+    clips: dict[str, Clip], watch: Watch
+) -> None:
+    """A server that drops whoever says nothing for a second: the pictures go on over two."""
+    with RtspServer(SystemClock(), session_timeout_s=1.0) as server:
+        server.add("door", clips)
+        book, supervisor = watch(server.url("door"), client=RtspClient.VEDETTE)
+        book.wait(lambda b: len(b.frames) >= 45)
+        assert not book.downs
+        assert supervisor.status()[0].opened == 1

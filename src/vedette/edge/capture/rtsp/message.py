@@ -102,7 +102,7 @@ def session_of(answer: Message) -> tuple[str, float]:
         key, _, value = parameter.strip().partition("=")
         if key.lower() == "timeout" and value.isascii() and value.isdigit() and len(value) < 7:
             timeout_s = float(value)
-    return name.strip()[:512], min(max(timeout_s, 2.0), 3600.0)
+    return name.strip()[:512], min(max(timeout_s, 1.0), 3600.0)
 
 
 def channels_of(answer: Message) -> tuple[int, int] | None:
