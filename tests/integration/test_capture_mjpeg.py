@@ -280,7 +280,7 @@ def test_digest_answers_as_in_the_standards_own_example() -> None:
     parts = urlsplit("http://www.example.org/dir/index.html")
     with pytest.MonkeyPatch.context() as patch:
         nonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
-        patch.setattr("vedette.edge.capture.http.secrets.token_hex", lambda _n: nonce)
+        patch.setattr("vedette.edge.capture.login.secrets.token_hex", lambda _n: nonce)
         said = authorise(parts, ("Mufasa", "Circle of Life"), ['Basic realm="x"', challenge])
         assert said is not None
         wanted = "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
