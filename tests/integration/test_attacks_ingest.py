@@ -13,6 +13,7 @@ from vedette.central import jobs
 from vedette.central.console import present
 from vedette.central.console.present import Page
 from vedette.central.console.render import Looker
+from vedette.central.ingest.commit import MAX_MINUTE_BYTES
 from vedette.central.rollups import decode
 from vedette.edge.spool import Spool
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE
@@ -72,6 +73,35 @@ async def test_counts_that_cannot_be_merged_stop_no_job(fleet) -> None:
     fleet.clock.advance(60)
     await jobs.merge_hours(fleet.db, fleet.now_ms)
     assert await fleet.rows("SELECT device FROM rollup_hour") == [(other.device,)]
+
+
+async def test_counts_that_cannot_be_merged_break_no_page(fleet) -> None:
+    """The camera can be looked at all the same; its counts are no data."""
+    attacker = await fleet.device()
+    start = attacker.now_ms - attacker.now_ms % MINUTE - 3 * MINUTE
+    huge: dict[str, Any] = {"stage_ms": {"total": Histogram(counts=[2**53], sum=1.0)}}
+    for n in range(2):
+        await attacker.up(attacker.envelope("aggregate.v1", aggregate(start + n * MINUTE, **huge)))
+    window = (fleet.now_ms - DAY, fleet.now_ms, fleet.now_ms)
+    view = await looking.camera_view(fleet.db, attacker.device, "door", *window, None)
+    assert view is not None
+    assert view.counts == []
+
+
+async def test_no_device_makes_a_minute_grow_for_ever(fleet) -> None:
+    """Other labels in every message of one minute: refused where the row is full, others taken."""
+    attacker, other = await fleet.device(), await fleet.device()
+    start = attacker.now_ms - attacker.now_ms % MINUTE
+    rejected = 0
+    for n in range(12):
+        seconds = {f"{n}-{k}".ljust(100, "x"): 1.0 for k in range(1_100)}
+        envelope = attacker.envelope("aggregate.v1", aggregate(start, class_s=seconds))
+        rejected += len((await attacker.up(envelope)).rejected)
+    assert rejected > 0
+    answer = await other.up(other.envelope("aggregate.v1", aggregate(start)))
+    assert answer.acks[0].acked_through == 1
+    ((size,),) = await fleet.rows("SELECT max(length(body)) FROM rollup_minute")
+    assert size <= MAX_MINUTE_BYTES
 
 
 async def test_impossible_dates_break_no_page(fleet) -> None:

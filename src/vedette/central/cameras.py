@@ -4,6 +4,7 @@ Totals come from merged hours where they are whole and unchanged, from minutes e
 from a slim reading of the same rows, so that a day costs milliseconds.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -14,9 +15,12 @@ from vedette.central.enrolment import Site
 from vedette.central.rollups import HOUR_MS, MINUTE_MS
 from vedette.central.store.db import Database, Tx
 from vedette.central.views import CameraView, CountRow, Coverage, Point, Stage, ThumbnailView
+from vedette.errors import WireError
 from vedette.stats.sketch import ExpHistogram
 from vedette.wire.messages import Aggregate, Frames, Histogram, ZoneCounts
 from vedette.wire.signed import CameraSettings
+
+_log = logging.getLogger(__name__)
 
 Scope = Sequence[str] | None
 
@@ -138,7 +142,13 @@ async def _total(tx: Tx, device: str, camera: str, from_ms: int, to_ms: int) -> 
         for start_ms, body in await tx.tuples("look_minutes", **of, **window)
         if rollups.floor_ms(start_ms, HOUR_MS) not in hours
     ]
-    return rollups.merge_all(rollups.decode(body) for body in (*hours.values(), *minutes))
+    try:
+        return rollups.merge_all(rollups.decode(body) for body in (*hours.values(), *minutes))
+    except (WireError, ArithmeticError) as error:
+        # Counts that fit alone and not together: no data, but the camera can still be looked at.
+        why = {"event": "cameras.unmergeable", "device": device, "camera": camera}
+        _log.error("counts cannot be merged", extra={**why, "why": str(error)})
+        return None
 
 
 async def _series(tx: Tx, device: str, camera: str, from_ms: int, to_ms: int) -> list[_Slim]:

@@ -17,6 +17,7 @@ from vedette.central.ingest.effects import Effects, Sender
 from vedette.central.ingest.lane import MAX_RANGES, LaneState
 from vedette.central.ingest.unpack import Item
 from vedette.central.store.db import Tx
+from vedette.errors import MalformedReport
 from vedette.wire.envelope import LaneAck, Rejection, UpAnswer
 from vedette.wire.streams import DARK_AFTER_S, Lane
 
@@ -26,6 +27,10 @@ LaneKey = tuple[str, int, str]  # device, epoch, lane
 
 MAX_LANES: Final = 3 * 1000
 """Lanes of one device: a thousand lost spools."""
+
+MAX_MINUTE_BYTES: Final = 1024 * 1024
+"""One camera's minute, however many messages speak of it: eight of the largest that differ in every
+name. Without this a device could make a row grow for ever, by other labels each time."""
 
 _NEVER_GIVEN: Final = 2**53
 _NUMBER_COLUMNS: Final = ("devices", "epochs", "lanes", "seqs")
@@ -292,6 +297,8 @@ async def _write_minutes(tx: Tx, effects: Effects, group: list[Incoming]) -> Non
         key = (device, camera, start_ms)
         merged[key] = rollups.merge(rollups.decode(body), merged[key])
     bodies = [rollups.encode(merged[key]) for key in keys]
+    if max(map(len, bodies)) > MAX_MINUTE_BYTES:  # then each message is tried alone
+        raise MalformedReport(f"a minute's counts would have more than {MAX_MINUTE_BYTES} bytes")
     await tx.run("minutes_write", **columns, bodies=bodies)
     hours = sorted({(d, c, rollups.floor_ms(start, rollups.HOUR_MS)) for d, c, start in keys})
     now_ms = max(incoming.received_ms for incoming in group)
