@@ -283,6 +283,6 @@ def test_what_messages_lacked_stands_in_words_where_it_is_missing() -> None:
 
 
 def test_every_step_that_a_message_gives_up_has_words() -> None:
-    """What fitting names is known to the page; entropy is shown nowhere, so nowhere missing."""
-    shown = {name for name, _ in STEPS} - {"entropy", "quality"}
+    """What fitting names is known to the page; what is shown nowhere is nowhere missing."""
+    shown = {name for name, _ in STEPS} - {"entropy", "quality", "detections"}
     assert shown == set(words.LEFT_OUT)

@@ -131,6 +131,8 @@ LEFT_OUT: Final[dict[str, tuple[str, str]]] = {
     "scores": ("confidence", "no scores"),
     "dwell": ("counts", "no dwell times"),
     "classes of zones and lines": ("counts", "zones and lines without their classes"),
+    "all but the classes that were held longest": ("counts", "only the classes held longest"),
+    "all but the classes that were present longest": ("counts", "only the classes present longest"),
 }
 """What a message that would have been too large lacked (`stats.fitting`) → the panel that it is
 missing from, and how that is said there."""
