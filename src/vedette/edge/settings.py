@@ -45,7 +45,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     enabled: Annotated[bool, entry("Analyse only pictures in which something moved")] = True
     full_scan_s: Annotated[
-        float, entry("Analyse a picture at least this often, moved or not", unit="s", gt=0)
+        float,
+        entry("Analyse a picture at least this often, moved or not", unit="s", gt=0, le=300),
     ] = 10.0
     min_changed_fraction: Annotated[
         float, entry("Part of the picture, or of its regions, that must have changed", gt=0, le=1)
