@@ -173,10 +173,21 @@ def test_png_and_webp_are_read_as_well(client: Client) -> None:
         b"GIF89a....",
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         jpeg(walker())[:200],
+        jpeg(walker())[: len(jpeg(walker())) * 7 // 10],
+        jpeg(walker())[: len(jpeg(walker())) * 19 // 20],
         b"\xff\xd8\xff" + b"\x00" * 4_000,
         b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x02" * 9,
     ],
-    ids=["empty", "gif", "svg", "cut off", "jpeg of zeros", "png of 3.6 gigapixels"],
+    ids=[
+        "empty",
+        "gif",
+        "svg",
+        "cut off",
+        "cut at 70 %",
+        "cut at 95 %",
+        "jpeg of zeros",
+        "png of 3.6 gigapixels",
+    ],
 )
 def test_what_is_no_picture_is_refused_with_what_to_send(client: Client, body: bytes) -> None:
     """422 as a problem document, nothing worse."""

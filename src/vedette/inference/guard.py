@@ -167,7 +167,7 @@ def _verdict(code: int, said: bytes, memory_mb: int, limits: Limits) -> Proof:
         )
     if code < 0:
         raise ModelLoadFailed(
-            f"the runtime crashed on this model ({signal.Signals(-code).name})",
+            f"the runtime crashed on this model ({_signal_name(-code)})",
             operator_hint="Do not use this file: it breaks the runtime, or needs far more than "
             f"{memory_mb} MB of memory. Export it again with another version of its tools.",
         )
@@ -374,3 +374,11 @@ def _words(info: TensorInfo) -> str:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
+
+
+def _signal_name(number: int) -> str:
+    """Return such as `SIGSEGV`; real-time signals have no name of their own."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -48,18 +48,25 @@ def is_too_large(info: StreamInfo) -> bool:
     return info.width * info.height > MAX_PIXELS
 
 
-def new_context(codec: str) -> VideoCodecContext:
-    """Return a decoder for single pictures of this codec."""
+def new_context(codec: str, *, strict: bool = False) -> VideoCodecContext:
+    """Return a decoder for single pictures; a strict one refuses those that end too early."""
     context = cast("VideoCodecContext", av.CodecContext.create(codec, "r"))
     context.thread_count = 1
     context.options = {"max_pixels": str(MAX_PIXELS)}
+    if strict:
+        context.options = {**context.options, "err_detect": "explode"}
     return context
 
 
 class Stills:
-    """Decodes single pictures, whatever codec each has. Thread: one."""
+    """Decodes single pictures, whatever codec each has. Thread: one.
 
-    def __init__(self) -> None:
+    Args:
+        strict: Refuse a picture that ends too early, instead of filling up what is missing.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self._strict = strict
         self.skip_frame = "DEFAULT"  # nothing refers to anything: there is nothing to skip
         self._contexts: dict[str, VideoCodecContext] = {}
 
@@ -77,7 +84,7 @@ class Stills:
         if is_too_large(info):
             raise ValueError(f"{info.width}x{info.height} pixels are too many")
         if info.codec not in self._contexts:
-            self._contexts[info.codec] = new_context(info.codec)
+            self._contexts[info.codec] = new_context(info.codec, strict=self._strict)
         return self._contexts[info.codec].decode(packet)
 
 

@@ -49,7 +49,7 @@ def decode(data: bytes) -> Still:
             operator_hint=f"send at most {MAX_PIXELS // 10**6} million pixels",
         )
     try:
-        found = Stills().decode(as_packet(data))
+        found = Stills(strict=True).decode(as_packet(data))
     except (av.error.FFmpegError, ValueError, MemoryError) as problem:
         raise DecodeFailed(
             f"the {info.codec} picture cannot be decoded", operator_hint="it is broken: send again"
