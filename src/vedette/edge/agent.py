@@ -1,6 +1,7 @@
 """The agent: the process that never touches video and outlives everything that does.
 
-    main loop   supervise the pipeline, state gaps nobody else can, pet the watchdog
+    main loop   supervise the pipeline, state gaps nobody else can, pet the watchdog; without
+                central, keep the status that `vedette edge status` shows
     uplink      reports and alerts to central, trusted time (`edge.uplink`, `edge.timekeeper`)
     attendant   what should run here, and what an operator asks (`edge.attendant`)
 
@@ -48,6 +49,9 @@ log = logging.getLogger(__name__)
 STATUS: Final = "agent.json"
 TICK_S: Final = 0.5
 STATE_GAP_EVERY_S: Final = 20.0
+STATUS_SOON_S: Final = 2.0
+"""How soon a device without central looks again while its pipeline told of no camera yet."""
+
 HUNG_AFTER_S: Final = 120.0
 """An uplink silent for longer than its longest request hangs: the watchdog is not petted."""
 
@@ -103,6 +107,7 @@ class Agent:
         self._identity_problem = ""
         self._window = 0
         self._gap_ns = 0
+        self._status_ns = 0
         self._identity: Identity | None = None
         self._desired = DesiredStore(config.state_dir, config, None)
         self._client: CentralClient | None = None
@@ -154,6 +159,8 @@ class Agent:
             self._state_gap(Cause.PIPELINE_STOPPED, self._supervisor.last_exit)
         if self._uplink is None:
             self._check_clock()
+            if now_ns >= self._status_ns:
+                self._status_ns = now_ns + round(self._keep_status() * NS_PER_S)
         if not self._is_hung():
             service.notify("WATCHDOG=1")
 
@@ -269,6 +276,18 @@ class Agent:
             self.spool.put("health.v1", lean)
         self.spool.flush()
         write_status(self._config.state_dir, self._for_people_here(report))
+
+    def _keep_status(self) -> float:
+        """Keep the report for people at this device alone; return seconds until the next.
+
+        Without central nobody else reads it: it is neither sent nor put into the spool.
+        """
+        config = self._effective.config
+        report = self.report()
+        write_status(config.state_dir, report)
+        told = report.pipeline is not None and len(report.pipeline.cameras) > 0
+        period_s = config.telemetry.report_period_s
+        return period_s if told or not config.cameras else min(period_s, STATUS_SOON_S)
 
     def report(self) -> HealthReport:
         """Return how everything is since the last report."""

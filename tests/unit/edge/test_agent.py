@@ -240,6 +240,47 @@ def close(agent: Agent) -> None:
     agent._lock.release()
 
 
+def test_a_device_that_works_alone_keeps_its_status_and_sends_none(tmp_path: Path) -> None:
+    """No central: cameras are told as soon as the pipeline beats, then once each report period."""
+    clock = ManualClock()
+    agent = agent_for(tmp_path, clock)
+    try:
+        agent.tick()
+        state = tmp_path / "state"
+        report = read_status(state)
+        assert report is not None
+        assert report.pipeline is not None
+        assert report.pipeline.running
+        assert report.pipeline.cameras == []
+        door = CameraHealth(camera="door", state=State.DOWN, since_ms=0, advice=["no cable"])
+        beat = Heartbeat(
+            pid=agent._supervisor.pid or 0, boot_id="b", mono_ns=clock.mono_ns(), started_ms=0
+        )
+        heartbeat.write(state, msgspec.structs.replace(beat, window=1, cameras=[door]))
+        clock.advance(2)
+        agent.tick()
+        report = read_status(state)
+        assert report is not None
+        assert report.pipeline is not None
+        assert report.pipeline.cameras == [door]
+        at_ms = report.at_ms
+        clock.advance(14)
+        agent.tick()
+        assert (read_status(state) or report).at_ms == at_ms
+        heartbeat.write(
+            state, msgspec.structs.replace(beat, mono_ns=clock.mono_ns(), cameras=[door])
+        )
+        clock.advance(14)
+        agent.tick()
+        clock.advance(2)
+        agent.tick()
+        assert (read_status(state) or report).at_ms == at_ms + 30_000
+        schemas = [envelope.schema for envelope in agent.spool.next_batch(max_n=100)]
+        assert "health.v1" not in schemas
+    finally:
+        close(agent)
+
+
 def gaps(spool: Spool) -> list[tuple[str, int, int, Cause | None]]:
     """Return every gap that waits in the spool."""
     found = []
