@@ -4,9 +4,12 @@ Thin: parses, calls `vedette.edge.evidence`, prints. `--json` prints one JSON do
 else on standard output. Works beside a running pipeline: only `export` writes, and not in it.
 """
 
+import heapq
 import re
 import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -15,9 +18,10 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from vedette.cli.printable import clean, escape
-from vedette.clock import SystemClock, from_wall_ms, wall_ms
+from vedette.cli.printable import clean
+from vedette.clock import NS_PER_MS, SystemClock, from_wall_ms, wall_ms
 from vedette.edge import settings
 from vedette.edge.desired import DesiredStore
 from vedette.edge.enrolment import load_identity
@@ -27,11 +31,34 @@ from vedette.edge.evidence.examine import Examination, examine
 from vedette.edge.evidence.export import LOG, export
 from vedette.edge.evidence.facts import Facts, read_facts
 from vedette.edge.settings import EdgeConfig
+from vedette.edge.supervisor import AgentLock
 from vedette.errors import EvidenceError
 
 NOT_WHOLE: Final = 1
 """Exit status of `verify` where a package is not what was written."""
 
+WIDE: Final = 120
+"""Columns of a terminal from which all of the table fits."""
+
+SHORTEST_ID: Final = 12
+NOT_MADE: Final = "not made"
+
+Row = tuple[PackageInfo, Facts | None, str]
+
+_COLUMNS: Final = (
+    "time",
+    "id",
+    "camera",
+    "event",
+    "window",
+    "size",
+    "priority",
+    "blurred",
+    "lacks",
+)
+_NARROW: Final = ("time", "id", "camera", "event", "window", "blurred")
+_MAY_SHRINK: Final = {"camera", "event", "lacks"}
+_NAME_CHARS: Final = 12
 _PRIORITIES: Final = {0: "alert", 1: "event", 2: "nice to have"}
 _AGO: Final = re.compile(r"(\d{1,6})\s*([mhd])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days"}
@@ -69,23 +96,21 @@ def list_(
     *,
     as_json: bool,
 ) -> None:
-    """List packages, the newest first."""
+    """List packages, the newest event first."""
     config = settings.load(path)
     zone = ZoneInfo(config.time_zone)
     from_ms = _since_ms(since, zone) if since else None
-    rows: list[tuple[PackageInfo, Facts | None, str]] = []
-    for package in reversed(catalog.packages(_root(config))):
-        if len(rows) == limit:
-            break
-        said, problem = _read(package)
-        if said is not None and _is_wanted(said, camera, from_ms, kind):
-            rows.append((package, said, ""))
-        elif said is None and not (camera or from_ms or kind):
-            rows.append((package, None, problem))
+    packages = catalog.packages(_root(config))
+    found = _rows(packages, lambda said: _is_wanted(said, camera, from_ms, kind))
+    if camera or from_ms or kind:
+        found = (row for row in found if row[1] is not None)
+    # By the event and not by the file: making a blurred copy touches the folder again.
+    rows = heapq.nlargest(limit, found, key=_happened_ms)
     if as_json:
         _print_json([_as_builtins(*row) for row in rows])
         return
-    _print_table(rows, zone)
+    short = _short_ids([package.evidence for package in packages])
+    _print_table(rows, zone, short, is_running=AgentLock.is_held(config.state_dir))
 
 
 @command.command("show")
@@ -100,7 +125,8 @@ def show(evidence: str, path: Path, *, as_json: bool) -> None:
     if as_json:
         _print_json(_as_builtins(package, said, "") | {"facts": msgspec.to_builtins(said)})
         return
-    _print_one(package, said, ZoneInfo(config.time_zone))
+    is_running = AgentLock.is_held(config.state_dir)
+    _print_one(package, said, ZoneInfo(config.time_zone), is_running=is_running)
 
 
 @command.command("verify")
@@ -180,6 +206,31 @@ def _read(package: PackageInfo) -> tuple[Facts | None, str]:
         return None, str(problem)
 
 
+def _rows(packages: list[PackageInfo], is_wanted: Callable[[Facts], bool]) -> Iterator[Row]:
+    """Yield what is wanted, and what cannot be read with the reason."""
+    for package in packages:
+        said, problem = _read(package)
+        if said is None or is_wanted(said):
+            yield package, said, problem
+
+
+def _happened_ms(row: Row) -> tuple[int, str]:
+    """Return what to sort by: the event's time, or of a damaged package its folder's."""
+    package, said, _problem = row
+    at_ms = said.event.at_ms if said else package.mtime_ns // NS_PER_MS
+    return at_ms, package.evidence
+
+
+def _short_ids(ids: list[str]) -> int:
+    """Return how many characters of an id are enough to tell all of `ids` apart."""
+    order = sorted(ids)
+    lengths = [SHORTEST_ID]
+    for one, other in pairwise(order):
+        pairs = enumerate(zip(one, other, strict=False), start=1)
+        lengths.append(next((n for n, (a, b) in pairs if a != b), len(one) + 1))
+    return max(lengths)
+
+
 def _is_wanted(said: Facts, camera: str | None, from_ms: int | None, kind: str | None) -> bool:
     return (
         (camera is None or said.event.camera == camera)
@@ -204,64 +255,91 @@ def _since_ms(text: str, zone: ZoneInfo) -> int:
     return wall_ms((at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC))
 
 
-def _print_table(rows: list[tuple[PackageInfo, Facts | None, str]], zone: ZoneInfo) -> None:
-    columns = ("time", "id", "camera", "event", "window", "size", "priority", "blurred", "lacks")
+def _print_table(rows: list[Row], zone: ZoneInfo, id_chars: int, *, is_running: bool) -> None:
+    """Print one line per package, with fewer columns where the terminal is narrow."""
+    console = Console()
+    if not rows:
+        console.print("no evidence is kept here")
+        return
+    is_narrow = console.width < WIDE
+    columns = _NARROW if is_narrow else _COLUMNS
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, no_wrap=column in {"time", "id", "size"})
+        table.add_column(column, no_wrap=column not in _MAY_SHRINK)
     for package, said, problem in rows:
-        if said is None:
-            table.add_row("?", package.evidence, *[""] * 6, f"[red]{escape(problem)}[/]")
-            continue
-        window = said.record.actual_ms
+        cells = _cells(package, said, problem, zone, is_running=is_running)
+        if is_narrow:
+            cells["id"] = package.evidence[:id_chars]
+        style = "" if said else "red"
         table.add_row(
-            _local(said.event.at_ms, zone),
-            package.evidence,
-            escape(said.event.camera),
-            escape(f"{said.event.kind} {said.event.where}".strip()),
-            f"{(window[1] - window[0]) / 1000:.1f} s" if window else "",
-            _size(package.bytes),
-            _PRIORITIES.get(package.priority, str(package.priority)),
-            _blur_state(package),
-            escape(said.record.shortfall),
+            *(Text(clean(cells[c]), style, no_wrap=True, overflow="ellipsis") for c in columns)
         )
-    console = Console()
-    console.print(table if rows else "no evidence is kept here")
+    console.print(table)
 
 
-def _print_one(package: PackageInfo, said: Facts, zone: ZoneInfo) -> None:
+def _cells(
+    package: PackageInfo, said: Facts | None, problem: str, zone: ZoneInfo, *, is_running: bool
+) -> dict[str, str]:
+    """Return one line of the table by column."""
+    if said is None:
+        return dict.fromkeys(_COLUMNS, "") | {
+            "time": "?",
+            "id": package.evidence,
+            "event": problem,
+        }
+    window = said.record.actual_ms
+    return {
+        "time": _local(said.event.at_ms, zone),
+        "id": package.evidence,
+        "camera": said.event.camera,
+        "event": f"{said.event.kind} {said.event.where}".strip(),
+        "window": f"{(window[1] - window[0]) / 1000:.1f} s" if window else "",
+        "size": _size(package.bytes),
+        "priority": _PRIORITIES.get(package.priority, str(package.priority)),
+        "blurred": _blur_state(package, is_running=is_running),
+        "lacks": said.record.shortfall,
+    }
+
+
+def _print_one(package: PackageInfo, said: Facts, zone: ZoneInfo, *, is_running: bool) -> None:
     record, event = said.record, said.event
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("evidence", escape(record.evidence))
-    grid.add_row("event", escape(f"{event.kind} {event.where} {event.direction} ({event.event})"))
-    grid.add_row("camera", escape(event.camera))
-    grid.add_row("at", _local(event.at_ms, zone))
+    rows = [
+        ("evidence", record.evidence),
+        ("event", f"{event.kind} {event.where} {event.direction} ({event.event})"),
+        ("camera", event.camera),
+        ("at", _local(event.at_ms, zone)),
+    ]
     for name, window in (("wanted", record.wanted_ms), ("there is", record.actual_ms)):
         if window:
             sides = [(event.at_ms - window[0]) / 1000, (window[1] - event.at_ms) / 1000]
-            grid.add_row(name, f"{sides[0]:.3f} s before to {sides[1]:.3f} s after the event")
-    grid.add_row("lacks", escape(record.shortfall) or "nothing")
+            rows.append((name, f"{sides[0]:.3f} s before to {sides[1]:.3f} s after the event"))
+    rows.append(("lacks", record.shortfall or "nothing"))
     for entry in said.clips:
         size = f"{entry.picture_px[0]}x{entry.picture_px[1]}"
         turn = f", turned by {entry.rotation_deg} degrees" if entry.rotation_deg else ""
-        grid.add_row(
-            escape(entry.file), f"{escape(entry.codec)}, {size}{turn}, {_size(entry.bytes)}"
-        )
-        grid.add_row("", f"sha256 {escape(entry.sha256)}")
-    grid.add_row("poster", escape(record.poster) or "none")
-    grid.add_row("boxes", f"in {len(said.frames)} frames")
-    grid.add_row("priority", _PRIORITIES.get(package.priority, str(package.priority)))
-    grid.add_row("blurred copy", _blur_state(package))
-    grid.add_row("may leave", "no" if record.stays_on_site else "as the site's policy says")
-    grid.add_row("folder", escape(str(package.path)))
-    Console().print(grid)
+        rows.append((entry.file, f"{entry.codec}, {size}{turn}, {_size(entry.bytes)}"))
+        rows.append(("", f"sha256 {entry.sha256}"))
+    blurred = _blur_state(package, is_running=is_running)
+    if blurred == NOT_MADE:
+        blurred = "not made yet (is the device running?)"
+    rows += [
+        ("poster", record.poster or "none"),
+        ("boxes", f"in {len(said.frames)} frames"),
+        ("priority", _PRIORITIES.get(package.priority, str(package.priority))),
+        ("blurred copy", blurred),
+        ("may leave", "no" if record.stays_on_site else "as the site's policy says"),
+        ("folder", str(package.path)),
+    ]
+    # Not a table: a path and a hash are there to be copied, and a table breaks them.
+    for name, value in rows:
+        click.echo(f"{clean(name):<{_NAME_CHARS}}  {clean(value)}")
 
 
-def _blur_state(package: PackageInfo) -> str:
+def _blur_state(package: PackageInfo, *, is_running: bool) -> str:
     if package.has_blurred:
         return "yes"
     if package.wants_blur:
-        return "being made"
+        return "being made" if is_running else NOT_MADE
     return "failed" if (package.path / facts.BLUR_FAILED).exists() else "no"
 
 

@@ -1,6 +1,7 @@
 """`vedette evidence` as a person uses it, beside a device that goes on."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from tests.unit.edge.evidence_kit import FPS, event, full_ring, packets_of, sett
 from vedette.cli.evidence import command
 from vedette.clock import ManualClock
 from vedette.edge.evidence import EvidenceStore
+from vedette.edge.evidence.facts import BLUR_WANTED
+from vedette.edge.supervisor import AgentLock
 from vedette.errors import EvidenceError, NotAllowed
 from vedette.sim import footage
 
@@ -29,10 +32,11 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(device: Path, *arguments: object, ok: bool = True) -> Result:
-    """Run a subcommand; raise what it raises."""
+def run(device: Path, *arguments: object, ok: bool = True, columns: int = 200) -> Result:
+    """Run a subcommand on a terminal so wide; raise what it raises."""
     words = [*map(str, arguments), "--config", str(device / "edge.yaml")]
-    done = CliRunner().invoke(command, words, catch_exceptions=not ok, env={"COLUMNS": "200"})
+    env = {"COLUMNS": str(columns)}
+    done = CliRunner().invoke(command, words, catch_exceptions=not ok, env=env)
     assert not ok or done.exit_code == 0, done.output
     return done
 
@@ -55,6 +59,52 @@ def test_a_list_says_when_what_how_long_and_what_it_lacks(device: Path) -> None:
     assert len(ids(device, "--camera", "door", "--kind", "line_crossed")) == 2
     assert ids(device, "--camera", "yard") == []
     assert run(device, "list", "--since", "yesterday", ok=False).exit_code == 2
+
+
+def test_newest_first_is_by_the_event_and_not_by_the_file(device: Path) -> None:
+    """A blurred copy made later touches the older event's folder."""
+    newest, oldest = ids(device)
+    (folder,) = (device / "state" / "evidence").glob(f"2026-*/{oldest}")
+    os.utime(folder, ns=(2**62, 2**62))
+    assert ids(device) == [newest, oldest]
+    (folder,) = (device / "state" / "evidence").glob(f"2026-*/{newest}")
+    os.utime(folder, ns=(2**62, 2**62))
+    assert ids(device) == [newest, oldest]
+    assert ids(device, "--limit", 1) == [newest]
+
+
+def test_a_blurred_copy_is_being_made_only_where_a_device_runs(device: Path) -> None:
+    """Beside a running agent it is being made; after it stopped nobody makes it."""
+    evidence = ids(device)[0]
+    (folder,) = (device / "state" / "evidence").glob(f"2026-*/{evidence}")
+    (folder / BLUR_WANTED).touch()
+    assert "not made" in run(device, "list").stdout
+    assert "is the device running?" in run(device, "show", evidence).stdout
+    lock = AgentLock(device / "state")
+    for words in (["list"], ["show", evidence]):
+        assert "being made" in run(device, *words).stdout
+    lock.release()
+    (folder / BLUR_WANTED).unlink()
+
+
+def test_a_narrow_terminal_gets_one_line_per_package(device: Path) -> None:
+    """At 80 columns: fewer columns, ids cut as far as they stay unambiguous, nothing wrapped."""
+    head, *lines = run(device, "list", columns=80).stdout.splitlines()
+    assert "lacks" not in head
+    assert len(lines) == 2
+    for line, evidence in zip(lines, ids(device), strict=True):
+        assert len(line) <= 80
+        short = line.split()[2]
+        assert evidence.startswith(short)
+        assert evidence in run(device, "show", short).stdout
+        assert "line_crossed" in line
+
+
+def test_the_folder_is_printed_whole(device: Path) -> None:
+    """To be copied into another command, however narrow the terminal."""
+    evidence = ids(device)[0]
+    (folder,) = (device / "state" / "evidence").glob(f"2026-*/{evidence}")
+    assert str(folder) in run(device, "show", evidence, columns=40).stdout
 
 
 def test_one_package_is_shown_with_its_window_and_hashes(device: Path) -> None:
