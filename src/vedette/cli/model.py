@@ -293,7 +293,8 @@ def quantize(  # noqa: PLR0917  click passes them by name
     """Make a bundle of lower precision, and say how it compares with its original.
 
     Half of the frames calibrate, the other half compares. Whether it is faster depends on the
-    network and the processor: the table says it for this machine.
+    network and the processor: the table says it for this machine. At the end the new bundle's
+    golden frames are run on every runtime that is installed; exit status 1 where they fail on one.
     """
     chosen = out or f"{name}-{precision}"
     if not is_slug(chosen) or chosen == name:
@@ -313,21 +314,38 @@ def quantize(  # noqa: PLR0917  click passes them by name
         frames=frames,
     )
     if as_json:
-        _print_json(_summary(done.bundle) | {"held_out": done.held_out})
-        return
+        verdicts = {runtime: _verdict(result) for runtime, result in done.golden.items()}
+        _print_json(_summary(done.bundle) | {"held_out": done.held_out, "golden": verdicts})
+    else:
+        _print_outcome(done)
+    if not all(result.ok for result in done.golden.values()):
+        raise SystemExit(1)
+
+
+def _print_outcome(done: Any) -> None:
+    """Print how a converted bundle compares, and how its golden frames do on each runtime."""
     _report_made(done.bundle, as_json=False)
-    table = Table("runtime", "precision", "recall", "detections", "ms before", "ms after")
+    table = Table("runtime", "still there", "not new", "detections", "ms before", "ms after")
     for speed in done.speeds:
         agreed = speed.agreement
         table.add_row(
             speed.runtime,
-            *("no data" if x is None else f"{x:.3f}" for x in (agreed.precision, agreed.recall)),
+            *("no data" if x is None else f"{x:.3f}" for x in (agreed.recall, agreed.precision)),
             f"{agreed.before} → {agreed.after}",
             f"{speed.before_ms:.1f}",
             f"{speed.after_ms:.1f}",
         )
     Console().print(table)
     click.echo(f"compared on {done.held_out} frames; calibrated on {done.calibrated_on} others")
+    allowed = max((f.tolerance.output for f in done.bundle.manifest.golden), default=0.0)
+    for runtime, result in done.golden.items():
+        if result.ok:
+            click.echo(
+                f"golden frames hold on {runtime}: off by at most {result.worst:.1%} of the "
+                f"output's span, {allowed:.0%} is allowed"
+            )
+        else:
+            click.echo(f"fails on {runtime}: do not use it there: {'; '.join(result.failures)}")
 
 
 @command.command("pack")
@@ -393,16 +411,21 @@ def _machine(model: Model, bundle: Bundle, *, timed: bool) -> dict[str, Any]:
             "opsets": look.opsets,
             "operations": dict(look.operations.most_common()),
         },
-        "golden": {
-            "ok": result.ok,
-            "frames": result.frames,
-            "worst": result.worst,
-            "failures": list(result.failures),
-        },
+        "golden": _verdict(result),
     }
     if timed:
         facts["time_ms"] = _timed(model, bundle)
     return facts
+
+
+def _verdict(result: golden.GoldenResult) -> dict[str, Any]:
+    """Return what came of the golden frames, for JSON."""
+    return {
+        "ok": result.ok,
+        "frames": result.frames,
+        "worst": result.worst,
+        "failures": list(result.failures),
+    }
 
 
 def _timed(model: Model, bundle: Bundle) -> dict[str, float]:

@@ -34,11 +34,11 @@ import onnx
 from onnx import ModelProto, NodeProto, version_converter
 
 from vedette.errors import BackendUnavailable, ConfigError, ModelLoadFailed
-from vedette.inference import bundle as bundles
 from vedette.inference.backends import Runtime
 from vedette.inference.bundle import Bundle
 from vedette.inference.manifest import Evaluation, Manifest, Tolerance
 from vedette.inference.model import Model
+from vedette.lab import settling
 from vedette.lab.assemble import assemble
 from vedette.vision.detections import Detections
 from vedette.vision.picture import Picture
@@ -101,6 +101,7 @@ class Outcome:
     held_out: int
     kept_in_float: int
     speeds: list[Speed] = field(default_factory=list)
+    golden: settling.Golden = field(default_factory=dict)
 
 
 def quantize(
@@ -145,8 +146,8 @@ def quantize(
     manifest = _manifest(said, target.name, precision, seen, keep_io=keep_io)
     made = assemble(target, manifest, data)
     speeds = list(_compare(bundle, made, held_out))
-    made = _with_findings(made, bundle, precision, speeds, len(held_out))
-    return Outcome(made, len(seen), len(held_out), kept, speeds)
+    made, golden = _with_findings(made, bundle, precision, speeds, len(held_out))
+    return Outcome(made, len(seen), len(held_out), kept, speeds, golden)
 
 
 # --------------------------------------------------------------------------------------- footage
@@ -385,11 +386,12 @@ def _figures(agreement: Agreement) -> dict[str, float]:
 
 def _with_findings(
     made: Bundle, original: Bundle, precision: Precision, speeds: list[Speed], frames: int
-) -> Bundle:
+) -> tuple[Bundle, settling.Golden]:
     """Write the bundle again with the comparison in it and with wider golden tolerances.
 
     Runtimes round a quantized value to one step up or down, and a step is 1/255 of a tensor's
-    range; several layers of that stay below a twentieth of the range in all that was measured.
+    range; several layers of that are mostly below a twentieth of the range. Where a runtime of this
+    machine is further away, `settling` widens it, or tells that it fails there.
     """
     golden = [
         msgspec.structs.replace(frame, tolerance=_GOLDEN[precision])
@@ -411,5 +413,4 @@ def _with_findings(
         for speed in speeds
     ]
     manifest = msgspec.structs.replace(made.manifest, golden=golden, evaluation=findings)
-    files = {name: made.read(name) for name in made.manifest.files}
-    return bundles.write(made.path, manifest, files)
+    return settling.settle(made, manifest)

@@ -7,13 +7,17 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 
+from vedette.cli.model import command
 from vedette.errors import ConfigError
 from vedette.inference import bundle as bundles
 from vedette.inference.backends import open_backend
 from vedette.inference.bundle import Bundle
+from vedette.inference.manifest import Tolerance
 from vedette.inference.model import Model
-from vedette.lab import quantize
+from vedette.lab import quantize, settling
+from vedette.lab.assemble import assemble
 from vedette.lab.quantize import Agreement
 from vedette.sim import closed_world, yolo_shaped
 from vedette.sim.closed_world import World
@@ -150,3 +154,45 @@ def test_footage_without_any_object_proves_nothing(original: Bundle, tmp_path: P
     for measured in made.manifest.evaluation:
         assert measured.figures.keys().isdisjoint({"precision", "recall"})
         assert measured.figures["detections_before"] == 0
+
+
+@pytest.mark.parametrize(
+    ("off", "holds", "allowed"), [(0.01, 1, 0.05), (0.075, 1, 0.1), (0.3, 0, 0.05)]
+)
+def test_tolerance_grows_to_what_a_runtime_needs_and_no_further(
+    original: Bundle, tmp_path: Path, off: float, holds: int, allowed: float
+):
+    """7.5 % away gets 10 %, 1 % needs nothing more; 30 % fails, and no tolerance hides it."""
+    original = assemble(tmp_path / "source", original.manifest, original.read("model.onnx"))
+    (frame,) = original.manifest.golden
+    name, probe = next(iter(frame.outputs.items()))
+    values = [probe.values[0] + off * probe.span, *probe.values[1:]]
+    outputs = {**frame.outputs, name: msgspec.structs.replace(probe, values=values)}
+    frame = msgspec.structs.replace(frame, outputs=outputs, tolerance=Tolerance(output=0.05))
+    said = msgspec.structs.replace(original.manifest, golden=[frame])
+    files = {name: original.read(name) for name in original.manifest.files}
+    made, found = settling.settle(bundles.write(tmp_path / "walkers", said, files), said)
+    assert "onnxruntime" in found
+    assert {result.ok for result in found.values()} == {bool(holds)}
+    assert Bundle.open(made.path).manifest.golden[0].tolerance.output == pytest.approx(allowed)
+
+
+@pytest.mark.parametrize("largest", [0.15, 0.0])
+def test_quantize_tells_on_which_runtimes_the_new_bundle_fails(
+    original: Bundle,
+    footage: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    largest: float,
+):
+    """Golden frames that no reasonable tolerance covers are a failure of the command."""
+    models = original.path.parent
+    monkeypatch.setattr(settling, "LARGEST_OUTPUT", largest)
+    monkeypatch.setitem(quantize._GOLDEN, "fp16", Tolerance(output=0.0))
+    options = ["--fp16", "--out", f"out{largest:.0%}".rstrip("%"), "--calibrate", str(footage)]
+    told = CliRunner().invoke(
+        command, ["quantize", "walkers", *options, "--models-dir", str(models)]
+    )
+    assert told.exit_code == (0 if largest else 1), told.output
+    words = "golden frames hold on onnxruntime" if largest else "fails on onnxruntime: do not use"
+    assert words in told.output
+    assert "still there" in told.output
