@@ -87,6 +87,17 @@ def test_what_cannot_be_seen_is_said_without_its_password(watch: Watch, source: 
     assert "hunter2" not in out + err
 
 
+@pytest.mark.parametrize(
+    ("source", "advice"),
+    [("gst:videotestsrcc", "gst-launch-1.0"), ("/dev/video987", "v4l2-ctl")],
+)
+def test_the_advice_fits_the_kind_of_source(watch: Watch, source: str, advice: str) -> None:
+    """No word on address and password where there is none."""
+    _, err = ended(watch(source, "--duration", "3"), code=2)
+    assert advice in err
+    assert "password" not in err
+
+
 def test_a_file_is_read_to_its_end_and_summed_up(watch: Watch, folder: Path) -> None:
     """Every event as one JSON line, the summary last; nothing is dropped, all is counted."""
     out, _ = ended(watch(str(folder / "clip.mp4"), "--json", *LINE))
@@ -101,6 +112,7 @@ def test_a_file_is_read_to_its_end_and_summed_up(watch: Watch, folder: Path) -> 
         "gated": 0,
         "dropped": {},
     }
+    assert summary["lines"] == {"mid": {"forward": 4, "backward": 4}}
     assert list(summary["tracks"]) == ["person"]
     assert summary["stage_ms"]["inference"]["p50"] > 0
 
@@ -111,6 +123,8 @@ def test_a_person_reads_the_same_as_a_table(watch: Watch, folder: Path) -> None:
     assert "person" in out
     assert "line_crossed" in out
     assert "analysed 160" in out
+    assert "forward 4, backward 4" in out
+    assert "waiting included" in out
 
 
 def test_the_annotated_copy_plays(watch: Watch, folder: Path, tmp_path: Path) -> None:
@@ -147,6 +161,9 @@ def test_zones_tell_who_loiters_and_are_asked_for(watch: Watch, folder: Path) ->
     out, _ = ended(watch(str(folder / "clip.mp4"), "--json", "--loiter", "0.5", *zone))
     told = [event["kind"] for event in map(json.loads, out.splitlines()[:-1])]
     assert told.count("loiter") >= 1
+    totals = json.loads(out.splitlines()[-1])["zones"]["all"]
+    for name, kind in (("entered", "zone_entered"), ("left", "zone_left"), ("loiter", "loiter")):
+        assert totals[name] == told.count(kind)
     for option in (("--loiter", "3"), ("--shelf",)):
         _, err = ended(watch(str(folder / "clip.mp4"), *option), 2)
         assert "--zone" in err
@@ -218,6 +235,7 @@ def test_wrong_options_say_how_to_write_them(
     """Each is refused before anything is opened."""
     _, err = ended(watch(str(folder / "clip.mp4"), *options), 2)
     assert word in err
+    assert "cannot run" not in err  # which would say it twice
 
 
 def test_an_annotated_copy_that_cannot_be_written_is_an_error(

@@ -1,11 +1,13 @@
 """`vedette watch SOURCE`: the first five minutes."""
 
+import logging
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
@@ -17,16 +19,29 @@ from rich.text import Text
 from vedette import logs
 from vedette.cli.printable import add_row, clean
 from vedette.clock import SystemClock, from_wall_ms
-from vedette.edge import settings
-from vedette.edge.address import is_live
+from vedette.edge import assembly, settings
+from vedette.edge.address import Kind, kind_of
 from vedette.edge.assembly import Models
 from vedette.edge.settings import Camera, EdgeConfig, Gate
-from vedette.edge.watch import CAMERA, Seen, Watch
+from vedette.edge.watch import CAMERA, Seen, Totals, Watch
 from vedette.errors import ConfigError, StreamLost
 from vedette.inference.library import ENVIRONMENT, Library
 from vedette.wire.limits import LOITER_WINDOW_S
-from vedette.wire.messages import EventReport, State
+from vedette.wire.messages import EventKind, EventReport, State
 from vedette.wire.signed import Line, Zone
+
+_ADVICE: Final = {
+    Kind.RTSP: "check address and password, and that it sends H.264 or H.265",
+    Kind.HTTP: "check address and password, and that it sends motion JPEG (multipart)",
+    Kind.DEVICE: "check with `v4l2-ctl --list-devices` that this is the camera, that no other "
+    "program uses it and that you may read it (group video)",
+    Kind.GSTREAMER: "try the same pipeline with `gst-launch-1.0 … ! fakesink`: it must end in "
+    "decoded video, and its elements must be installed",
+    Kind.WATCHED: "check that the folder is there and that JPEG, PNG or other pictures are put "
+    "into it while this runs",
+    Kind.PATH: "name a video file that a player can play, or a folder that holds pictures",
+}
+"""What to look at where a source gave nothing."""
 
 
 def _points(text: str) -> list[tuple[float, float]]:
@@ -129,16 +144,32 @@ def command(source: str, models_dir: Path, **options: Any) -> None:
         config = EdgeConfig(state_dir=Path(scratch), models_dir=models_dir, cameras=[camera])
         settings.check(config, "watch")
         clock = SystemClock()
-        watch = Watch(
-            config,
-            Models.of(config, clock),
-            clock,
-            annotate=options["annotate"],
-        )
-        _run(watch, options, console, logs.redact_url(source))
+        with _refusal_unlogged():
+            watch = Watch(
+                config,
+                Models.of(config, clock),
+                clock,
+                annotate=options["annotate"],
+            )
+        _run(watch, options, console, logs.redact_url(source), kind_of(source))
 
 
-def _run(watch: Watch, options: dict[str, Any], console: Console, source: str) -> None:
+@contextmanager
+def _refusal_unlogged() -> Iterator[None]:
+    """Keep out of the log why the one camera cannot run: that ends this program, which says it."""
+    log = logging.getLogger(assembly.__name__)
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return getattr(record, "event", "") != assembly.CAMERA_REFUSED
+
+    log.addFilter(is_other)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_other)
+
+
+def _run(watch: Watch, options: dict[str, Any], console: Console, source: str, kind: Kind) -> None:
     stop = threading.Event()
     printed = 0
 
@@ -171,9 +202,7 @@ def _run(watch: Watch, options: dict[str, Any], console: Console, source: str) -
         why = seen.states[-1].detail if seen.states else "it gave no picture"
         raise StreamLost(
             f"nothing was seen of {source}: {why}",
-            operator_hint="check address and password, and that it sends H.264 or H.265"
-            if is_live(source)
-            else "name a video file that a player can play",
+            operator_hint=_ADVICE[kind],
         )
 
 
@@ -195,12 +224,29 @@ def summary(seen: Seen) -> dict[str, Any]:
         "fps": round(seen.frames.analysed / seen.elapsed_s, 2) if seen.elapsed_s else None,
         "tracks": {label: len(tracks) for label, tracks in seen.tracks.items()},
         "events": seen.event_count,
+        "lines": {
+            name: {way: line.told[way] for way in ("forward", "backward")}
+            for name, line in seen.lines.items()
+        },
+        "zones": {name: _zone_totals(zone) for name, zone in seen.zones.items()},
         "stage_ms": {
             stage: {
                 name: sketch.quantile(q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
             }
             for stage, sketch in seen.stage_ms.items()
         },
+    }
+
+
+def _zone_totals(zone: Totals) -> dict[str, Any]:
+    """Return entered and left always, other kinds of event where there were any."""
+    other = set(zone.told) - {EventKind.ZONE_ENTERED, EventKind.ZONE_LEFT}
+    stay_s = zone.stay_s.quantile(0.5)
+    return {
+        "entered": zone.told[EventKind.ZONE_ENTERED],
+        "left": zone.told[EventKind.ZONE_LEFT],
+        "median_stay_s": None if stay_s is None else round(stay_s, 2),
+        **{str(kind): zone.told[kind] for kind in sorted(other)},
     }
 
 
@@ -228,18 +274,36 @@ def picture(seen: Seen, source: str) -> Group:
         rows.append(_latency(seen))
     if seen.tracks:
         rows.append(numbers)
+    if seen.lines or seen.zones:
+        rows.append(_totals(seen))
     if seen.events:
         rows.append(_events(list(seen.events)[-8:]))
     return Group(*rows)
 
 
+def _totals(seen: Seen) -> Table:
+    """Return what was counted at each line and in each zone so far."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("line or zone", "so far"):
+        table.add_column(column)
+    for name, line in seen.lines.items():
+        add_row(table, name, f"forward {line.told['forward']}, backward {line.told['backward']}")
+    for name, zone in seen.zones.items():
+        counts = _zone_totals(zone)
+        stay_s = counts.pop("median_stay_s")
+        told = ", ".join(f"{what} {n}" for what, n in counts.items())
+        add_row(table, name, told + (f"; half stayed {stay_s:.1f} s or longer" if stay_s else ""))
+    return table
+
+
 def _latency(seen: Seen) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("ms")
+    table.add_column("ms per picture")
     order = ("preprocess", "inference", "postprocess", "tracking", "total")
     stages = [stage for stage in order if stage in seen.stage_ms]
     for stage in stages:
-        table.add_column(stage, justify="right")
+        named = "total, waiting included" if stage == "total" else stage
+        table.add_column(named, justify="right")
     for name, q in (("p50", 0.5), ("p95", 0.95)):
         values = [seen.stage_ms[stage].quantile(q) for stage in stages]
         table.add_row(name, *("–" if v is None else f"{v:.1f}" for v in values))

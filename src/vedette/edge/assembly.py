@@ -52,6 +52,10 @@ from vedette.wire.messages import (
 
 _LOG = logging.getLogger(__name__)
 
+CAMERA_REFUSED: Final = "pipeline.camera_refused"
+"""The log's word for a camera that cannot run."""
+
+
 _PEOPLE: Final = frozenset({"person", "people", "pedestrian", "human"})
 
 STREAMS_APART_MS: Final = 500
@@ -203,7 +207,7 @@ class Assembly:
             camera.id,
             error,
             error.operator_hint or "",
-            extra={"event": "pipeline.camera_refused", "camera": camera.id},
+            extra={"event": CAMERA_REFUSED, "camera": camera.id},
         )
         now_ms = wall_ms(self._clock.now_at())
         self._emit(

@@ -32,7 +32,7 @@ from vedette.edge.settings import Camera, EdgeConfig
 from vedette.errors import EvidenceError
 from vedette.stats.sketch import ExpHistogram
 from vedette.vision.tracking import Tracks
-from vedette.wire.messages import CameraState, EventReport, Frames, State
+from vedette.wire.messages import CameraState, EventKind, EventReport, Frames, State
 
 CAMERA: Final = "watch"
 CODEC: Final = "libvpx-vp9"
@@ -40,6 +40,19 @@ CODEC: Final = "libvpx-vp9"
 
 _COLOURS: Final = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66))
 _TICK_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class Totals:
+    """What happened at one line or zone so far.
+
+    Attributes:
+        told: How many events of each kind; of a line by the direction, forward or backward.
+        stay_s: Seconds inside of those who were seen leaving a zone.
+    """
+
+    told: Counter[str] = field(default_factory=Counter)
+    stay_s: ExpHistogram = field(default_factory=ExpHistogram)
 
 
 @dataclass(slots=True)
@@ -55,6 +68,8 @@ class Seen:
     stage_ms: dict[str, ExpHistogram] = field(default_factory=dict)
     elapsed_s: float = 0.0
     picture_px: tuple[int, int] | None = None
+    lines: dict[str, Totals] = field(default_factory=dict)
+    zones: dict[str, Totals] = field(default_factory=dict)
 
 
 class Watch:
@@ -72,6 +87,8 @@ class Watch:
         self._lock = threading.Lock()
         self.seen = Seen()
         camera = config.cameras[0]
+        self.seen.lines = {line.name: Totals() for line in camera.lines}
+        self.seen.zones = {zone.name: Totals() for zone in camera.zones}
         self._live = live = is_live(camera.source)
         assembly = Assembly(config, models, clock, emit=self._take, evidence=None)
         pace = Pace.REAL_TIME if live else Pace.AS_FAST_AS_POSSIBLE
@@ -140,8 +157,19 @@ class Watch:
             if isinstance(message, EventReport):
                 self.seen.events.append(message)
                 self.seen.event_count += 1
+                self._add_up(message)
             elif isinstance(message, CameraState):
                 self.seen.states.append(message)
+
+    def _add_up(self, event: EventReport) -> None:
+        """Count what happened at a line or in a zone; the lock is held."""
+        if event.kind is EventKind.LINE_CROSSED:
+            if line := self.seen.lines.get(event.where):
+                line.told[event.direction] += 1
+        elif zone := self.seen.zones.get(event.where):
+            zone.told[event.kind] += 1
+            if event.kind is EventKind.ZONE_LEFT and event.dwell_s is not None:
+                zone.stay_s.add(event.dwell_s)
 
     def _observe(self, frame: Frame, tracks: Tracks, events: Sequence[EventReport]) -> None:
         sure = tracks.where(tracks.confirmed)
