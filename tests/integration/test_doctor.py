@@ -9,13 +9,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from vedette.cli.edge import command
+from vedette.cli.edge_commission import _baseline_words
 from vedette.clock import SystemClock
 from vedette.edge.commission import CommissionRecord, load, load_reference, save
+from vedette.edge.commission.session import baseline
 from vedette.errors import StreamLost
 from vedette.sim import footage
 from vedette.sim.clip import load_clip
 from vedette.sim.closed_world import World, back_and_forth, write_bundle
 from vedette.sim.rtsp import RtspServer
+from vedette.wire.messages import Aggregate, Drop, Frames
 
 FPS = 10
 Run = Callable[..., Result]
@@ -94,10 +97,15 @@ def test_commissioning_keeps_what_a_person_confirmed(
 ) -> None:
     """Answers, labels, reference and baseline are on the disk afterwards, and listed."""
     zone = ", zones: [{name: floor, polygon: [[0, 0.5], [1, 0.5], [1, 1], [0, 1]]}]"
-    answers = "Ann\ny\n\ny\ny\nn\n0\n1\n0\n0\n"
+    # An empty line is no answer: it is asked again. One is the Enter that ends focusing.
+    answers = "Ann\n\ny\n\ny\ny\n\nn\n\n0\n1\n0\n0\n"
     options = ("commission", "--samples", "2", "--seconds", "3", "--reference-seconds", "3")
     result = run(*options, cameras=walker(folder, zone), answers=answers)
     assert result.exit_code == 1, result.output  # the zones were answered with no
+    assert "[y]" not in result.output
+    assert "[0]" not in result.output
+    assert "▀" not in result.output  # no terminal, no pictures
+    assert "confirmed" in result.output
     record = load(tmp_path / "state", "door")
     assert isinstance(record, CommissionRecord)
     assert record.by == "Ann"
@@ -108,6 +116,12 @@ def test_commissioning_keeps_what_a_person_confirmed(
     assert record.sample.right == 2
     assert record.baseline is not None
     assert record.baseline.observed_fraction > 0.5
+    base = record.baseline
+    lost = sum(base.dropped.values())
+    assert base.captured == base.analysed + base.gated + lost
+    said = " ".join(result.output.split())
+    assert f"{base.analysed} of {base.captured} pictures analysed" in said
+    assert f"{lost} dropped" in said
     assert record.baseline.detections["person"] > 0
     reference = load_reference(tmp_path / "state", "door")
     assert reference is not None
@@ -139,7 +153,10 @@ def test_a_reference_that_was_changed_is_no_reference(
 ) -> None:
     """A picture put in its place does not fit the record's hash; the old record is kept."""
     step = ("commission", "--no-questions", "--step", "reference", "--reference-seconds", "3")
-    run(*step, cameras=walker(folder))
+    said = run(*step, cameras=walker(folder)).output
+    assert "▀" not in said  # nobody looks
+    assert "confirmed" not in said
+    assert "done" in said
     state = tmp_path / "state"
     reference = load_reference(state, "door")
     assert reference is not None
@@ -149,6 +166,16 @@ def test_a_reference_that_was_changed_is_no_reference(
     assert (state / "commission" / "door" / f"record.{record.at_ms}.json").exists()
     cv2.imwrite(str(state / "commission" / "door" / "reference.png"), reference // 2)
     assert load_reference(state, "door") is None
+
+
+def test_pictures_that_were_lost_are_told_and_kept() -> None:
+    """A baseline of 50 pictures, 13 of them lost: the record says why, the summary how many."""
+    frames = Frames(captured=50, analysed=37, dropped={Drop.STALE: 9, Drop.BACKEND: 4})
+    found = baseline([Aggregate(camera="door", start_ms=0, end_ms=10_000, frames=frames)])
+    assert found.dropped == {Drop.STALE.value: 9, Drop.BACKEND.value: 4}
+    words = _baseline_words(found)
+    assert "37 of 50 pictures analysed" in words
+    assert "13 dropped" in words
 
 
 def test_a_camera_without_pictures_cannot_be_commissioned(run: Run) -> None:

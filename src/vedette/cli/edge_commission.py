@@ -25,7 +25,7 @@ from vedette.edge import commission as commissioning
 from vedette.edge import settings
 from vedette.edge.assembly import Models
 from vedette.edge.commission import CommissionRecord
-from vedette.edge.commission.record import settings_digest
+from vedette.edge.commission.record import Baseline, settings_digest
 from vedette.edge.commission.session import STEPS, Session
 from vedette.edge.frame import Frame
 from vedette.edge.settings import Camera, EdgeConfig
@@ -123,7 +123,7 @@ def commission(
         kept = commissioning.save(config.state_dir, record, session.reference)
         records.append(commissioning.load(config.state_dir, camera.id) or record)
         if not as_json:
-            _print(desk.console, records[-1], kept)
+            _print(desk.console, records[-1], kept, asked=not no_questions)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(records), indent=2).decode())
     if not all(record.is_complete for record in records):
@@ -148,8 +148,11 @@ class Terminal:
         )
 
     def show(self, frame: Frame, found: Detections | None, words: str) -> None:
-        """Print a picture."""
-        self.console.print(self._panel(frame, found, words))
+        """Print a picture where a person looks; elsewhere its words alone."""
+        if self._ask and self.console.is_terminal:
+            self.console.print(self._panel(frame, found, words))
+        else:
+            self.console.print(escape(words), highlight=False)
 
     def follow(self, pictures: Iterable[tuple[Frame, str]]) -> None:
         """Print pictures in place until Enter is pressed."""
@@ -158,6 +161,11 @@ class Terminal:
         done = threading.Event()
         # A daemon: where pictures end first, it goes on waiting for a line that nobody needs.
         threading.Thread(target=_wait_for_line, args=(done,), daemon=True).start()
+        if not self.console.is_terminal:
+            for _picture in pictures:
+                if done.is_set():
+                    break
+            return
         with Live(console=self.console, refresh_per_second=8, transient=True) as live:
             for frame, words in pictures:
                 live.update(self._panel(frame, None, f"{words} · Enter when done"))
@@ -165,17 +173,17 @@ class Terminal:
                     break
 
     def confirm(self, question: str) -> bool | None:
-        """Ask for y, n or s."""
+        """Ask for y, n or s; Enter alone is no answer, and asked again."""
         if not self._ask:
             return None
         kinds = click.Choice(["y", "n", _SKIP])
-        answer = click.prompt(question, type=kinds, default="y", err=self._stderr)
+        answer = click.prompt(question, type=kinds, err=self._stderr)
         return None if answer == _SKIP else answer == "y"
 
     def count(self, question: str, at_most: int | None) -> int | None:
-        """Ask for a number, or s."""
+        """Ask for a number, or s; Enter alone is no answer, and asked again."""
         while self._ask:
-            answer = click.prompt(f"{question} (a number, or s)", default="0", err=self._stderr)
+            answer = click.prompt(f"{question} (a number, or s)", err=self._stderr)
             if answer.strip().lower() == _SKIP:
                 return None
             if answer.isascii() and answer.isdecimal() and len(answer) <= 4:
@@ -238,13 +246,13 @@ def _wait_for_line(done: threading.Event) -> None:
     done.set()
 
 
-def _print(console: Console, record: CommissionRecord, kept: Path) -> None:
+def _print(console: Console, record: CommissionRecord, kept: Path, *, asked: bool) -> None:
     facts = Table.grid(padding=(0, 2))
     size = f"{record.picture_px[0]}x{record.picture_px[1]}" if record.picture_px else ""
     source = escape(record.source)
     facts.add_row("camera", f"{record.camera}  {escape(record.codec)} {size}  {source}")
     for words, steps, colour in (
-        ("confirmed", record.confirmed, "green"),
+        ("confirmed" if asked else "done", record.confirmed, "green"),
         ("answered no", record.refused, "red"),
         ("skipped", record.skipped, "yellow"),
     ):
@@ -255,14 +263,21 @@ def _print(console: Console, record: CommissionRecord, kept: Path) -> None:
         facts.add_row("precision", _interval(sample.precision, sample.right, sample.wrong))
         facts.add_row("recall", _interval(sample.recall, sample.right, sample.missed))
     if record.baseline is not None:
-        base = record.baseline
-        facts.add_row(
-            "baseline",
-            f"{base.observed_fraction:.0%} of {base.seconds:.0f} s observed, "
-            f"{base.analysed} pictures analysed, {base.gated} without motion",
-        )
+        facts.add_row("baseline", _baseline_words(record.baseline))
     facts.add_row("kept in", escape(str(kept)))
     console.print(facts, highlight=False)
+
+
+def _baseline_words(base: Baseline) -> str:
+    """Return what came of every picture that was captured."""
+    words = [
+        f"{base.observed_fraction:.0%} of {base.seconds:.0f} s observed",
+        f"{base.analysed} of {base.captured} pictures analysed",
+    ]
+    if base.gated:
+        words.append(f"{base.gated} without motion")
+    words.append(f"{sum(base.dropped.values())} dropped")
+    return ", ".join(words)
 
 
 def _interval(interval: tuple[float, float] | None, right: int, not_right: int) -> str:

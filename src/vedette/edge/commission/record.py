@@ -64,6 +64,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
         seconds: How long it was watched.
         observed_fraction: Part of that time that was observed, 0 to 1.
         captured, analysed, gated: Pictures.
+        dropped: Pictures that were lost, by cause; records from before this was kept have none.
         stage_ms: Latency per stage.
         confidence, quality, detections: As in `wire.messages.Aggregate`.
     """
@@ -73,6 +74,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     captured: int = 0
     analysed: int = 0
     gated: int = 0
+    dropped: dict[str, int] = {}
     stage_ms: dict[str, Histogram] = {}
     confidence: dict[str, Bins] = {}
     quality: dict[str, Bins] = {}

@@ -346,6 +346,7 @@ def baseline(cuts: list[Aggregate]) -> Baseline:
         captured=whole.frames.captured,
         analysed=whole.frames.analysed,
         gated=whole.frames.gated,
+        dropped={cause.value: count for cause, count in whole.frames.dropped.items() if count},
         stage_ms=whole.stage_ms,
         confidence=whole.confidence,
         quality=whole.quality,
