@@ -11,7 +11,7 @@ Not here: where a program's tree is declared (`edge.settings`, `central.settings
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -176,7 +176,7 @@ def _strip(hint: Any) -> Any:
     while get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     options = [option for option in get_args(hint) if option is not type(None)]
-    if get_origin(hint) not in {list, dict, tuple} and len(options) == 1:
+    if get_origin(hint) not in {list, dict, tuple, Literal} and len(options) == 1:
         return _strip(options[0])
     return hint
 
@@ -284,6 +284,9 @@ def _type_name(hint: Any) -> str:
         name = "a block"
     elif get_origin(inner) is list:
         name = f"a list of {_type_name(get_args(inner)[0]).removeprefix('a ')}"
+    elif get_origin(inner) is Literal:
+        # A number that may also stand in quotes is one value to the reader.
+        name = "one of " + ", ".join(dict.fromkeys(map(str, get_args(inner))))
     elif get_origin(inner) in {dict, tuple}:
         name = str(get_origin(inner).__name__)
     else:

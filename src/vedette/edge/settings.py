@@ -95,7 +95,7 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         ),
     ] = "auto"
     rotate: Annotated[
-        Literal["auto", "0", "90", "180", "270"],
+        Literal["auto", 0, 90, 180, 270, "0", "90", "180", "270"],
         entry("Turn pictures clockwise by so many degrees; auto: as the stream itself says"),
     ] = "auto"
     tier: Annotated[

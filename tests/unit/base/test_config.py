@@ -1,6 +1,7 @@
 """Configuration errors name line and key and say what to write instead."""
 
 import contextlib
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from vedette import config
 from vedette.edge import settings
+from vedette.edge.commission.record import settings_digest
 from vedette.edge.settings import EdgeConfig
 from vedette.errors import ConfigError
 
@@ -54,6 +56,32 @@ def test_a_wrong_value_names_its_line_and_what_the_entry_takes():
     assert "edge.yaml:9: cameras.0.max_fps" in message
     assert "1/s" in hint
     assert "default 5.0" in hint
+
+
+@pytest.mark.parametrize("written", ["90", "'90'", '"90"'])
+def test_a_camera_is_turned_by_a_number_with_or_without_quotes(written):
+    """As the pages write it; what a person confirmed by looking is the same for both."""
+    tree = config.parse(GOOD + f"    rotate: {written}\n", EdgeConfig)
+    assert int(tree.cameras[0].rotate) == 90
+    quoted = config.parse(GOOD + "    rotate: '90'\n", EdgeConfig)
+    assert settings_digest(tree.cameras[0]) == settings_digest(quoted.cameras[0])
+
+
+@pytest.mark.parametrize("written", ["45", "sideways", "true", "90.5"])
+def test_a_value_that_is_none_of_a_few_is_told_all_of_them(written):
+    """Each value once, not the name of a type."""
+    message, hint = refused(GOOD + f"    rotate: {written}\n")
+    assert "edge.yaml:9: cameras.0.rotate" in message
+    assert "takes one of auto, 0, 90, 180, 270 (default" in hint
+
+
+def test_the_reference_names_the_values_of_every_choice():
+    """Also of an optional one, and of one with a single value."""
+    types = [item.type for item in config.reference(EdgeConfig)]
+    assert not [name for name in types if "Literal" in name]
+    assert "one of onnxruntime, openvino" in types
+    assert config._type_name(Literal["only"]) == "one of only"
+    assert config._type_name(Literal["a", "b"] | None) == "one of a, b or null"
 
 
 def test_a_missing_key_is_named():

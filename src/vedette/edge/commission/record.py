@@ -128,7 +128,7 @@ class CommissionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 def settings_digest(camera: Camera) -> str:
     """Return the hash of what a person confirms by looking: where is looked, and how turned."""
-    said = (camera.zones, camera.lines, camera.regions, camera.rotate)
+    said = (camera.zones, camera.lines, camera.regions, str(camera.rotate))
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 
 
