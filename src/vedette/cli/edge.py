@@ -19,6 +19,7 @@ from rich.table import Table
 from vedette import __version__, logs
 from vedette.cli.edge_commission import commission
 from vedette.cli.edge_doctor import doctor
+from vedette.cli.model import DEFAULT_MODEL
 from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import address, settings
 from vedette.edge.agent import Agent, read_status
@@ -268,9 +269,11 @@ def _warnings(config: EdgeConfig) -> list[str]:
         found += _without_clips(camera)
         model = config.models_dir / camera.model
         if not model.exists() and not model.with_suffix(".vbundle").exists():
+            # Only the default can be fetched; any other one is a file that somebody has.
+            get = "pull" if camera.model == DEFAULT_MODEL else "import FILE --name"
             found.append(
                 f"camera {camera.id}: no model {camera.model!r} in {config.models_dir};"
-                f" try: vedette model pull {camera.model} --models-dir {config.models_dir}"
+                f" try: vedette model {get} {camera.model} --models-dir {config.models_dir}"
             )
     if not os.access(config.state_dir.parent, os.W_OK):
         found.append(f"{config.state_dir.parent} is not writable for this user")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vedette.cli.printable import add_row
-from vedette.errors import ConfigError
+from vedette.errors import ConfigError, HashMismatch, ModelLoadFailed
 from vedette.ids import is_slug
 from vedette.inference import golden, onnx_file
 from vedette.inference.backends import Runtime
@@ -104,9 +104,10 @@ def pull(name: str, models_dir: Path, *, as_json: bool) -> None:
 @click.option("--scale", type=float, help="Factor on the pixel, 0-255; 0.00392157 is 1/255.")
 @click.option("--mean", help="Subtracted then, per colour, such as 0.485,0.456,0.406.")
 @click.option("--std", help="Divided by, last, such as 0.229,0.224,0.225.")
+@click.option("--replace", is_flag=True, help="Put it in the place of a model of the same name.")
 @_models_dir
 @_as_json
-def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None:
+def import_(file: Path, models_dir: Path, *, replace: bool, as_json: bool, **said: Any) -> None:
     """Make a bundle of an ONNX FILE, or take in a finished .vbundle.
 
     The family is recognised by shapes, names and a run; docs/models.md has the table. The colours,
@@ -115,8 +116,10 @@ def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None
     if file.suffix == SUFFIX or file.is_dir():
         library = Library(models_dir)
         found = Bundle.open(file)
+        old = _may_replace(models_dir / found.manifest.name, found.digest, replace=replace)
         library.prove(found)
         made = library.add(found)
+        _report_replaced(made, old)
         _report_made(made, as_json=as_json)
         return
     chosen = said.pop("name") or file.stem.lower().replace(" ", "-")
@@ -125,6 +128,7 @@ def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None
             f"{chosen!r} cannot be a model's name",
             operator_hint="Give --name with 1 to 64 of a-z 0-9 . _ -",
         )
+    old = _may_replace(models_dir / chosen, None, replace=replace)
     importing = _lab("importing")
     preprocess = {
         "color": said.pop("color"),
@@ -149,7 +153,35 @@ def import_(file: Path, models_dir: Path, *, as_json: bool, **said: Any) -> None
         _check_task(kind, tasks.KINDS)
         asked = tasks.Asked(kind, **task)
         made = tasks.import_task(file, models_dir / chosen, request, asked)
+    _report_replaced(made, old)
     _report_made(made, as_json=as_json)
+
+
+def _may_replace(place: Path, new: str | None, *, replace: bool) -> str | None:
+    """Return the digest of what is at `place`, `broken` if it is no bundle; None where nothing is.
+
+    Raises:
+        ConfigError: There is something else than `new`, and nobody said that it may go.
+    """
+    if not place.exists():
+        return None
+    try:
+        old = Bundle.open(place).digest
+    except (ModelLoadFailed, HashMismatch):
+        old = "broken"
+    if old != new and not replace:
+        raise ConfigError(
+            f"there is a model {place.name!r} already: {place} ({old})",
+            operator_hint="Give --replace to put the new one in its place; an ONNX file can also "
+            "come in under another --name.",
+        )
+    return old
+
+
+def _report_replaced(made: Bundle, old: str | None) -> None:
+    """Say on standard error whose place was taken."""
+    if old not in {None, made.digest}:
+        click.echo(f"replaces {made.manifest.name} (old digest {old})", err=True)
 
 
 def _check_task(kind: str, kinds: tuple[str, ...]) -> None:

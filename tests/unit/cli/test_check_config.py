@@ -97,3 +97,11 @@ def test_a_model_that_is_not_there_is_a_warning_with_the_command(folder: Path) -
     document = json.loads(check(folder, GOOD.replace("walkers", "centernet"), "--json"))
     [warning] = [w for w in document["warnings"] if "centernet" in w]
     assert f"--models-dir {folder / 'models'}" in warning
+
+
+def test_a_model_of_ones_own_that_is_not_there_cannot_be_pulled(folder: Path) -> None:
+    """Only the default one can: for any other the advice is to import its file."""
+    document = json.loads(check(folder, GOOD.replace("walkers", "door-classes"), "--json"))
+    [warning] = [w for w in document["warnings"] if "door-classes" in w]
+    assert "vedette model import FILE --name door-classes --models-dir" in warning
+    assert "pull" not in warning
