@@ -26,6 +26,7 @@ from vedette.edge.settings import EdgeConfig, LocalApi
 from vedette.errors import ConfigError
 from vedette.inference.library import Library
 from vedette.sim.closed_world import BLUE, Quirk, World, back_and_forth, write_bundle
+from vedette.vision.quality import QualityLimits
 
 TOKEN = "a-token-of-this-test-only"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -148,6 +149,35 @@ def test_a_bad_picture_is_to_be_taken_again_and_the_model_does_not_run(
     forced = caller.post("/v1/infer?force=1", content=data).json()
     assert forced["verdict"] == "recapture"
     assert forced["objects"] is not None
+
+
+def test_a_picture_as_large_as_the_models_input_is_large_enough(client: Client) -> None:
+    """A model made for small pictures gets them; without a model the usual limit stands."""
+    small = walker(scale=1)
+    assert small.shape[0] < QualityLimits().picture_px[1]
+    caller = client()
+    assessed = caller.post("/v1/assess", content=jpeg(small)).json()
+    assert assessed["quality"]["problems"] == ["LowResolution"]
+    assert assessed["turned_deg"] == 0
+    found = caller.post("/v1/infer", content=jpeg(small)).json()
+    assert found["quality"]["problems"] == []
+    assert len(found["objects"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/v2/infer", 404), ("GET", "/", 404), ("GET", "/v1/infer", 405)],
+)
+def test_what_there_is_not_is_a_problem_document(
+    client: Client, method: str, path: str, status: int
+) -> None:
+    """An unknown path or method is told as every other error is, with what there is."""
+    answer = client().request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    assert "/v1/assess" in answer.json()["detail"]
+    assert (status == 405) == ("allow" in answer.headers)
 
 
 def test_a_turned_picture_is_seen_upright(client: Client) -> None:

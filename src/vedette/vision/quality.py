@@ -164,7 +164,8 @@ ADVICE: Final = {
     "limit and allow a longer exposure.",
     "CompressionArtefacts": "The picture is compressed into visible blocks: raise the bit rate or "
     "quality in the camera, or use H.264 instead of MJPEG.",
-    "LowResolution": "The picture is too small to find people in: choose a larger stream.",
+    "LowResolution": "The picture is too small to find much in: choose a larger stream or take a "
+    "larger picture.",
     "FormatChanged": "The picture's shape is not the one that zones were drawn on: check both.",
 }
 

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -27,7 +28,7 @@ from vedette.edge.local.verdict import Assessment, Inference, Verdict
 from vedette.errors import ConfigError, DecodeFailed, InferenceError, VedetteError
 from vedette.inference.model import Model
 from vedette.vision.picture import Picture
-from vedette.vision.quality import QualityVerdict, assess
+from vedette.vision.quality import QualityLimits, QualityVerdict, assess
 
 _LOG = logging.getLogger(__name__)
 
@@ -106,9 +107,9 @@ class StillService:
             InferenceError: The model cannot be used, or failed.
         """
         still = stills.decode(data)
-        judged = _judged(still.picture)
-        poor = [] if judged.is_usable else list(judged.problems)
         model = self.model(name)
+        judged = _judged(still.picture, _limits_of(model))
+        poor = [] if judged.is_usable else list(judged.problems)
         answer = Inference(
             verdict=Verdict.RECAPTURE,
             why=poor,
@@ -179,7 +180,8 @@ def build(
             Route("/-/healthz", healthz),
             Route("/v1/assess", _guarded(assess_picture), methods=["POST"]),
             Route("/v1/infer", _guarded(infer), methods=["POST"]),
-        ]
+        ],
+        exception_handlers={HTTPException: _no_route},
     )
     app.state.door = door
     return app
@@ -265,12 +267,23 @@ class _Visit:
         self._door.leave()
 
 
-def _judged(picture: Picture) -> QualityVerdict:
+def _judged(picture: Picture, limits: QualityLimits | None = None) -> QualityVerdict:
     """Return how good a picture is.
 
     Without noise and blocks, whose limits were measured on video and not on still pictures.
     """
-    return assess(picture.small_luma(), picture_px=picture.size)
+    return assess(picture.small_luma(), limits, picture_px=picture.size)
+
+
+def _limits_of(model: Model) -> QualityLimits:
+    """Return limits by which a picture as large as the model's input is large enough.
+
+    The usual ones are of whole scenes. A larger input does not raise them: pictures are enlarged.
+    """
+    width, height = model.manifest.preprocess.size
+    usual = QualityLimits()
+    least = (min(usual.picture_px[0], width), min(usual.picture_px[1], height))
+    return msgspec.structs.replace(usual, picture_px=least)
 
 
 def _guarded(handler: Handler) -> Handler:
@@ -294,6 +307,16 @@ def _guarded(handler: Handler) -> Handler:
             return _problem(Problem(500, "failed"))
 
     return guarded
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Answer for a path or a method that there is not."""
+    if not isinstance(error, HTTPException):
+        raise error
+    detail = "there are: POST /v1/assess, POST /v1/infer, GET /-/healthz"
+    title = {404: "no such path", 405: f"no {request.method} here"}.get(error.status_code)
+    headers = dict(error.headers or {})
+    return _problem(Problem(error.status_code, title or error.detail, detail, headers))
 
 
 def _problem(problem: Problem) -> Response:

@@ -48,14 +48,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     xyxy: tuple[float, float, float, float]
 
 
-class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to `POST /v1/assess`."""
 
     verdict: Verdict
     quality: Quality
     picture_px: tuple[int, int]
     format: str
-    turned_deg: int = 0
+    turned_deg: int
 
 
 class Inference(msgspec.Struct, frozen=True, kw_only=True):
