@@ -292,13 +292,13 @@ def _totals(seen: Seen) -> Table:
         counts = _zone_totals(zone)
         stay_s = counts.pop("median_stay_s")
         told = ", ".join(f"{what} {n}" for what, n in counts.items())
-        add_row(table, name, told + (f"; half stayed {stay_s:.1f} s or longer" if stay_s else ""))
+        add_row(table, name, told + (f"; median stay {stay_s:.1f} s" if stay_s else ""))
     return table
 
 
 def _latency(seen: Seen) -> Table:
     table = Table(box=None, header_style="dim", pad_edge=False)
-    table.add_column("ms per picture")
+    table.add_column("ms")
     order = ("preprocess", "inference", "postprocess", "tracking", "total")
     stages = [stage for stage in order if stage in seen.stage_ms]
     for stage in stages:
