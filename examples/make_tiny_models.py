@@ -16,8 +16,8 @@ becomes a bundle: a network in ONNX, a manifest that says how to read it, a few 
 Needs the extras `edge` and `lab`.
 """
 
+import argparse
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -410,14 +410,25 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 MODELS = (classes, scenes, rebuilt, far)
 
 
-def main() -> None:
-    """Write all four into the folder that was named."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("models")
+def main(arguments: list[str] | None = None) -> None:
+    """Write all four into the folder that was named; say where each is."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("models"),
+        help="where the bundles go, such as the models_dir of edge.yaml (default: models)",
+    )
+    folder: Path = parser.parse_args(arguments).folder
     for make in MODELS:
         bundle = make(folder)
         figures = bundle.manifest.evaluation[0].figures
         print(bundle.manifest.name, bundle.manifest.purpose, bundle.digest[:19])
         print("  " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+        print(f"  written to {bundle.path.resolve()}")
 
 
 if __name__ == "__main__":

@@ -63,6 +63,23 @@ def figures(models: Library, name: str) -> dict[str, float]:
     return models.find(name).manifest.evaluation[0].figures
 
 
+def test_the_example_says_what_it_takes_and_where_it_wrote(
+    tiny: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """`--help` is no folder's name; each bundle's place is printed."""
+    with pytest.raises(SystemExit, match="0"):
+        tiny.main(["--help"])
+    assert "where the bundles go" in capsys.readouterr().out
+    monkeypatch.setattr(tiny, "MODELS", (tiny.scenes,))
+    tiny.main([str(tmp_path / "made")])
+    place = tmp_path / "made" / "door-scenes"
+    assert f"written to {place}" in capsys.readouterr().out
+    assert place.is_dir()
+
+
 # Each bound is what was measured less a margin, for another machine's rounding.
 
 

@@ -205,14 +205,30 @@ def _recognised(
                 operator_hint="Leave --head out, export the model differently, or describe the "
                 "head in a file: --head head.json.",
             )
+        others = [head for head in fitting if head.kind != kind]
         every = [head for head in every if head.kind == kind]
         fitting = [head for head in fitting if head.kind == kind]
+        if others and not fitting:
+            others = probing.narrowed(others, outputs, _size(picture)) or others
+            raise _another(said, every, others, seen)
     if not every and not fitting:
         raise ModelLoadFailed(f"this kind of model is not known: {seen}", operator_hint=SUPPORTED)
     left = probing.narrowed(fitting or every, outputs, _size(picture))
     if len(left) == 1:
         return left[0]
     raise _undecided(left or fitting or every, classes, seen)
+
+
+def _another(said: str, asked: list[HeadSpec], others: list[HeadSpec], seen: str) -> VedetteError:
+    """Return the error for labels with which only other families fit than the user said."""
+    like = " or ".join(sorted({head.kind for head in others}))
+    counts = " or ".join(sorted({str(head.classes) for head in asked})) or "another number of"
+    fits = " or ".join(sorted({str(head.classes) for head in others}))
+    return ConfigError(
+        f"as {said} it would have {counts} classes; as {like} it has {fits}: {seen}",
+        operator_hint=f"This looks like {like}: leave --head away. If it really is {said}, give "
+        "--labels FILE with one label for each of its classes.",
+    )
 
 
 def _of_coco(heads: list[HeadSpec]) -> list[HeadSpec]:

@@ -122,6 +122,20 @@ def test_another_head_than_the_user_said_is_refused(tmp_path: Path, two_labels: 
         import_onnx(yolox(tmp_path / "m.onnx"), tmp_path / "mine", request)
 
 
+@pytest.mark.parametrize("listed", [None, "coco80"])
+def test_the_wrong_family_is_told_the_one_that_it_looks_like(tmp_path: Path, listed: str | None):
+    """80 classes of YOLOX are 81 of YOLOv8: asking for labels would mislead; 81 labels decide."""
+    rows = np.full((1, 12**2 + 6**2 + 3**2, 85), 0.1, np.float32)
+    file = constant_network(tmp_path / "m.onnx", {"output": rows}, size=96)
+    request = Request(name="mine", head="yolov8", labels=listed)
+    with pytest.raises(ConfigError, match="as yolov8 it would have 81 classes") as caught:
+        import_onnx(file, tmp_path / "mine", request)
+    assert "looks like yolox: leave --head away" in (caught.value.operator_hint or "")
+    (tmp_path / "own.txt").write_text("\n".join(f"kind {n}" for n in range(81)))
+    request = Request(name="mine", head="yolov8", labels=str(tmp_path / "own.txt"))
+    assert import_onnx(file, tmp_path / "mine", request).manifest.head.kind == "yolov8"
+
+
 def test_labels_are_asked_for_where_nothing_says_them(tmp_path: Path):
     """Classes without names would be numbers in an event."""
     with pytest.raises(ConfigError, match="2 classes"):
