@@ -12,9 +12,9 @@ from rich.table import Table
 
 from vedette.cli.printable import escape
 from vedette.clock import Clock, SystemClock
-from vedette.edge import settings
+from vedette.edge import enrolment, settings
 from vedette.edge.assembly import Models
-from vedette.edge.desired import EFFECTIVE
+from vedette.edge.desired import EFFECTIVE, FOLDER
 from vedette.edge.doctor import (
     Finding,
     Verdict,
@@ -91,10 +91,21 @@ def doctor(
 
 def in_effect(config: EdgeConfig) -> tuple[EdgeConfig, str]:
     """Return what the device runs by, the signed documents laid over, and where it came from."""
+    accepted = [
+        words
+        for name, words in (("settings", "settings"), ("site_policy", "site policy"))
+        if (config.state_dir / FOLDER / f"{name}.json").is_file()
+    ]
+    note = "as written; no signed document was accepted yet"
+    if accepted:
+        note = f"with the accepted {' and '.join(accepted)} laid over it"
+    # A device that works alone has this file too, as it was when its agent started; what stands in
+    # the configuration now is what counts there. An enrolled one has at least its site's time zone.
+    enrolled = (config.state_dir / enrolment.FOLDER / "identity.json").is_file()
     effective = config.state_dir / EFFECTIVE
-    if effective.is_file():
-        return settings.load(effective), "with the accepted settings and site policy laid over it"
-    return config, "as written; no signed document was accepted yet"
+    if effective.is_file() and (accepted or enrolled):
+        return settings.load(effective), note
+    return config, note
 
 
 def chosen(config: EdgeConfig, wanted: tuple[str, ...]) -> list[Camera]:
