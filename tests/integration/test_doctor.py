@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -13,7 +14,6 @@ from vedette.cli.edge_commission import _baseline_words
 from vedette.clock import SystemClock
 from vedette.edge.commission import CommissionRecord, load, load_reference, save
 from vedette.edge.commission.session import baseline
-from vedette.errors import StreamLost
 from vedette.sim import footage
 from vedette.sim.clip import load_clip
 from vedette.sim.closed_world import World, back_and_forth, write_bundle
@@ -178,12 +178,28 @@ def test_pictures_that_were_lost_are_told_and_kept() -> None:
     assert "13 dropped" in words
 
 
-def test_a_camera_without_pictures_cannot_be_commissioned(run: Run) -> None:
-    """The reason is told, and no record is written."""
-    cameras = "  - {id: door, source: 'no-such-file.mp4', model: walkers}\n"
-    result = run("commission", "--no-questions", cameras=cameras)
-    assert isinstance(result.exception, StreamLost)
-    assert "no such file" in str(result.exception)
+def test_cameras_that_cannot_be_commissioned_do_not_stop_the_others(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """A missing file and a folder read once are told at the end; the one that works is kept."""
+    once = tmp_path / "once"
+    once.mkdir()
+    cv2.imwrite(str(once / "1.jpg"), np.full((90, 160, 3), 90, np.uint8))
+    cameras = (
+        "  - {id: dead, source: 'no-such-file.mp4', model: walkers}\n"
+        f"  - {{id: once, source: '{once}', model: walkers}}\n"
+    )
+    steps = ("--step", "focus", "--step", "light")
+    result = run("commission", "--no-questions", *steps, cameras=cameras + walker(folder))
+    said = " ".join(result.output.split())
+    assert result.exit_code == 1, said
+    assert isinstance(result.exception, SystemExit)
+    assert "2 of 3 cameras were not commissioned" in said
+    assert "no such file" in said
+    assert "once cannot be commissioned" in said
+    assert "cable" not in said
+    state = tmp_path / "state"
+    assert [load(state, camera) is None for camera in ("dead", "once", "door")] == [1, 1, 0]
 
 
 def test_what_is_commissioned_is_turned_as_the_pipeline_turns_it(

@@ -29,6 +29,7 @@ from vedette.edge.commission.record import Baseline, settings_digest
 from vedette.edge.commission.session import STEPS, Session
 from vedette.edge.frame import Frame
 from vedette.edge.settings import Camera, EdgeConfig
+from vedette.errors import VedetteError
 from vedette.vision.detections import Detections
 from vedette.vision.picture import Plane
 
@@ -92,8 +93,9 @@ def commission(
     \b
     Do it once, standing there. What you confirm, the reference picture of the
     scene and the accuracy of a sample that you label are kept on this device:
-    every later comparison stands on them. Answer y, n or s (skip). Exit status
-    1 where a step was skipped or answered no.
+    every later comparison stands on them. Answer y, n or s (skip). A camera
+    that fails does not stop the others. Exit status 1 where one failed, or a
+    step was skipped or answered no.
     """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
     logging.getLogger("vedette").setLevel(logging.ERROR)
     config, _note = in_effect(settings.load(path))
@@ -104,7 +106,8 @@ def commission(
     desk = Terminal(Console(stderr=as_json), ask=not no_questions)
     if not by and not no_questions:
         by = click.prompt("Who does it", default="", show_default=False, err=as_json)
-    records = []
+    records: list[CommissionRecord] = []
+    failed: list[tuple[str, VedetteError]] = []
     for camera in cameras:
         desk.camera = camera
         clock = SystemClock()
@@ -119,14 +122,19 @@ def commission(
             baseline_s=seconds,
             reference_s=reference_seconds,
         )
-        record = session.run(by, steps or STEPS)
-        kept = commissioning.save(config.state_dir, record, session.reference)
+        try:
+            record = session.run(by, steps or STEPS)
+            kept = commissioning.save(config.state_dir, record, session.reference)
+        except VedetteError as error:
+            failed.append((camera.id, error))
+            continue
         records.append(commissioning.load(config.state_dir, camera.id) or record)
         if not as_json:
             _print(desk.console, records[-1], kept, asked=not no_questions)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(records), indent=2).decode())
-    if not all(record.is_complete for record in records):
+    _print_failed(desk.console, failed, len(cameras))
+    if failed or not all(record.is_complete for record in records):
         sys.exit(NOT_READY)
 
 
@@ -266,6 +274,17 @@ def _print(console: Console, record: CommissionRecord, kept: Path, *, asked: boo
         facts.add_row("baseline", _baseline_words(record.baseline))
     facts.add_row("kept in", escape(str(kept)))
     console.print(facts, highlight=False)
+
+
+def _print_failed(console: Console, failed: list[tuple[str, VedetteError]], cameras_n: int) -> None:
+    """Say which cameras were not commissioned, why, and what to do."""
+    if not failed:
+        return
+    console.print(f"\n[bold red]{len(failed)} of {cameras_n} cameras were not commissioned[/]")
+    for camera, error in failed:
+        console.print(f"[bold]{escape(camera)}[/]  {escape(str(error))}", highlight=False)
+        if error.operator_hint:
+            console.print(f"  [cyan]→ {escape(error.operator_hint)}[/]", highlight=False)
 
 
 def _baseline_words(base: Baseline) -> str:

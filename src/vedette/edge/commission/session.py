@@ -325,10 +325,18 @@ class Session:
 
     def _frame(self, eye: Eye) -> Frame:
         frame = eye.next(NEXT_PICTURE_S)
+        if frame is None and eye.sighting().ended:
+            raise StreamLost(
+                f"camera {self._camera.id} cannot be commissioned: its pictures are read once, "
+                "and came to their end",
+                operator_hint="for a file write `loop: true`, for a folder that pictures fall "
+                "into `watch:` before its path; nothing was stored for this camera now",
+            )
         if frame is None:
             raise StreamLost(
                 f"camera {self._camera.id} gives no picture any more",
-                operator_hint="check its cable and start again; nothing was stored",
+                operator_hint="vedette edge doctor says more; start again once it gives pictures; "
+                "nothing was stored for this camera now",
             )
         return frame
 
