@@ -263,6 +263,7 @@ def write(
         f"load {os.getloadavg()[0]:.1f} at the end",
         "versions": f"Python {platform.python_version()}, PyAV {av.__version__}, OpenCV "
         f"{cv2.__version__}; {'; '.join(' '.join(v) for v in REQUIREMENTS.values())}",
+        "rounds": max(len(rounds) for rounds in figures.values()),
         "clip": f"{PICTURES} pictures of 1280x720 at {FPS} fps, {origin}",
         "ways": {
             name: {
