@@ -173,12 +173,11 @@ def _run(watch: Watch, options: dict[str, Any], console: Console, source: str, k
     stop = threading.Event()
     printed = 0
 
-    def as_lines(seen: Seen) -> None:
+    def as_lines(_seen: Seen) -> None:
         nonlocal printed
-        new = seen.event_count - printed
-        for event in list(seen.events)[-new:] if new else []:
+        events, printed = watch.events_since(printed)
+        for event in events:
             sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
-        printed = seen.event_count
 
     try:
         if options["as_json"]:

@@ -133,6 +133,15 @@ class Watch:
                 self._painter.close()
         return self.seen
 
+    def events_since(self, count: int) -> tuple[list[EventReport], int]:
+        """Return the events after the first `count`, as far as they are kept, and how many there are.
+
+        Thread: any; nothing is told twice or passed over while events come in.
+        """
+        with self._lock:
+            new = self.seen.event_count - count
+            return list(self.seen.events)[-new:] if new else [], self.seen.event_count
+
     def _is_read(self) -> bool:
         """True where a file was read to its end and every frame of it was looked at."""
         return self._pipeline.capture.has_ended and self._pipeline.depth(CAMERA) == 0
