@@ -134,7 +134,7 @@ class Watch:
         return self.seen
 
     def events_since(self, count: int) -> tuple[list[EventReport], int]:
-        """Return the events after the first `count`, as far as they are kept, and how many there are.
+        """Return the kept events after the first `count`, and how many there are by now.
 
         Thread: any; nothing is told twice or passed over while events come in.
         """
