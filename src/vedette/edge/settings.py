@@ -216,6 +216,48 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = 60.0
 
 
+class BandwidthWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Local times with another cap on what had waited."""
+
+    start: Annotated[str, entry("Local time of day", examples=["09:00"])]
+    end: Annotated[str, entry("Local time of day; before `start`: past midnight")]
+    backfill_kbit_s: Annotated[
+        float, entry("Cap on what had waited; 0: none of it now", unit="kbit/s", ge=0)
+    ]
+    days: Annotated[
+        list[str], entry("Days it holds: mon tue wed thu fri sat sun; empty: every day")
+    ] = []
+
+
+class UplinkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of the site's line may be used. Alerts and fresh reports are never held back."""
+
+    backfill_kbit_s: Annotated[
+        float, entry("Cap on what had waited, outside of `windows`", unit="kbit/s", gt=0)
+    ] = 4096.0
+    windows: Annotated[
+        list[BandwidthWindow], entry("Times with another cap; the first that holds counts")
+    ] = []
+    keep_acknowledged_h: Annotated[
+        float,
+        entry(
+            "Keep what central acknowledged for so long, while there is room: what a central "
+            "restored from an older backup is sent again",
+            unit="h",
+            ge=0,
+            le=720,
+        ),
+    ] = 24.0
+
+
+class LocalMetrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent's own page and Prometheus metrics, for people and programs at the site."""
+
+    enabled: Annotated[bool, entry("Serve `/` and `/metrics`")] = False
+    host: Annotated[str, entry("Address to listen on")] = "127.0.0.1"
+    port: Annotated[int, entry("Port; 0: any free one", ge=0, le=65535)] = 9188
+
+
 class LocalApi(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The device's own HTTP interface for programs beside it: `vedette edge serve`."""
 
@@ -255,6 +297,10 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     evidence: Annotated[EvidenceSettings, entry("Clips kept on the device")] = EvidenceSettings()
     telemetry: Annotated[Telemetry, entry("How often the device speaks")] = Telemetry()
     spool: Annotated[SpoolSettings, entry("The durable queue")] = SpoolSettings()
+    uplink: Annotated[UplinkSettings, entry("How much of the line is used")] = UplinkSettings()
+    local_metrics: Annotated[LocalMetrics, entry("The device's own page and metrics")] = (
+        LocalMetrics()
+    )
     local_api: Annotated[LocalApi, entry("The device's own HTTP interface")] = LocalApi()
     time_zone: Annotated[str, entry("The site's time zone, for off-hours")] = "UTC"
     build_hint: Annotated[str, entry("Free text shown as hardware, e.g. a closet's name")] = ""

@@ -51,6 +51,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         boot_id, sent_mono_ms, sent_wall_ms: The device's clocks when it sent, so that central can
             date messages by differences within this boot.
         desired_etag: The desired state that the device has, so the answer can say "newer".
+        believed: What this device believes that central has of its lanes; sent at the first
+            contact, every few minutes, and after a loss. Central answers with an ack for each of
+            them, so that a central restored from an older backup gets again what it lacks.
     """
 
     device: str
@@ -60,6 +63,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     envelopes: list[Envelope] = []
     desired_etag: str = ""
     version: int = 1
+    believed: "list[LaneAck]" = []
 
 
 class LaneAck(msgspec.Struct, frozen=True, kw_only=True):

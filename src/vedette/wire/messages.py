@@ -309,6 +309,14 @@ class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
     throttle_flags: list[str] | None = None  # None: this machine cannot tell
     power_mode: str = ""
     hardware: str = ""
+    probe: str = ""  # who read it: linux, raspberry_pi, jetson; `+nvml` with an NVIDIA card
+    power_w: float | None = None
+    gpu_memory_fraction: float | None = None
+    fan_fraction: float | None = None
+    memory_mb: float | None = None  # total
+    reboot_cause: str = ""  # why the last boot happened, see `edge.health.boots`; "": cannot tell
+    reboots: int | None = None  # boots that this device's state has seen
+    growth_mb_per_h: dict[str, float] = {}  # memory trend by process, only where it is significant
 
 
 class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -330,6 +338,11 @@ class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
     advice: list[str] = []  # what a person should do about the picture
     tier: str = ""
     decode: str = ""  # which pictures are decoded now: all, nonref, keyframes
+    cause: Cause | None = None  # of the state, where it is a gap
+    make: str = ""  # make, model, firmware: as the camera itself says (ONVIF, RTSP Server header)
+    model: str = ""
+    firmware: str = ""
+    announced_fps: float | None = None  # as the stream announces it, whatever it really gives
 
 
 class ModelHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -357,6 +370,13 @@ class NetworkHealth(msgspec.Struct, frozen=True, kw_only=True):
     round_trip_ms: Histogram | None = None
     clock_offset_ms: float | None = None
     last_contact_ms: int | None = None
+    loss_fraction: float | None = None  # retransmitted over sent segments of our connections
+    interface: str = ""  # the one that the way to central begins with, as eth0, wlan0
+    link: str = ""  # ethernet, wifi, cellular, other
+    link_mbps: float | None = None
+    signal_dbm: float | None = None
+    throughput_mbps: float | None = None  # seen while sending bodies large enough to tell
+    backfill_bytes: int = 0  # part of `sent_bytes` that had waited
 
 
 class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -368,6 +388,8 @@ class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
     oldest_ms: int | None = None
     evicted: int = 0
     epoch: int = 0
+    kept: int = 0  # acknowledged messages still kept, for a central that is restored from a backup
+    written_bytes: int = 0  # to the disk since the last report: wear of an SD card
 
 
 class PipelineHealth(msgspec.Struct, frozen=True, kw_only=True):
