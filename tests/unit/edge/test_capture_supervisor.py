@@ -14,6 +14,7 @@ from vedette.edge import frame as frames
 from vedette.edge.capture import (
     CameraDown,
     CameraSays,
+    CameraUp,
     CaptureSettings,
     CaptureSupervisor,
     Decode,
@@ -34,45 +35,31 @@ DOOR = CameraId("door")
 
 
 class Notebook:
-    """A sink that writes down what is said and can be waited on."""
+    """A sink that writes down what is said; to be read once the streams rest."""
 
     def __init__(self) -> None:
         self.said: list[CameraSays] = []
         self.frames: list[Frame] = []
         self.packets = 0
         self.undecodable = 0
-        self._changed = threading.Condition()
 
     def on_packet(self, camera: CameraId, packet: EncodedPacket) -> None:
         """Count it."""
         del camera, packet
-        with self._changed:
-            self.packets += 1
-            self._changed.notify_all()
+        self.packets += 1
 
     def on_frame(self, frame: Frame) -> None:
         """Keep it."""
-        with self._changed:
-            self.frames.append(frame)
-            self._changed.notify_all()
+        self.frames.append(frame)
 
     def on_undecodable(self, camera: CameraId, count: int) -> None:
         """Count them."""
         del camera
-        with self._changed:
-            self.undecodable += count
-            self._changed.notify_all()
+        self.undecodable += count
 
     def on_state(self, state: CameraSays) -> None:
         """Keep it."""
-        with self._changed:
-            self.said.append(state)
-            self._changed.notify_all()
-
-    def wait(self, until: Callable[["Notebook"], bool]) -> None:
-        """Return once `until` holds; fail where it never does."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: until(self), 10.0), self.said
+        self.said.append(state)
 
 
 class PatientClock(ManualClock):
@@ -81,6 +68,7 @@ class PatientClock(ManualClock):
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[float] = []
+        self._is_over = False
         self._gate = threading.Semaphore(0)
         self._asked = threading.Condition()
 
@@ -89,17 +77,48 @@ class PatientClock(ManualClock):
         with self._asked:
             self.waits.append(timeout_s)
             self._asked.notify_all()
-        self._gate.acquire()
+        if not self._is_over:
+            self._gate.acquire()
         return event.is_set()
 
     def let_go(self, times: int = 1) -> None:
         """End so many waits."""
         self._gate.release(times)
 
+    def end(self) -> None:
+        """Let every wait end from now on, so that a thread can be stopped."""
+        self._is_over = True
+        self._gate.release(9)
+
     def until_waits(self, count: int) -> None:
         """Return once so many waits were begun."""
         with self._asked:
-            assert self._asked.wait_for(lambda: len(self.waits) >= count, 10.0)
+            assert self._asked.wait_for(lambda: len(self.waits) >= count, 20.0)
+
+
+class Rest:
+    """Where streams rest until the test wakes them, and where it can wait until one does.
+
+    A stream that rests has been asked for its next packet: all that it gave was handled wholly, and
+    nothing more will come. A count that is taken then is the last one.
+    """
+
+    def __init__(self) -> None:
+        self._resting = threading.Semaphore(0)
+        self._go = threading.Event()
+
+    def wait(self) -> None:
+        """Rest here; called by the stream."""
+        self._resting.release()
+        self._go.wait(50)
+
+    def reached(self) -> None:
+        """Return once one more stream rests here."""
+        assert self._resting.acquire(timeout=20)
+
+    def end(self) -> None:
+        """Wake all that rest here, now and later."""
+        self._go.set()
 
 
 class Camera:
@@ -111,9 +130,11 @@ class Camera:
     def __init__(self, *behaviour: Callable[[], OpenStream]) -> None:
         self._behaviour = list(behaviour)
         self.opened = 0
+        self.threads: list[threading.Thread] = []
 
     def open(self) -> OpenStream:
         """Behave as the next in the list, the last one forever."""
+        self.threads.append(threading.current_thread())
         index = min(self.opened, len(self._behaviour) - 1)
         self.opened += 1
         return self._behaviour[index]()
@@ -122,7 +143,7 @@ class Camera:
 class Pictures:
     """A stream of encoded pictures that were made here; ends by being lost."""
 
-    def __init__(self, packets: list[av.Packet], *, then: threading.Event | None = None) -> None:
+    def __init__(self, packets: list[av.Packet], *, then: Rest | None = None) -> None:
         self.info = StreamInfo("mpeg4", b"", 32, 32)
         self._packets = packets
         self._then = then
@@ -134,10 +155,10 @@ class Pictures:
         return self._context
 
     def packets(self) -> Iterator[av.Packet]:
-        """Give the packets, then hang where told, then be gone."""
+        """Give the packets, then rest where told, then be gone."""
         yield from self._packets
         if self._then:
-            self._then.wait(20)
+            self._then.wait()
         raise SourceLost(Loss.CLOSED)
 
     def close(self) -> None:
@@ -145,7 +166,10 @@ class Pictures:
 
 
 def encoded(count: int) -> list[av.Packet]:
-    """Return small grey pictures as MPEG-4, one a tenth of a second."""
+    """Return small grey pictures as MPEG-4, one a tenth of a second.
+
+    None refers to a later one, so the decoder gives each as soon as it has its packet.
+    """
     encoder = av.CodecContext.create("mpeg4", "w")
     encoder.width, encoder.height, encoder.pix_fmt = 32, 32, "yuv420p"
     encoder.framerate = Fraction(10)
@@ -196,10 +220,8 @@ def test_a_camera_that_refuses_is_tried_forever_and_said_to_be_down_once() -> No
     book, supervisor = make(camera, clock)
     clock.let_go(20)
     clock.until_waits(21)
-    supervisor_stopped = threading.Thread(target=supervisor.stop)
-    supervisor_stopped.start()
-    clock.let_go()
-    supervisor_stopped.join(10)
+    clock.end()
+    supervisor.stop()
     (down,) = book.said
     assert isinstance(down, CameraDown)
     assert down.at == start_at
@@ -219,17 +241,18 @@ def test_a_changed_reason_is_said_with_the_same_beginning() -> None:
     assert isinstance(second, CameraDown)
     assert (first.reason, second.reason) == (Loss.REFUSED, Loss.UNAUTHORISED)
     assert first.at == second.at
-    clock.let_go(5)
+    clock.end()
     supervisor.stop()
 
 
 def test_a_camera_that_hangs_is_down_within_ten_seconds_and_replaced() -> None:
     """Native code never returns: down is dated at the last frame, a new thread carries on."""
-    clock, hang = ManualClock(), threading.Event()
+    clock, hang = ManualClock(), Rest()
     packets = encoded(5)
     camera = Camera(lambda: Pictures(packets, then=hang), lambda: Pictures(packets, then=hang))
     book, supervisor = make(camera, clock)
-    book.wait(lambda b: len(b.frames) >= 4)
+    hang.reached()
+    assert len(book.frames) == 5
     last = book.frames[-1]
     clock.advance(DOWN_AFTER_S)
     supervisor.check()
@@ -239,37 +262,39 @@ def test_a_camera_that_hangs_is_down_within_ten_seconds_and_replaced() -> None:
     assert camera.opened == 1
     clock.advance(CAMERA_DOWN_AFTER_S)
     supervisor.check()
-    book.wait(lambda b: len(b.frames) >= 8)
+    hang.reached()
+    assert len(book.frames) == 10
     assert supervisor.status()[0].abandoned == 1
     assert supervisor.status()[0].state == "up"
-    hang.set()
+    hang.end()
     supervisor.stop()
 
 
 def test_a_thread_that_was_given_up_says_nothing_any_more() -> None:
     """It wakes after its replacement has begun: none of its pictures or words are taken."""
-    clock, hang, rest = ManualClock(), threading.Event(), threading.Event()
-    late, asleep = encoded(5), threading.Event()
+    clock, hang, rest = ManualClock(), Rest(), Rest()
+    late = encoded(5)
 
     class Sleeper(Pictures):
         def packets(self) -> Iterator[av.Packet]:
             """Hang first, then give pictures that nobody wants any more."""
-            asleep.set()
-            hang.wait(20)
+            hang.wait()
             yield from late
 
     camera = Camera(lambda: Sleeper(late), lambda: Pictures(encoded(3), then=rest))
     book, supervisor = make(camera, clock)
-    assert asleep.wait(10)
-    sleeper = next(t for t in threading.enumerate() if t.name == "capture-door-1")
+    hang.reached()
     clock.advance(2 * CAMERA_DOWN_AFTER_S + 1)
     supervisor.check()
-    book.wait(lambda b: len(b.frames) >= 2)
-    taken = (len(book.frames), book.packets, len(book.said))
-    hang.set()
-    sleeper.join(10)
-    assert (len(book.frames), book.packets, len(book.said)) == taken
-    rest.set()
+    rest.reached()
+    taken = (len(book.frames), book.packets, [type(said) for said in book.said])
+    assert taken == (3, 3, [CameraDown, CameraUp])
+    hang.end()
+    sleeper = camera.threads[0]
+    sleeper.join(20)
+    assert not sleeper.is_alive()
+    assert (len(book.frames), book.packets, [type(said) for said in book.said]) == taken
+    rest.end()
     supervisor.stop()
 
 
@@ -296,23 +321,26 @@ def test_the_feed_takes_nothing_from_an_older_generation() -> None:
 
 def test_an_idle_camera_with_rare_keyframes_is_not_called_down() -> None:
     """Keyframes only, and the next one is far: the packets in between show that it lives."""
-    clock, turns, rest = ManualClock(), threading.Semaphore(0), threading.Event()
+    clock, turns, asked = ManualClock(), threading.Semaphore(0), threading.Semaphore(0)
     packets = encoded(8)
 
     class Slow(Pictures):
         def packets(self) -> Iterator[av.Packet]:
-            """Give each packet when told."""
+            """Give each packet when told, and say when the one before was handled wholly."""
             for packet in packets:
+                asked.release()
                 turns.acquire()
                 yield packet
-            rest.wait(20)
+            raise SourceLost(Loss.CLOSED)
 
     camera = Camera(lambda: Slow(packets))
     book, supervisor = make(camera, clock)
     supervisor.set_decode(DOOR, Decode.KEYFRAMES)
+    assert asked.acquire(timeout=20)
     for count in range(1, 7):
         turns.release()
-        book.wait(lambda b, count=count: b.packets == count)
+        assert asked.acquire(timeout=20)
+        assert book.packets == count
         supervisor.check()
         clock.advance(DOWN_AFTER_S / 2)
     assert len(book.frames) == 1
@@ -321,7 +349,6 @@ def test_an_idle_camera_with_rare_keyframes_is_not_called_down() -> None:
     supervisor.check()
     assert [state for state in book.said if isinstance(state, CameraDown)]
     turns.release(9)
-    rest.set()
     supervisor.stop()
 
 
@@ -335,55 +362,48 @@ def test_pictures_in_a_format_that_cannot_be_converted_are_counted(
 
     monkeypatch.setattr(frames, "_PLANAR", frozenset[str]())
     monkeypatch.setattr(frames, "planes", refuse)
-    rest = threading.Event()
+    rest = Rest()
     book, supervisor = make(Camera(lambda: Pictures(encoded(5), then=rest)), ManualClock())
-    book.wait(lambda b: b.undecodable >= 3)
+    rest.reached()
+    assert book.undecodable == 5
     assert book.frames == []
-    rest.set()
+    rest.end()
     supervisor.stop()
 
 
 def test_too_many_hanging_threads_ask_for_a_new_process() -> None:
     """Two hang for good where two are the limit; once they let go, all is well again."""
-    clock, hang = ManualClock(), threading.Event()
-    hangs = threading.Semaphore(0)
-
-    class Silent(Pictures):
-        def packets(self) -> Iterator[av.Packet]:
-            """Hang at once."""
-            hangs.release()
-            return super().packets()
-
-    camera = Camera(lambda: Silent([], then=hang))
+    clock, hang = ManualClock(), Rest()
+    camera = Camera(lambda: Pictures([], then=hang))
     _, supervisor = make(camera, clock, max_abandoned=2)
-    threads = []
-    for turn in (1, 2):
-        assert hangs.acquire(timeout=10)
-        threads.append(next(t for t in threading.enumerate() if t.name == f"capture-door-{turn}"))
+    for _ in range(2):
+        hang.reached()
         assert not supervisor.needs_process_restart
         clock.advance(3 * CAMERA_DOWN_AFTER_S)
         supervisor.check()
     assert supervisor.needs_process_restart
-    hang.set()
-    for thread in threads:
-        thread.join(10)
+    hang.reached()  # the third thread: it speaks for the camera now
+    hang.end()
+    for thread in camera.threads[:2]:
+        thread.join(20)
+        assert not thread.is_alive()
     assert not supervisor.needs_process_restart
     supervisor.stop()
 
 
 def test_frames_are_numbered_without_gaps_over_reconnects_and_time_never_goes_back() -> None:
     """Three connections of five pictures each, with the same timestamps every time."""
-    clock, hang = ManualClock(), threading.Event()
+    clock, hang = ManualClock(), Rest()
     camera = Camera(*[lambda: Pictures(encoded(5))] * 2, lambda: Pictures(encoded(5), then=hang))
     book, supervisor = make(camera, clock)
-    book.wait(lambda b: len(b.frames) >= 14)
+    hang.reached()
     numbers = [frame.number for frame in book.frames]
     times = [frame.t_s for frame in book.frames]
-    assert numbers == list(range(len(numbers)))
+    assert numbers == list(range(15))
     assert times == sorted(set(times))
     assert sum(frame.discontinuity for frame in book.frames) >= 3
     assert book.frames[0].captured_mono_ns >= 1000 * NS_PER_S
-    hang.set()
+    hang.end()
     supervisor.stop()
 
 
@@ -391,15 +411,13 @@ def test_frames_are_numbered_without_gaps_over_reconnects_and_time_never_goes_ba
 def test_a_sink_that_breaks_kills_one_thread_which_is_started_again() -> None:
     """A bug behind `on_frame` ends the thread; the next check starts another."""
     clock = ManualClock()
-    rest = threading.Event()
+    rest = Rest()
     camera = Camera(lambda: Pictures(encoded(3), then=rest))
     book = Notebook()
     broken = threading.Event()
-    threads: list[threading.Thread] = []
 
     def explode(frame: Frame) -> None:
         del frame
-        threads.append(threading.current_thread())
         broken.set()
         raise ZeroDivisionError
 
@@ -407,13 +425,14 @@ def test_a_sink_that_breaks_kills_one_thread_which_is_started_again() -> None:
     supervisor = CaptureSupervisor(book, clock, make=lambda *_: camera)
     supervisor.add(CaptureSettings(camera=DOOR, source="rtsp://camera/one"))
     supervisor.start()
-    assert broken.wait(10)
-    threads[0].join(10)
+    assert broken.wait(20)
+    camera.threads[0].join(20)
     del book.on_frame
     supervisor.check()
-    book.wait(lambda b: bool(b.frames))
+    rest.reached()
+    assert len(book.frames) == 3
     assert camera.opened == 2
-    rest.set()
+    rest.end()
     supervisor.stop()
 
 
