@@ -15,7 +15,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -43,6 +43,9 @@ from vedette.wire.messages import (
     PipelineHealth,
     SystemHealth,
 )
+
+if TYPE_CHECKING:
+    from vedette.edge.page.serve import LocalPage
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +117,7 @@ class Agent:
         self._uplink: Uplink | None = None
         self._attendant: Attendant | None = None
         self._threads: list[threading.Thread] = []
+        self._page: LocalPage | None = None
         self._supervisor: Final = Supervisor(
             pipeline(config.state_dir / "effective.yaml"),
             config.state_dir,
@@ -142,6 +146,8 @@ class Agent:
                 thread.join(30)
             if self._client is not None:
                 self._client.close()
+            if self._page is not None:
+                self._page.close()
             self.spool.close()
             self._lock.release()
 
@@ -168,6 +174,10 @@ class Agent:
 
     def _begin(self) -> None:
         self._check_clock()
+        if self._config.local_metrics.enabled:
+            from vedette.edge.page.serve import LocalPage  # its library is only loaded where used
+
+            self._page = LocalPage(self._config, self._clock, self._who)
         if self._config.central is not None:
             self._join_central(self._config.central)
         self._desired.write_effective()
@@ -275,7 +285,7 @@ class Agent:
             lean = msgspec.structs.replace(report, models=[], problems=[str(error)])
             self.spool.put("health.v1", lean)
         self.spool.flush()
-        write_status(self._config.state_dir, self._for_people_here(report))
+        self._show_here(self._for_people_here(report))
 
     def _keep_status(self) -> float:
         """Keep the report for people at this device alone; return seconds until the next.
@@ -284,7 +294,7 @@ class Agent:
         """
         config = self._effective.config
         report = self.report()
-        write_status(config.state_dir, report)
+        self._show_here(report)
         told = report.pipeline is not None and len(report.pipeline.cameras) > 0
         period_s = config.telemetry.report_period_s
         return period_s if told or not config.cameras else min(period_s, STATUS_SOON_S)
@@ -320,6 +330,16 @@ class Agent:
             problems=self._problem_texts(),
         )
 
+    def _show_here(self, report: HealthReport) -> None:
+        """Have a report in the state directory and on the device's page."""
+        write_status(self._config.state_dir, report)
+        if self._page is not None:
+            self._page.take(report)
+
+    def _who(self) -> tuple[str, str]:
+        identity = self._identity
+        return (str(identity.device), str(identity.site)) if identity else ("", "")
+
     def _for_people_here(self, report: HealthReport) -> HealthReport:
         """Return the report with what only somebody at this device can use: why it is not sent."""
         trouble = self._uplink.problem if self._uplink else ""
@@ -330,6 +350,8 @@ class Agent:
 
     def _problem_texts(self) -> list[str]:
         problems = list(self._desired.problems)
+        if self._page is not None and self._page.problem:
+            problems.append(self._page.problem)
         status = self.spool.status()
         if status.problem:
             problems.append(f"{status.problem} ({status.held} messages wait in memory)")
