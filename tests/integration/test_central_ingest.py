@@ -10,7 +10,7 @@ import zstandard
 from vedette.central import fleet as looking
 from vedette.central.rollups import decode
 from vedette.wire import codec, limits, messages
-from vedette.wire.envelope import ClockState
+from vedette.wire.envelope import ClockState, LaneAck
 from vedette.wire.messages import Aggregate, Cause, Frames, Histogram, Span
 from vedette.wire.streams import Lane
 
@@ -93,6 +93,24 @@ async def test_holes_are_named_and_filled(fleet) -> None:
     assert (answer.acks[0].acked_through, answer.acks[0].have) == (1, [(3, 3)])
     answer = await device.up(second)
     assert (answer.acks[0].acked_through, answer.acks[0].have) == (3, [])
+
+
+async def test_what_a_device_believes_is_answered_for_every_lane(fleet) -> None:
+    """Also of lanes that this batch does not touch and of one that never came; asking makes none."""
+    device = await fleet.device()
+    start = minute(device.now_ms)
+    await device.up(device.envelope("aggregate.v1", aggregate(start - MINUTE)))
+    believed = [
+        LaneAck(epoch=1, lane=Lane.LIVE, acked_through=9),
+        LaneAck(epoch=1, lane=Lane.ALERT, acked_through=4),
+    ]
+    answer = await device.up(believed=believed)
+    told = {(ack.epoch, ack.lane): ack.acked_through for ack in answer.acks}
+    assert told == {(1, Lane.LIVE): 1, (1, Lane.ALERT): 0}
+    assert len(await fleet.rows("SELECT 1 FROM lanes")) == 1
+    many = [LaneAck(epoch=n, lane=Lane.LIVE, acked_through=1) for n in range(1, 400)]
+    refused = await device.post(codec.encode_batch(device.batch(believed=many)))
+    assert refused.status_code == 400
 
 
 async def test_the_same_number_in_a_new_epoch_is_another_message(fleet) -> None:

@@ -18,6 +18,9 @@ MAX_DEPTH: Final = 32
 MAX_ENVELOPES: Final = 2_000
 """Envelopes in one batch."""
 
+MAX_BELIEVED: Final = 192
+"""Lanes of which one batch asks what central has: those of the last 64 spools."""
+
 MAX_CAMERAS: Final = 64
 """Cameras of one device."""
 

@@ -42,12 +42,17 @@ _CLAIM_TYPES: Final = ("text", "text", "int8", "int8", "text", "bool", "float8",
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """One device's batch, unpacked."""
+    """One device's batch, unpacked.
+
+    Attributes:
+        believed: Lanes that the device wants to hear of, whatever this batch brings.
+    """
 
     device: str
     boot_id: str
     received_ms: int
     items: list[Item]
+    believed: list[tuple[int, Lane]] = []
 
 
 class SenderRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +102,7 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
     await _settle_evicted(tx, effects, lanes)
     await _write(tx, effects, present)
     await _move_lanes(tx, lanes)
+    lanes |= await _read_lanes(tx, sorted(_believed(present) - set(lanes)))
     topics = _topics(effects, [rows[incoming.device] for incoming in present])
     answers = [
         _disown(
@@ -112,6 +118,15 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
 
 def _key(incoming: Incoming, item: Item) -> LaneKey:
     return incoming.device, item.envelope.epoch, str(item.envelope.lane)
+
+
+def _believed(group: list[Incoming]) -> set[LaneKey]:
+    """Return the lanes that devices ask for; they are only read, so that asking makes no rows."""
+    return {
+        (incoming.device, epoch, str(lane))
+        for incoming in group
+        for epoch, lane in incoming.believed
+    }
 
 
 async def _find_reused(
@@ -319,11 +334,12 @@ def _answer(
     lanes: dict[LaneKey, LaneState],
     rejected: list[Rejection],
 ) -> UpAnswer:
-    keys = sorted({(item.envelope.epoch, item.envelope.lane) for item in incoming.items})
+    asked = set(incoming.believed)
+    keys = {(item.envelope.epoch, item.envelope.lane) for item in incoming.items} | asked
     acks = [
         LaneAck(epoch=epoch, lane=lane, acked_through=state.acked_through, have=list(state.have))
-        for epoch, lane in keys
-        if (state := lanes.get((incoming.device, epoch, str(lane)))) is not None
+        for epoch, lane in sorted(keys)
+        if (state := _lane_to_tell(incoming, lanes, (epoch, lane))) is not None
     ]
     return UpAnswer(
         acks=acks,
@@ -332,6 +348,14 @@ def _answer(
         desired_etag=row.desired_etag,
         attend=row.attended_until_ms > incoming.received_ms,
     )
+
+
+def _lane_to_tell(
+    incoming: Incoming, lanes: dict[LaneKey, LaneState], key: tuple[int, Lane]
+) -> LaneState | None:
+    """Return what is had of a lane: nothing at all of one that was asked for and never came."""
+    never_came = LaneState() if key in incoming.believed else None
+    return lanes.get((incoming.device, key[0], str(key[1])), never_came)
 
 
 def _topics(effects: Effects, rows: list[SenderRow]) -> set[str]:

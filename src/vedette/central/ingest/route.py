@@ -56,7 +56,13 @@ class Up:
         items = unpack(batch, received_ms, json=is_json)
         try:
             answer = await self._committer.submit(
-                Incoming(device=device, boot_id=batch.boot_id, received_ms=received_ms, items=items)
+                Incoming(
+                    device=device,
+                    boot_id=batch.boot_id,
+                    received_ms=received_ms,
+                    items=items,
+                    believed=[(lane.epoch, lane.lane) for lane in batch.believed],
+                )
             )
         except Busy:
             answer = UpAnswer(server_time_ms=received_ms, retry_after_s=_RETRY_AFTER_S)

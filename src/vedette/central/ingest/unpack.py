@@ -8,7 +8,7 @@ import msgspec
 from vedette.central.ingest import checks
 from vedette.central.ingest.dating import Dating, date
 from vedette.errors import MalformedReport, UnknownSchema, WireError
-from vedette.wire import codec
+from vedette.wire import codec, limits
 from vedette.wire.envelope import Batch, Envelope
 from vedette.wire.streams import Stream, stream
 
@@ -40,6 +40,10 @@ def check_batch(batch: Batch) -> None:
     """
     found = checks.problem([batch.device, batch.boot_id, batch.desired_etag], "batch")
     found = found or checks.problem([batch.sent_mono_ms, abs(batch.sent_wall_ms)], "sent")
+    if len(batch.believed) > limits.MAX_BELIEVED:
+        found = found or f"believed: more than {limits.MAX_BELIEVED} lanes"
+    if not all(1 <= lane.epoch <= _MAX_INT for lane in batch.believed):
+        found = found or "believed: epoch out of range"
     for envelope in batch.envelopes:
         numbers = [envelope.epoch, envelope.seq, envelope.t_mono_ms, abs(envelope.t_wall_ms)]
         if min(numbers) < 0 or max(numbers) > _MAX_INT or len(envelope.boot_id) > 128:
