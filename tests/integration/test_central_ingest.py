@@ -96,7 +96,7 @@ async def test_holes_are_named_and_filled(fleet) -> None:
 
 
 async def test_what_a_device_believes_is_answered_for_every_lane(fleet) -> None:
-    """Also of lanes that this batch does not touch and of one that never came; asking makes none."""
+    """Also of lanes that this batch does not touch; asking for one that never came makes none."""
     device = await fleet.device()
     start = minute(device.now_ms)
     await device.up(device.envelope("aggregate.v1", aggregate(start - MINUTE)))
