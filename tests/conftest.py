@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -13,6 +14,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # with it need it as a terminal gives it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The suite asks the same questions on every machine, however slow it is: what it says is about the
+# change, never about luck. `pytest --hypothesis-profile explore` looks for new examples.
+_PATIENT = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None, print_blob=True
+)
+settings.register_profile("suite", _PATIENT, derandomize=True)
+settings.register_profile("explore", _PATIENT, derandomize=False)
+settings.load_profile("suite")
 
 
 def skip_or_fail(reason: str) -> NoReturn:
