@@ -15,7 +15,23 @@ from vedette.sim.mount import Fault
 from vedette.sim.rtsp import RtspServer
 
 
-@click.group("sim")
+class _WithFleet(click.Group):
+    """Adds `fleet`, which needs what central needs, only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all subcommands."""
+        return sorted([*super().list_commands(ctx), "fleet"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a subcommand."""
+        if cmd_name == "fleet":
+            from vedette.cli import sim_fleet
+
+            return sim_fleet.command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group("sim", cls=_WithFleet)
 def command() -> None:
     """Cameras and faults without hardware."""
 
