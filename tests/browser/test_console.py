@@ -27,6 +27,16 @@ def test_fleet_shows_every_camera_with_its_state_worst_first(window: Window) -> 
     assert "pipeline stopped 1 h" in label
 
 
+def test_a_printed_label_leads_to_its_camera_and_its_device(window: Window) -> None:
+    """What `vedette labels` prints on a code opens the page of that thing."""
+    page = window.open("/at/north/north-1/door")
+    page.wait_for_url("**/sites/north/cameras/north-1/door")
+    expect(page.locator("#camera")).to_be_visible()
+    page = window.open("/at/north/north-1")
+    page.wait_for_url("**/?q=north-1#site-north")
+    expect(page.locator(".cam").first).to_be_visible()
+
+
 def test_filters_live_in_the_url(window: Window) -> None:
     """A filter that is typed can be sent to a colleague as an address."""
     page = window.open("/")

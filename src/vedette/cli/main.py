@@ -35,6 +35,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "site": Subcommand("vedette.cli.site", "A site's key, and what it signs.", "edge"),
     "model": Subcommand("vedette.cli.model", "Pull, import and inspect model bundles.", "edge,lab"),
     "evidence": Subcommand("vedette.cli.evidence", "Clips kept here: list, verify, copy.", "edge"),
+    "labels": Subcommand("vedette.cli.labels", "Labels to print for a branch.", "edge"),
     "watch": Subcommand("vedette.cli.watch", "Look at one source and print what is seen.", "edge"),
     "demo": Subcommand("vedette.cli.demo", "A whole site on this machine.", "edge,central,lab"),
     "sim": Subcommand("vedette.cli.sim", "Cameras and faults without hardware.", "edge"),

@@ -7,6 +7,7 @@ for a picture and looking at one are written into the audit log before anything 
 
 from datetime import UTC, datetime
 from typing import Annotated, Final
+from urllib.parse import quote, urlencode
 
 import msgspec
 from litestar import Response, get, post
@@ -90,6 +91,24 @@ async def camera_page(
         view, name, _page_of(request, services, session), may_request=may_request
     )
     return page(made)
+
+
+@get("/at/{site:str}/{device:str}", include_in_schema=False)
+async def labelled_device(
+    session: TheSession, site: FromPath[str], device: FromPath[str]
+) -> Response[str]:
+    """Lead from a printed label to its device; labels outlive the addresses of pages."""
+    access.require_site(session, site)
+    return see_other(f"/?{urlencode({'q': device})}#site-{quote(site, safe='')}")
+
+
+@get("/at/{site:str}/{device:str}/{camera:str}", include_in_schema=False)
+async def labelled_camera(
+    session: TheSession, site: FromPath[str], device: FromPath[str], camera: FromPath[str]
+) -> Response[str]:
+    """Lead from a printed label to its camera."""
+    access.require_site(session, site)
+    return see_other(camera_url(site, device, camera))
 
 
 @post(f"{_CAMERA}/thumbnail", include_in_schema=False, status_code=200)
@@ -243,6 +262,8 @@ OPEN: Final = [static_file]
 
 OWN: Final = [
     fleet_page,
+    labelled_device,
+    labelled_camera,
     camera_page,
     ask_thumbnail,
     thumbnail,
