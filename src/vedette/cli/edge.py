@@ -4,6 +4,7 @@ Thin: parses, calls `vedette.edge`, prints. `--json` prints one JSON document an
 standard output.
 """
 
+import importlib
 import os
 import signal
 import sys
@@ -17,9 +18,6 @@ from rich.console import Console
 from rich.table import Table
 
 from vedette import __version__, logs
-from vedette.cli.edge_commission import commission
-from vedette.cli.edge_doctor import doctor
-from vedette.cli.model import DEFAULT_MODEL
 from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import address, settings
 from vedette.edge.agent import Agent, read_status
@@ -50,7 +48,29 @@ NOT_RUNNING = 1
 """Exit status of `status` where no agent runs."""
 
 
-@click.group()
+_LATER = {
+    "doctor": "vedette.cli.edge_doctor",
+    "commission": "vedette.cli.edge_commission",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports what needs pictures and models only when it is asked for: the agent never does."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names, in the order of the alphabet."""
+        return sorted([*_LATER, *super().list_commands(ctx)])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a subcommand; the module of one that comes later has it by its own name."""
+        module = _LATER.get(cmd_name)
+        if module is None:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(importlib.import_module(module), cmd_name)
+        return found
+
+
+@click.group(cls=_LazyGroup)
 def command() -> None:
     """Run and look after this device."""
 
@@ -216,10 +236,6 @@ def serve(path: Path, host: str | None, port: int | None) -> None:
     run_server(msgspec.structs.replace(config, local_api=local), SystemClock(), stop)
 
 
-command.add_command(doctor)
-command.add_command(commission)
-
-
 # ------------------------------------------------------------------------------------- internals
 
 
@@ -254,6 +270,7 @@ def _check_labels(config: EdgeConfig) -> None:
 
 def _warnings(config: EdgeConfig) -> list[str]:
     """Return what is allowed but probably not meant."""
+    from vedette.cli.model import DEFAULT_MODEL
     from vedette.inference.backends import missing_parts
 
     found = []

@@ -11,13 +11,13 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from vedette.clock import NS_PER_MS, Clock, wall_ms
 from vedette.edge.central_client import CentralClient
 from vedette.edge.doctor.finding import Finding, Verdict
 from vedette.edge.enrolment import Identity, load_identity
 from vedette.edge.health import SystemProbe
+from vedette.edge.health.sysfs import Tree
+from vedette.edge.health.system import memory_mb
 from vedette.edge.settings import CentralLink, EdgeConfig
 from vedette.edge.spool import peek
 from vedette.edge.supervisor import AgentLock
@@ -42,7 +42,7 @@ def machine_findings(config: EdgeConfig, clock: Clock, boot: str) -> list[Findin
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = [judge_wall_clock(wall_ms(clock.now_at())), *disk(config, clock)]
     health = SystemProbe(config.state_dir).collect(boot_id=boot)
-    found += judge_health(health, psutil.virtual_memory().available / _MB)
+    found += judge_health(health, memory_mb(Tree())[1])
     found += [agent(config), *spool(config)]
     return [*found, *central(config, clock)]
 
@@ -107,18 +107,22 @@ def judge_room(config: EdgeConfig, free_bytes: int) -> Finding:
     )
 
 
-def judge_health(health: SystemHealth, available_mb: float) -> list[Finding]:
-    """Return what is to be said of memory, heat and throttling."""
-    tight = available_mb < LEAST_MEMORY_MB
-    found = [
-        Finding(
-            about="machine",
-            check="memory",
-            verdict=Verdict.WARNING if tight else Verdict.OK,
-            detail=f"{available_mb:.0f} MB available",
-            advice="stop other programs or use a smaller model" if tight else "",
+def judge_health(health: SystemHealth, available_mb: float | None) -> list[Finding]:
+    """Return what is to be said of board, memory, heat and throttling."""
+    found = [_board(health)]
+    if available_mb is None:
+        found.append(_unknown("memory", "this machine does not tell"))
+    else:
+        tight = available_mb < LEAST_MEMORY_MB
+        found.append(
+            Finding(
+                about="machine",
+                check="memory",
+                verdict=Verdict.WARNING if tight else Verdict.OK,
+                detail=f"{available_mb:.0f} MB available",
+                advice="stop other programs or use a smaller model" if tight else "",
+            )
         )
-    ]
     hottest = max(health.temperatures_c.items(), key=lambda item: item[1], default=None)
     if hottest is None:
         found.append(_unknown("heat", "this machine shows no temperatures"))
@@ -147,6 +151,18 @@ def judge_health(health: SystemHealth, available_mb: float) -> list[Finding]:
             )
         )
     return found
+
+
+def _board(health: SystemHealth) -> Finding:
+    """Return what this machine is and what it draws, where it tells."""
+    parts = [
+        health.hardware or "unnamed board",
+        f"read as {health.probe}" if health.probe else "",
+        f"mode {health.power_mode}" if health.power_mode else "",
+        f"{health.power_w:.1f} W" if health.power_w is not None else "",
+    ]
+    detail = ", ".join(part for part in parts if part)
+    return Finding(about="machine", check="board", verdict=Verdict.OK, detail=detail)
 
 
 def agent(config: EdgeConfig) -> Finding:

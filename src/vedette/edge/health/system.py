@@ -1,155 +1,142 @@
-"""The generic Linux probe: psutil for the usual, `/sys` for heat, clocks and throttling.
+"""The system probe: what every machine tells (`/proc`, the disk), and what its board tells.
 
-`/sys` is read below a root that tests replace by a recorded tree.
+`/sys` and `/proc` are read below a root that tests replace by a recorded tree. Not here: what a
+kind of board knows (`linux`, `raspberry_pi`, `jetson`, `nvidia`), why the machine started anew
+(`boots`), trends (`memory`).
 
-Source: Linux kernel documentation, "Generic Thermal Sysfs driver", "CPU Performance Scaling"
-(cpufreq) and the x86 `thermal_throttle` attributes; for the Raspberry Pi the bits of its
-firmware's `get_throttled`.
+Source: proc(5): `/proc/stat`, `/proc/meminfo`, `/proc/loadavg`, `/proc/<pid>/statm`.
 """
 
 import os
 from pathlib import Path
 from typing import Final
 
-import psutil
-
+from vedette.clock import Clock, SystemClock
+from vedette.edge.health.boards import WAIT_S, BoardReader, detect
+from vedette.edge.health.sysfs import Tree, to_number
 from vedette.wire.messages import SystemHealth
 
 _MB: Final = 1024 * 1024
-_MAX_SENSOR_BYTES: Final = 4096
-
-# Bits of the Raspberry Pi firmware's get_throttled; the first four are "now".
-_PI_FLAGS: Final = {
-    0: "under-voltage",
-    1: "arm-frequency-capped",
-    2: "throttled",
-    3: "soft-temperature-limit",
-}
-_PI_THROTTLED: Final = "sys/devices/platform/soc/soc:firmware/get_throttled"
+_KB_PER_MB: Final = 1024
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_MAX_PROC_BYTES: Final = 64 * 1024
 
 
 class SystemProbe:
-    """Reads one machine. Thread: one at a time; keeps the counters between two readings.
+    """Reads one machine. Thread: one at a time; keeps the counters between two readings."""
 
-    Args:
-        state_dir: The disk that it is on is the one reported.
-        root: Where `/sys` and `/proc` are looked for.
-    """
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        root: Path = Path("/"),
+        clock: Clock | None = None,
+        wait_s: float = WAIT_S,
+    ) -> None:
+        """Find out what board this is and take the first reading of the counters.
 
-    def __init__(self, state_dir: Path, *, root: Path = Path("/")) -> None:
-        self._state_dir = state_dir
-        self._root = root
-        self._throttle_counts = self._read_throttle_counts()
-        psutil.cpu_percent(interval=None)  # the first call only starts the measurement
+        Args:
+            state_dir: The disk that it is on is the one reported.
+            root: Where `/sys` and `/proc` are looked for.
+            clock: The machine's, unless a test has another.
+            wait_s: Longest that `collect` waits for sensors.
+        """
+        self._state_dir: Final = state_dir
+        self._tree: Final = Tree(root)
+        self._clock: Final[Clock] = clock or SystemClock()
+        self._boards: Final = BoardReader(
+            detect(self._tree, self._clock), self._clock, wait_s=wait_s
+        )
+        self._cpu: tuple[float, float] | None = self._cpu_ticks()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds for which the sensors have owed an answer; 0 where they answer."""
+        return self._boards.silent_s
 
     def collect(self, *, boot_id: str = "", pipeline_pid: int | None = None) -> SystemHealth:
-        """Return the machine's state since the last call."""
-        memory = psutil.virtual_memory()
-        disk = psutil.disk_usage(str(self._state_dir))
+        """Return the machine's state since the last call; waits `wait_s` for sensors at most."""
+        reading = self._boards.read()
+        total_mb, available_mb = memory_mb(self._tree)
+        free_mb, disk_used = self._disk()
+        load = to_number(self._tree.text("proc/loadavg"))
         return SystemHealth(
-            uptime_s=_number(self._root / "proc/uptime"),
+            uptime_s=self._tree.number("proc/uptime"),
             boot_id=boot_id,
-            cpu_fraction=round(psutil.cpu_percent(interval=None) / 100, 4),
-            load_1m=round(os.getloadavg()[0], 2),
-            memory_used_fraction=round(memory.percent / 100, 4),
-            agent_rss_mb=_rss_mb(os.getpid()),
-            pipeline_rss_mb=_rss_mb(pipeline_pid) if pipeline_pid else None,
-            disk_free_mb=round(disk.free / _MB, 1),
-            disk_used_fraction=round(disk.percent / 100, 4),
-            temperatures_c=self.temperatures_c(),
-            clocks_mhz=self.clocks_mhz(),
-            throttle_flags=self.throttle_flags(),
-            hardware=self.hardware(),
+            cpu_fraction=self._cpu_fraction(),
+            load_1m=None if load is None else round(load, 2),
+            memory_mb=None if total_mb is None else round(total_mb, 1),
+            memory_used_fraction=_used(total_mb, available_mb),
+            agent_rss_mb=rss_mb(self._tree, os.getpid()),
+            pipeline_rss_mb=rss_mb(self._tree, pipeline_pid) if pipeline_pid else None,
+            disk_free_mb=free_mb,
+            disk_used_fraction=disk_used,
+            gpu_fraction=reading.gpu_fraction,
+            gpu_memory_fraction=reading.gpu_memory_fraction,
+            fan_fraction=reading.fan_fraction,
+            power_w=reading.power_w,
+            temperatures_c=reading.temperatures_c,
+            clocks_mhz=reading.clocks_mhz,
+            throttle_flags=reading.throttle_flags,
+            power_mode=reading.power_mode,
+            hardware=reading.hardware,
+            probe="+".join(reading.kinds),
         )
 
-    def temperatures_c(self) -> dict[str, float]:
-        """Return degrees Celsius by sensor; readings that no silicon survives are left out."""
-        found: dict[str, float] = {}
-        for zone in sorted(self._root.glob("sys/class/thermal/thermal_zone*"))[:32]:
-            name = _text(zone / "type") or zone.name
-            _keep(found, name, _number(zone / "temp"))
-        for reading in sorted(self._root.glob("sys/class/hwmon/hwmon*/temp*_input"))[:64]:
-            chip = _text(reading.parent / "name") or reading.parent.name
-            label = _text(reading.with_name(reading.name.replace("_input", "_label")))
-            _keep(found, f"{chip}.{label or reading.name.removesuffix('_input')}", _number(reading))
-        return found
+    def _disk(self) -> tuple[float | None, float | None]:
+        """Return what this user may still write, in MB, and which part of the disk is used."""
+        try:
+            disk = os.statvfs(self._state_dir)
+        except OSError:
+            return None, None
+        used = disk.f_blocks - disk.f_bfree
+        writable = used + disk.f_bavail
+        full = round(used / writable, 4) if writable else None
+        return round(disk.f_bavail * disk.f_frsize / _MB, 1), full
 
-    def clocks_mhz(self) -> dict[str, float]:
-        """Return the current and the highest allowed clock of each frequency domain, in MHz."""
-        found: dict[str, float] = {}
-        for policy in sorted(self._root.glob("sys/devices/system/cpu/cpufreq/policy*"))[:64]:
-            for file, suffix in (("scaling_cur_freq", ""), ("scaling_max_freq", ".max")):
-                khz = _number(policy / file)
-                if khz is not None and khz > 0:
-                    found[policy.name.replace("policy", "cpu") + suffix] = round(khz / 1000, 1)
-        return found
+    def _cpu_fraction(self) -> float | None:
+        before, self._cpu = self._cpu, self._cpu_ticks()
+        if before is None or self._cpu is None or self._cpu[1] <= before[1]:
+            return None
+        busy, total = self._cpu[0] - before[0], self._cpu[1] - before[1]
+        return round(min(max(busy / total, 0.0), 1.0), 4)
 
-    def throttle_flags(self) -> list[str] | None:
-        """Return what holds the machine back now or did since the last call; None: cannot tell."""
-        flags: list[str] = []
-        able = False
-        bits = _text(self._root / _PI_THROTTLED)
-        if bits:
-            able = True
-            value = int(bits, 16) if _is_hex(bits) else 0
-            flags += [name for bit, name in _PI_FLAGS.items() if value >> bit & 1]
-        counts = self._read_throttle_counts()
-        if counts:
-            able = True
-            before, self._throttle_counts = self._throttle_counts, counts
-            if any(count > before.get(file, count) for file, count in counts.items()):
-                flags.append("thermal-throttled")
-        return flags if able else None
-
-    def hardware(self) -> str:
-        """Return the board's or product's name."""
-        board = _text(self._root / "proc/device-tree/model").strip("\0")
-        return board or _text(self._root / "sys/devices/virtual/dmi/id/product_name")
-
-    def _read_throttle_counts(self) -> dict[str, float]:
-        pattern = "sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
-        readings = {str(file): _number(file) for file in sorted(self._root.glob(pattern))[:512]}
-        return {file: count for file, count in readings.items() if count is not None}
+    def _cpu_ticks(self) -> tuple[float, float] | None:
+        """Return busy and all ticks of every core since the boot."""
+        words = self._tree.text("proc/stat").split("\n", 1)[0].split()
+        if len(words) < 5 or words[0] != "cpu" or not all(w.isdecimal() for w in words[1:]):
+            return None
+        ticks = [int(word) for word in words[1:9]]  # guest time is in user time already
+        idle = sum(ticks[3:5])
+        return float(sum(ticks) - idle), float(sum(ticks))
 
 
 def boot_id(root: Path = Path("/")) -> str:
     """Return the kernel's id of this boot: what monotonic times are comparable within."""
-    return _text(root / "proc/sys/kernel/random/boot_id") or "unknown-boot"
+    return Tree(root).text("proc/sys/kernel/random/boot_id")[:64] or "unknown-boot"
 
 
-def _keep(found: dict[str, float], name: str, millidegrees: float | None) -> None:
-    if millidegrees is not None and -40_000 < millidegrees < 150_000 and millidegrees != 0:
-        found.setdefault(name[:64], round(millidegrees / 1000, 1))
+def memory_mb(tree: Tree) -> tuple[float | None, float | None]:
+    """Return the machine's memory and what of it could be had now, in MB."""
+    found: dict[str, float] = {}
+    for line in tree.whole("proc/meminfo", _MAX_PROC_BYTES).decode("ascii", "replace").split("\n"):
+        name, _, value = line.partition(":")
+        if name in {"MemTotal", "MemAvailable"}:
+            kilobytes = to_number(value)
+            if kilobytes is not None:
+                found[name] = kilobytes / _KB_PER_MB
+    return found.get("MemTotal"), found.get("MemAvailable")
 
 
-def _text(file: Path) -> str:
-    """Return a small file's text, or nothing where it cannot be read."""
-    try:
-        with file.open("rb") as stream:
-            return stream.read(_MAX_SENSOR_BYTES).decode("utf-8", "replace").strip()
-    except OSError:
-        return ""
-
-
-def _number(file: Path) -> float | None:
-    """Return the first number in a small file, or None where there is none."""
-    words = _text(file).split()
-    try:
-        return float(words[0]) if words else None
-    except ValueError:
+def rss_mb(tree: Tree, pid: int) -> float | None:
+    """Return the memory that a process holds now, in MB; None where there is no such process."""
+    words = tree.text(f"proc/{pid}/statm").split()
+    if len(words) < 2 or not words[1].isdecimal():
         return None
+    return round(int(words[1]) * _PAGE_BYTES / _MB, 1)
 
 
-def _is_hex(text: str) -> bool:
-    try:
-        int(text, 16)
-    except ValueError:
-        return False
-    return True
-
-
-def _rss_mb(pid: int) -> float | None:
-    try:
-        return round(psutil.Process(pid).memory_info().rss / _MB, 1)
-    except psutil.Error:
+def _used(total_mb: float | None, available_mb: float | None) -> float | None:
+    if not total_mb or available_mb is None:
         return None
+    return round(min(max(1 - available_mb / total_mb, 0.0), 1.0), 4)
