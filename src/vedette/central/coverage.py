@@ -93,6 +93,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         central_down: Spells in which central itself was away.
         drained_to_ms: Everything that the device recorded before this has arrived.
         open_gap: The camera's state now, where that is a gap; `end_ms` is ignored.
+        silent_ms: When the device first fell silent after that, where `dark` may not reach back.
     """
 
     known_from_ms: int
@@ -100,6 +101,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     central_down: Sequence[tuple[int, int]] = ()
     drained_to_ms: int | None = None
     open_gap: Claim | None = None
+    silent_ms: int | None = None
 
 
 class _Bid(msgspec.Struct, frozen=True, order=True):
@@ -218,13 +220,16 @@ def _inferred(situation: Situation, start_ms: int, end_ms: int, now_ms: int) -> 
     )
     bids.append(_span(_FLOOR_RANK + 2, Cause.PENDING_BACKFILL, start_ms, end_ms))
     if situation.open_gap is not None:
-        bids += _open_gap(situation.open_gap, situation.dark, now_ms)
+        bids += _open_gap(situation.open_gap, situation, now_ms)
     return bids
 
 
-def _open_gap(gap: Claim, dark: Sequence[tuple[int, int | None]], now_ms: int) -> list[_Bid]:
+def _open_gap(gap: Claim, situation: Situation, now_ms: int) -> list[_Bid]:
     """Return the camera's own open gap: certain until the device fell silent, likely after that."""
-    silent_ms = min((start for start, _ in dark if start > gap.start_ms), default=now_ms)
+    silences = [start_ms for start_ms, _ in situation.dark if start_ms > gap.start_ms]
+    if situation.silent_ms is not None:
+        silences.append(situation.silent_ms)
+    silent_ms = min(silences, default=now_ms)
     certain = Claim(start_ms=gap.start_ms, end_ms=silent_ms, cause=gap.cause, detail=gap.detail)
     likely = Claim(start_ms=silent_ms, end_ms=now_ms, cause=gap.cause, detail=gap.detail)
     return [_bid(certain, _RANK[gap.cause]), _bid(likely, _OPEN_GAP_RANK)]

@@ -9,12 +9,13 @@
 so that no page can forget it.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 
-from vedette.central import ledger, rows
+from vedette.central import rows
 from vedette.central.cameras import camera_view
 from vedette.central.enrolment import Site
 from vedette.central.events import EventFilters, EventsPage, Scope, event, events_page
+from vedette.central.query import strips
 from vedette.central.rollups import DAY_MS
 from vedette.central.store.db import Database, Tx
 from vedette.central.views import DeviceRow, FleetView, SiteRow
@@ -41,7 +42,10 @@ async def fleet_view(db: Database, now_ms: int, scope: Scope, span_ms: int = DAY
         sites = await tx.all("look_sites", Site, scope=listed)
         devices = await tx.all("look_devices", rows.DeviceFacts, scope=listed, device=None)
         found = await _device_rows(tx, sites, devices, from_ms, now_ms)
-    site_rows = [_site_row(site, [row for row in found if row.site == site.site]) for site in sites]
+    of_site: dict[str, list[DeviceRow]] = defaultdict(list)
+    for row in found:
+        of_site[row.site].append(row)
+    site_rows = [_site_row(site, of_site[site.site]) for site in sites]
     cameras = Counter(camera.state for row in found for camera in row.cameras)
     return FleetView(
         at_ms=now_ms,
@@ -58,15 +62,17 @@ async def _device_rows(
     ids = [device.device for device in devices]
     names = {site.site: rows.camera_names(site) for site in sites}
     cameras = await tx.all("look_cameras", rows.CameraFacts, devices=ids, camera=None)
-    book = await ledger.read(tx, ids, from_ms=from_ms, to_ms=now_ms, now_ms=now_ms)
+    book = await strips.read(tx, ids, from_ms=from_ms, to_ms=now_ms, now_ms=now_ms)
     counted = await tx.tuples(
         "look_event_counts", devices=ids, from_ms=now_ms - DAY_MS, to_ms=now_ms + 1
     )
     events_24h = {(device, camera): count for device, camera, count in counted}
+    of_device: dict[str, list[rows.CameraFacts]] = defaultdict(list)
+    for camera in cameras:
+        of_device[camera.device].append(camera)
     made: list[DeviceRow] = []
     for device in devices:
         report = device.report()
-        of = [camera for camera in cameras if camera.device == device.device]
         made.append(
             rows.device_row(
                 device,
@@ -80,7 +86,7 @@ async def _device_rows(
                         name=names[device.site].get(camera.camera, ""),
                         events_24h=events_24h.get((camera.device, camera.camera), 0),
                     )
-                    for camera in of
+                    for camera in of_device[device.device]
                 ],
             )
         )

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from vedette.central import rollups
+from vedette.central.query import keeping
 from vedette.central.settings import Retention
 from vedette.central.store.db import Database, Tx
 from vedette.clock import Clock, wall_ms
@@ -182,6 +183,7 @@ async def expire(db: Database, retention: Retention, now_ms: int) -> None:
         )
     for device, camera in cameras:
         async with db.transaction() as tx:
+            await tx.value("claims_same")
             await tx.run("claims_join", device=device, camera=camera, before_ms=before_ms)
 
 
@@ -193,6 +195,7 @@ async def run(db: Database, retention: Retention, clock: Clock) -> None:
         try:
             await make_partitions(db, now_ms)
             await merge_hours(db, now_ms)
+            await keeping.advance(db, now_ms)
             if now_ms - expired_ms > rollups.HOUR_MS:
                 await expire(db, retention, now_ms)
                 expired_ms = now_ms

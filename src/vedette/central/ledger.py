@@ -26,6 +26,7 @@ class Facts(msgspec.Struct, kw_only=True):
 
     claims: list[Claim] = []
     changes: list[StateChange] = []
+    silent_ms: int | None = None  # the first silence after the last change, in the window or not
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
             central_down=self.central_down,
             drained_to_ms=drained_to_ms,
             open_gap=opened,
+            silent_ms=facts.silent_ms,
         )
         return resolve(
             [*facts.claims, *gaps],
@@ -95,6 +97,7 @@ async def read(
                 detail=detail if camera else "",
             )
         )
+    await _find_silences(tx, cameras)
     transitions: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for device, at_ms, state in await tx.tuples(
         "look_transitions", devices=listed, from_ms=from_ms - FRESH_MS
@@ -109,6 +112,24 @@ async def read(
         dark={device: dark_spells(changes) for device, changes in transitions.items()},
         central_down=[(start_ms, end_ms) for start_ms, end_ms in downs],
     )
+
+
+async def _find_silences(tx: Tx, cameras: dict[Key, Facts]) -> None:
+    """Note when devices first fell silent after a camera's last change, where that was a gap.
+
+    A window may begin long after both: what holds at a moment must not depend on it.
+    """
+    opened = {key: from_states(facts.changes)[1] for key, facts in cameras.items()}
+    gaps = [(key, gap) for key, gap in opened.items() if gap is not None]
+    if not gaps:
+        return
+    for device, camera, at_ms in await tx.tuples(
+        "look_silences",
+        devices=[key[0] for key, _ in gaps],
+        cameras=[key[1] for key, _ in gaps],
+        since=[gap.start_ms for _, gap in gaps],
+    ):
+        cameras[device, camera].silent_ms = at_ms
 
 
 def dark_spells(changes: Iterable[tuple[int, str]]) -> list[tuple[int, int | None]]:

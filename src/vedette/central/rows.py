@@ -1,13 +1,12 @@
 """From database rows to the rows that people see: a device, a camera, and how each one is."""
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from vedette.central.coverage import summarise
 from vedette.central.enrolment import Site
-from vedette.central.ledger import Ledger
-from vedette.central.views import CameraRow, DeviceRow
+from vedette.central.views import CameraRow, DeviceRow, Segment
 from vedette.trust.keys import from_text
 from vedette.wire.messages import CameraHealth, Cause, HealthReport
 from vedette.wire.signed import Signed, SitePolicy
@@ -19,6 +18,16 @@ WORST_FIRST: Final = (
 _health = msgspec.msgpack.Decoder(HealthReport)
 _signed = msgspec.json.Decoder(Signed)
 _policy = msgspec.json.Decoder(SitePolicy)
+
+
+class Resolved(Protocol):
+    """Where resolved coverage is had from: the ledger itself, or what is kept of it."""
+
+    def segments(
+        self, device: str, camera: str, known_from_ms: int, drained_to_ms: int | None
+    ) -> list[Segment]:
+        """Return the resolved coverage of one camera over the window."""
+        ...
 
 
 class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +82,7 @@ def camera_row(
     facts: CameraFacts,
     device: DeviceFacts,
     report: HealthReport | None,
-    ledger: Ledger,
+    ledger: Resolved,
     *,
     name: str = "",
     events_24h: int | None = None,

@@ -105,6 +105,10 @@ DELETE FROM claim_tokens WHERE expires_ms < %(now_ms)s - 86400000
 SELECT device, camera FROM coverage_claims
 WHERE end_ms < %(before_ms)s GROUP BY device, camera HAVING count(*) > %(more_than)s
 
+-- name: claims_same
+-- From here to the end of the transaction, claims only say again what was said.
+SELECT set_config('vedette.same_coverage', 'on', true)
+
 -- name: claims_join
 -- Old claims of one camera joined where they touch: rates are forgotten, times and causes are not.
 WITH gone AS (

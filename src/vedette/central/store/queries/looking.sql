@@ -60,6 +60,16 @@ SELECT device, at_ms, state FROM (
         ORDER BY t.at_ms DESC, t.noticed_ms DESC LIMIT 1) t) found
 ORDER BY device, at_ms, noticed_ms
 
+-- name: look_silences
+-- When devices first fell silent for a while after given times.
+SELECT g.device, g.camera, min(t.at_ms)
+FROM unnest(%(devices)s::text[], %(cameras)s::text[], %(since)s::bigint[])
+     AS g (device, camera, since_ms)
+JOIN device_transitions t ON t.device = g.device AND t.state = 'dark' AND t.at_ms > g.since_ms
+WHERE NOT EXISTS (SELECT FROM device_transitions o WHERE o.device = t.device
+                  AND o.state = 'ok' AND o.at_ms = t.at_ms)
+GROUP BY g.device, g.camera
+
 -- name: look_central_downs
 -- When central was away, in a window.
 SELECT start_ms, end_ms FROM central_downs

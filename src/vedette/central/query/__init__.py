@@ -1,0 +1,9 @@
+"""Questions about the fleet, answered fast and with what is missing: value, coverage, causes.
+
+    runs, keeping    coverage resolved once by `central.coverage` and kept by camera and day
+    strips           reading it back, with what is not final yet resolved at once
+    packing          metrics laid out by hour, a row per device, metric and day
+
+The rule: what is kept here is derived. It equals what the ledger and the rollups say at any time,
+late news included, and where it does not yet, the reader goes to the source.
+"""

@@ -1,0 +1,50 @@
+"""How metrics are laid out: 24 hours of every series of one metric of one device, in one row.
+
+A series is `(camera, name, label)`: a camera's zone and class, a device's sensor (camera ''). Its
+hours are float64, little endian, one row of 24 after another; NaN where the hour said nothing of
+it. Rows of the same series can be laid end to end and read as one matrix, so that a question to the
+whole fleet costs a scan and no decoding.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from vedette.central.store.db import Tx
+
+Series = tuple[str, str, str]  # camera, name, label
+Hours = npt.NDArray[np.float64]
+
+FORM: Final = np.dtype("<f8")
+
+_keys = msgspec.json.Decoder(list[Series]).decode
+
+
+def encode(series: Mapping[Series, Hours]) -> tuple[str, bytes]:
+    """Return the key column and the hours of one metric's row."""
+    keys = sorted(series)
+    matrix = np.array([series[key] for key in keys], dtype=FORM)
+    return msgspec.json.encode(keys).decode(), matrix.tobytes()
+
+
+def decode(keys: str, hours: bytes) -> tuple[list[Series], Hours]:
+    """Return the series of one or more rows of the same keys, and float64 (rows, series, 24)."""
+    series = _keys(keys)
+    return series, np.frombuffer(hours, dtype=FORM).reshape(-1, len(series), 24)
+
+
+async def write(
+    tx: Tx, device: str, day_ms: int, family: str, metrics: Mapping[str, Mapping[Series, Hours]]
+) -> None:
+    """Have exactly these metrics of a family (a LIKE pattern) in one device's day."""
+    await tx.run("metric_day_drop", device=device, day_ms=day_ms, family=family, kept=list(metrics))
+    made: list[dict[str, object]] = []
+    for metric, series in sorted(metrics.items()):
+        keys, hours = encode(series)
+        made.append(
+            {"device": device, "metric": metric, "day_ms": day_ms, "keys": keys, "hours": hours}
+        )
+    await tx.many("metric_day_put", made)
