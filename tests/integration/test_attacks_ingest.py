@@ -13,7 +13,7 @@ from vedette.central import jobs
 from vedette.central.console import present
 from vedette.central.console.present import Page
 from vedette.central.console.render import Looker
-from vedette.central.ingest.commit import MAX_MINUTE_BYTES
+from vedette.central.ingest.writing import MAX_MINUTE_BYTES
 from vedette.central.rollups import decode
 from vedette.edge.spool import Spool
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE

@@ -1,8 +1,9 @@
 """Who is silent, and since when: deadlines by receive time, and central's own absences.
 
-A device has one indexed deadline, moved by every batch. The loop looks at the earliest one, turns
-what is overdue with a conditional update (any number of centrals may do so), and dates the
-transition when the device was last heard, not when the loop noticed.
+A device has one indexed deadline. A batch moves only the time of contact, which no index has; the
+loop looks at deadlines that passed, moves those of devices that were heard since, turns what is
+overdue with a conditional update (any number of centrals may do so), and dates the transition when
+the device was last heard, not when the loop noticed.
 
 Central writes a heartbeat; where the last one is older than `AWAY_S`, central itself was away
 (stopped, suspended, or without its database): that is a CENTRAL_DOWN spell, and every device gets
@@ -27,6 +28,7 @@ BEAT_S: Final = 5.0
 AWAY_S: Final = 20.0
 TICK_S: Final = 2.0
 _AT_ONCE: Final = 500
+_DARK_AFTER_MS: Final = int(DARK_AFTER_S * 1000)
 
 
 class Dark(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,9 +42,12 @@ class Dark(msgspec.Struct, frozen=True, kw_only=True):
 async def turn_overdue(db: Database, now_ms: int) -> list[Dark]:
     """Return the devices that this call turned dark."""
     turned: list[Dark] = []
+    at = {"now_ms": now_ms, "dark_after_ms": _DARK_AFTER_MS}
+    async with db.transaction() as tx:
+        await tx.run("deadlines_move", **at)
     while True:
         async with db.transaction() as tx:
-            some = await tx.all("devices_overdue", Dark, now_ms=now_ms, limit=_AT_ONCE)
+            some = await tx.all("devices_overdue", Dark, **at, limit=_AT_ONCE)
         turned += some
         if len(some) < _AT_ONCE:
             return turned
@@ -56,8 +61,7 @@ async def beat(db: Database, now_ms: int) -> tuple[int, int] | None:
         if not isinstance(last, int) or now_ms - last <= AWAY_S * 1000:
             return None
         await tx.run("central_down_add", start_ms=last, end_ms=now_ms)
-        deadline_ms = now_ms + int(DARK_AFTER_S * 1000)
-        await tx.run("deadlines_grace", deadline_ms=deadline_ms)
+        await tx.run("deadlines_grace", deadline_ms=now_ms + _DARK_AFTER_MS)
     _log.warning(
         "central was away", extra={"event": "central.was_away", "seconds": (now_ms - last) / 1000}
     )

@@ -1,25 +1,25 @@
 """One transaction for the batches of many devices: the rule that makes ingest exactly-once.
 
-1. Lock the devices, then their lanes, in one order.
+1. Lock the devices, in one order; whoever holds a device holds its lanes and its minutes.
 2. Sequence numbers that a lane has are passed over; the others are collected (`effects`).
-3. Raw messages, coverage, rollups, events and evidence are written, and the lanes move: together.
+3. Raw messages, coverage, rollups, events and evidence are written (`writing`), and the lanes move:
+   together.
 4. Only after the commit is anything acknowledged.
 """
 
 import logging
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from vedette.central import rollups
+from vedette.central.ingest import writing
 from vedette.central.ingest.effects import Effects, Sender
 from vedette.central.ingest.lane import MAX_RANGES, LaneState
 from vedette.central.ingest.unpack import Item
+from vedette.central.ingest.writing import columns
 from vedette.central.store.db import Tx
-from vedette.errors import MalformedReport
 from vedette.wire.envelope import LaneAck, Rejection, UpAnswer
-from vedette.wire.streams import DARK_AFTER_S, Lane
+from vedette.wire.streams import Lane
 
 _log = logging.getLogger(__name__)
 
@@ -28,17 +28,8 @@ LaneKey = tuple[str, int, str]  # device, epoch, lane
 MAX_LANES: Final = 3 * 1000
 """Lanes of one device: a thousand lost spools."""
 
-MAX_MINUTE_BYTES: Final = 1024 * 1024
-"""One camera's minute, however many messages speak of it: eight of the largest that differ in every
-name. Without this a device could make a row grow for ever, by other labels each time."""
-
 _NEVER_GIVEN: Final = 2**53
 _NUMBER_COLUMNS: Final = ("devices", "epochs", "lanes", "seqs")
-_RAW_TYPES: Final = (
-    "int2", "date", "text", "int8", "text", "int8", "int8", "int8", "text", "text",
-    "text", "int8", "int8", "text", "bytea",
-)  # fmt: skip
-_CLAIM_TYPES: Final = ("text", "text", "int8", "int8", "text", "bool", "float8", "text")
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,10 +70,10 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
     devices = sorted({incoming.device for incoming in group})
     rows = {row.device: row for row in await tx.all("senders_lock", SenderRow, devices=devices)}
     present = [incoming for incoming in group if incoming.device in rows]
-    lanes = await _lock_lanes(tx, present)
-    cameras: dict[str, set[str]] = {device: set() for device in rows}
-    for device, camera in await tx.tuples("cameras_of_devices", devices=list(rows)):
-        cameras[device].add(camera)
+    lanes = await _find_lanes(tx, present)
+    cameras: dict[str, dict[str, int]] = {device: {} for device in rows}
+    for device, camera, from_ms in await tx.tuples("cameras_of_devices", devices=list(rows)):
+        cameras[device][camera] = from_ms
 
     effects = Effects()
     refused: dict[int, list[Rejection]] = {}
@@ -100,7 +91,8 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
         items = [item for item in incoming.items if _key(incoming, item) not in stale]
         refused[id(incoming)] = _take_all(effects, incoming.device, items, sender, lanes)
     await _settle_evicted(tx, effects, lanes)
-    await _write(tx, effects, present)
+    heard = {incoming.device: (incoming.received_ms, incoming.boot_id) for incoming in present}
+    await writing.write(tx, effects, heard)
     await _move_lanes(tx, lanes)
     lanes |= await _read_lanes(tx, sorted(_believed(present) - set(lanes)))
     topics = _topics(effects, [rows[incoming.device] for incoming in present])
@@ -149,7 +141,7 @@ async def _find_reused(
     if not highest:
         return {}
     asked = {(*key, item.envelope.seq) for (_, key), item in highest.items()}
-    rows = await tx.tuples("reports_of_numbers", **_columns(asked, *_NUMBER_COLUMNS))
+    rows = await tx.tuples("reports_of_numbers", **columns(asked, *_NUMBER_COLUMNS))
     had: dict[tuple[object, ...], bytes] = {tuple(row[:4]): row[4] for row in rows}
     reused: dict[int, set[LaneKey]] = {}
     for (of, key), item in highest.items():
@@ -202,7 +194,7 @@ def _take_all(
     return rejections
 
 
-async def _lock_lanes(tx: Tx, group: list[Incoming]) -> dict[LaneKey, LaneState]:
+async def _find_lanes(tx: Tx, group: list[Incoming]) -> dict[LaneKey, LaneState]:
     wanted = sorted(
         {
             (incoming.device, item.envelope.epoch, str(item.envelope.lane))
@@ -214,13 +206,13 @@ async def _lock_lanes(tx: Tx, group: list[Incoming]) -> dict[LaneKey, LaneState]
 
 
 async def _hold_lanes(tx: Tx, wanted: list[LaneKey]) -> dict[LaneKey, LaneState]:
-    """Return these lanes, locked, made where they were never heard of and may be."""
+    """Return these lanes, made where they were never heard of and may be."""
     found = await _read_lanes(tx, wanted)
     missing = [key for key in wanted if key not in found]
     if missing:
         used = dict(await tx.tuples("lanes_of_device", devices=[key[0] for key in missing]))
         allowed = [key for key in missing if used.get(key[0], 0) < MAX_LANES]
-        await tx.run("lanes_make", **_columns(allowed, "devices", "epochs", "lanes"))
+        await tx.run("lanes_make", **columns(allowed, "devices", "epochs", "lanes"))
         found |= await _read_lanes(tx, allowed)
     return found
 
@@ -228,7 +220,7 @@ async def _hold_lanes(tx: Tx, wanted: list[LaneKey]) -> dict[LaneKey, LaneState]
 async def _read_lanes(tx: Tx, keys: list[LaneKey]) -> dict[LaneKey, LaneState]:
     if not keys:
         return {}
-    rows = await tx.tuples("lanes_lock", **_columns(keys, "devices", "epochs", "lanes"))
+    rows = await tx.tuples("lanes_read", **columns(keys, "devices", "epochs", "lanes"))
     return {
         (device, epoch, lane): LaneState.from_flat(acked_through, have)
         for device, epoch, lane, acked_through, have in rows
@@ -260,72 +252,10 @@ async def _move_lanes(tx: Tx, lanes: dict[LaneKey, LaneState]) -> None:
     keys = list(lanes)
     await tx.run(
         "lanes_move",
-        **_columns(keys, "devices", "epochs", "lanes"),
+        **columns(keys, "devices", "epochs", "lanes"),
         acked=[lanes[key].acked_through for key in keys],
         haves=["{" + ",".join(map(str, lanes[key].to_flat())) + "}" for key in keys],
     )
-
-
-async def _write(tx: Tx, effects: Effects, group: list[Incoming]) -> None:
-    if effects.cameras:
-        keys = sorted(effects.cameras)
-        await tx.run(
-            "cameras_know",
-            **_columns(keys, "devices", "cameras"),
-            from_ms=[effects.cameras[key] for key in keys],
-        )
-    if effects.raw:
-        await tx.copy_in("reports_copy", _RAW_TYPES, effects.raw)
-    if effects.claims:
-        await tx.copy_in("claims_copy", _CLAIM_TYPES, effects.claims)
-    states = [msgspec.structs.asdict(row) for row in effects.states]
-    await tx.many("camera_state_add", states)
-    await tx.many("camera_state_latest", states)
-    await tx.many("event_add", effects.events)
-    await tx.many("evidence_add", effects.evidence)
-    await _write_minutes(tx, effects, group)
-    heard = {incoming.device: incoming for incoming in group}
-    devices = sorted(heard)
-    await tx.run(
-        "devices_contact",
-        devices=devices,
-        received=[heard[device].received_ms for device in devices],
-        boots=[heard[device].boot_id for device in devices],
-        dark_after_ms=int(DARK_AFTER_S * 1000),
-    )
-    await tx.many(
-        "device_health",
-        [
-            {"device": device, **msgspec.structs.asdict(health)}
-            for device, health in sorted(effects.health.items())
-        ],
-    )
-
-
-async def _write_minutes(tx: Tx, effects: Effects, group: list[Incoming]) -> None:
-    if not effects.minutes:
-        return
-    keys = sorted(effects.minutes)
-    columns = _columns(keys, "devices", "cameras", "starts")
-    merged = dict(effects.minutes)
-    for device, camera, start_ms, body in await tx.tuples("minutes_read", **columns):
-        key = (device, camera, start_ms)
-        merged[key] = rollups.merge(rollups.decode(body), merged[key])
-    bodies = [rollups.encode(merged[key]) for key in keys]
-    if max(map(len, bodies)) > MAX_MINUTE_BYTES:  # then each message is tried alone
-        raise MalformedReport(f"a minute's counts would have more than {MAX_MINUTE_BYTES} bytes")
-    await tx.run("minutes_write", **columns, bodies=bodies)
-    hours = sorted({(d, c, rollups.floor_ms(start, rollups.HOUR_MS)) for d, c, start in keys})
-    now_ms = max(incoming.received_ms for incoming in group)
-    await tx.run(
-        "hours_mark_dirty", **_columns(hours, "devices", "cameras", "hours"), now_ms=now_ms
-    )
-
-
-def _columns(rows: Iterable[tuple[object, ...]], *names: str) -> dict[str, object]:
-    """Return rows as one list per column: what `unnest` takes."""
-    listed = list(rows)
-    return {name: [row[at] for row in listed] for at, name in enumerate(names)}
 
 
 def _answer(

@@ -25,13 +25,17 @@ _DEFAULT_KEEP_DAYS: Final = 7
 
 
 class Sender(msgspec.Struct, frozen=True, kw_only=True):
-    """The device that a message came from, as it was before this transaction."""
+    """The device that a message came from, as it was before this transaction.
+
+    Attributes:
+        cameras: Its cameras, and since when each is known; grows with what is taken.
+    """
 
     device: str
     site: str
     received_ms: int
     contact_before_ms: int
-    cameras: set[str]
+    cameras: dict[str, int]
 
 
 class StateRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +69,7 @@ class Effects(msgspec.Struct, kw_only=True):
     """Everything that one transaction will write, in the shapes of its tables."""
 
     raw: list[tuple[object, ...]] = []
-    cameras: dict[Camera, int] = {}  # the first time that each spoke of
+    cameras: dict[Camera, int] = {}  # new ones, and those known from an earlier time on now
     states: list[StateRow] = []
     claims: list[tuple[object, ...]] = []
     events: list[dict[str, object]] = []
@@ -86,10 +90,9 @@ class Effects(msgspec.Struct, kw_only=True):
 
     def _camera_limit(self, body: msgspec.Struct, sender: Sender) -> str:
         camera = getattr(body, "camera", None)
-        if isinstance(camera, str) and camera not in sender.cameras:
-            if len(sender.cameras) >= limits.MAX_CAMERAS:
-                return f"more than {limits.MAX_CAMERAS} cameras"
-            sender.cameras.add(camera)
+        is_new = isinstance(camera, str) and camera not in sender.cameras
+        if is_new and len(sender.cameras) >= limits.MAX_CAMERAS:
+            return f"more than {limits.MAX_CAMERAS} cameras"
         return ""
 
     def _keep_raw(self, item: Item, sender: Sender, refusal: str) -> None:
@@ -118,9 +121,9 @@ class Effects(msgspec.Struct, kw_only=True):
 
     def know(self, sender: Sender, camera: str, from_ms: int) -> None:
         """Have this camera, known from `from_ms` or earlier."""
-        sender.cameras.add(camera)
-        key = (sender.device, camera)
-        self.cameras[key] = min(from_ms, self.cameras.get(key, from_ms))
+        known_ms = sender.cameras.get(camera)
+        if known_ms is None or from_ms < known_ms:
+            sender.cameras[camera] = self.cameras[sender.device, camera] = from_ms
 
     def claim(
         self, sender: Sender, camera: str, span: messages.Span, *, weak: bool = False

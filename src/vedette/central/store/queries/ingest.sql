@@ -5,7 +5,7 @@
 SELECT device, site, state, coalesce(last_contact_ms, enrolled_ms) AS contact_before_ms,
        desired_etag, attended_until_ms
 FROM devices WHERE device = ANY(%(devices)s) AND revoked_ms IS NULL
-ORDER BY device FOR UPDATE
+ORDER BY device FOR NO KEY UPDATE
 
 -- name: lanes_make
 -- Rows for lanes that were never heard of.
@@ -13,12 +13,11 @@ INSERT INTO lanes (device, epoch, lane)
 SELECT * FROM unnest(%(devices)s::text[], %(epochs)s::bigint[], %(lanes)s::text[])
 ON CONFLICT DO NOTHING
 
--- name: lanes_lock
--- The lanes of this group, locked in one order.
+-- name: lanes_read
+-- The lanes of this group; they are their device's, which is held.
 SELECT l.device, l.epoch, l.lane, l.acked_through, l.have
 FROM lanes l JOIN unnest(%(devices)s::text[], %(epochs)s::bigint[], %(lanes)s::text[])
      AS wanted (device, epoch, lane) USING (device, epoch, lane)
-ORDER BY l.device, l.epoch, l.lane FOR UPDATE OF l
 
 -- name: lanes_move
 -- What is settled now.
@@ -33,8 +32,8 @@ WHERE (lanes.device, lanes.epoch, lanes.lane) = (moved.device, moved.epoch, move
 SELECT device, count(*) FROM lanes WHERE device = ANY(%(devices)s) GROUP BY device
 
 -- name: cameras_of_devices
--- The cameras that these devices spoke of before.
-SELECT device, camera FROM cameras WHERE device = ANY(%(devices)s)
+-- The cameras that these devices spoke of before, and since when each is known.
+SELECT device, camera, known_from_ms FROM cameras WHERE device = ANY(%(devices)s)
 
 -- name: reports_copy
 -- Raw messages in.
@@ -94,6 +93,14 @@ SET status = excluded.status, stays = excluded.stays, body = excluded.body, epoc
     seq = excluded.seq, received_ms = excluded.received_ms
 WHERE (evidence.epoch, evidence.seq) < (excluded.epoch, excluded.seq)
 
+-- name: minutes_add
+-- Minutes that nobody spoke of before; those that stand are left as they are, and not returned.
+INSERT INTO rollup_minute (device, camera, start_ms, body)
+SELECT * FROM unnest(%(devices)s::text[], %(cameras)s::text[], %(starts)s::bigint[],
+                     %(bodies)b::bytea[])
+ON CONFLICT (device, camera, start_ms) DO NOTHING
+RETURNING device, camera, start_ms
+
 -- name: minutes_read
 -- The minutes that this group adds to, where they exist already; held, so that a job that drops
 -- them waits until they are written again.
@@ -106,7 +113,7 @@ ORDER BY r.device, r.camera, r.start_ms FOR UPDATE OF r
 -- The merged minutes.
 INSERT INTO rollup_minute (device, camera, start_ms, body)
 SELECT * FROM unnest(%(devices)s::text[], %(cameras)s::text[], %(starts)s::bigint[],
-                     %(bodies)s::bytea[])
+                     %(bodies)b::bytea[])
 ON CONFLICT (device, camera, start_ms) DO UPDATE SET body = excluded.body
 
 -- name: hours_mark_dirty
@@ -117,26 +124,37 @@ FROM unnest(%(devices)s::text[], %(cameras)s::text[], %(hours)s::bigint[])
      AS marked (device, camera, hour_ms)
 ON CONFLICT DO NOTHING
 
--- name: devices_contact
--- Contact by receive time, and the transition of those that were not well.
+-- name: devices_heard
+-- Contact by receive time, the transition of those that were not well, and the latest health, which
+-- moves only forward by (epoch, seq). The deadline is left to `deadlines_move`, so that this touches
+-- no index.
 WITH heard AS (
-    SELECT * FROM unnest(%(devices)s::text[], %(received)s::bigint[], %(boots)s::text[])
-         AS heard (device, received_ms, boot_id)),
+    SELECT * FROM unnest(%(devices)s::text[], %(received)s::bigint[], %(boots)s::text[],
+                         %(epoch)s::bigint[], %(seq)s::bigint[], %(at_ms)s::bigint[],
+                         %(body)b::bytea[], %(version)s::text[], %(clock_state)s::text[],
+                         %(drained_to_ms)s::bigint[])
+         AS heard (device, received_ms, boot_id, epoch, seq, at_ms, body, version, clock_state,
+                   drained_to_ms)),
 turned AS (
     INSERT INTO device_transitions (device, at_ms, noticed_ms, state)
     SELECT device, received_ms, received_ms, 'ok' FROM heard JOIN devices d USING (device)
     WHERE d.state <> 'ok' ON CONFLICT DO NOTHING)
 UPDATE devices d SET
     last_contact_ms = greatest(d.last_contact_ms, heard.received_ms),
-    dark_deadline_ms = greatest(d.last_contact_ms, heard.received_ms) + %(dark_after_ms)s,
+    dark_deadline_ms = CASE WHEN d.state = 'ok' THEN d.dark_deadline_ms
+        ELSE greatest(d.last_contact_ms, heard.received_ms) + %(dark_after_ms)s END,
     since_ms = CASE WHEN d.state = 'ok' THEN d.since_ms ELSE heard.received_ms END,
     state = 'ok',
-    boot_id = heard.boot_id
-FROM heard WHERE d.device = heard.device
-
--- name: device_health
--- The latest health, moved only forward by (epoch, seq).
-UPDATE devices SET health = %(body)s, health_epoch = %(epoch)s, health_seq = %(seq)s,
-       health_at_ms = %(at_ms)s, version = %(version)s, clock_state = %(clock_state)s,
-       drained_to_ms = greatest(drained_to_ms, %(drained_to_ms)s)
-WHERE device = %(device)s AND (health_epoch, health_seq) < (%(epoch)s, %(seq)s)
+    boot_id = heard.boot_id,
+    health = CASE WHEN newer THEN heard.body ELSE d.health END,
+    health_epoch = CASE WHEN newer THEN heard.epoch ELSE d.health_epoch END,
+    health_seq = CASE WHEN newer THEN heard.seq ELSE d.health_seq END,
+    health_at_ms = CASE WHEN newer THEN heard.at_ms ELSE d.health_at_ms END,
+    version = CASE WHEN newer THEN heard.version ELSE d.version END,
+    clock_state = CASE WHEN newer THEN heard.clock_state ELSE d.clock_state END,
+    drained_to_ms = CASE WHEN newer THEN greatest(d.drained_to_ms, heard.drained_to_ms)
+        ELSE d.drained_to_ms END
+FROM heard JOIN devices now USING (device)
+     CROSS JOIN LATERAL (SELECT (now.health_epoch, now.health_seq) < (heard.epoch, heard.seq))
+     AS latest (newer)
+WHERE heard.device = d.device

@@ -1,10 +1,21 @@
 -- Liveness: deadlines, and central's own presence.
 
+-- name: deadlines_move
+-- Deadlines that passed of devices that were heard since: ingest leaves them to us.
+WITH passed AS (
+    SELECT device FROM devices
+    WHERE state = 'ok' AND dark_deadline_ms <= %(now_ms)s
+      AND dark_deadline_ms < last_contact_ms + %(dark_after_ms)s
+    FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE devices d SET dark_deadline_ms = d.last_contact_ms + %(dark_after_ms)s
+FROM passed WHERE d.device = passed.device
+
 -- name: devices_overdue
 -- Devices whose deadline passed become dark, dated when they were last heard; each only once.
 WITH due AS (
     SELECT device FROM devices
     WHERE state = 'ok' AND dark_deadline_ms <= %(now_ms)s
+      AND dark_deadline_ms >= last_contact_ms + %(dark_after_ms)s
     ORDER BY dark_deadline_ms LIMIT %(limit)s FOR UPDATE SKIP LOCKED),
 turned AS (
     UPDATE devices d SET state = 'dark', since_ms = d.last_contact_ms
@@ -22,8 +33,10 @@ SELECT min(dark_deadline_ms) FROM devices WHERE state = 'ok'
 
 -- name: deadlines_grace
 -- After central was away nobody is called dark before having had time to speak again.
-UPDATE devices SET dark_deadline_ms = %(deadline_ms)s
-WHERE state = 'ok' AND dark_deadline_ms < %(deadline_ms)s
+WITH held AS (
+    SELECT device FROM devices WHERE state = 'ok' AND dark_deadline_ms < %(deadline_ms)s
+    ORDER BY device FOR NO KEY UPDATE)
+UPDATE devices d SET dark_deadline_ms = %(deadline_ms)s FROM held WHERE d.device = held.device
 
 -- name: heartbeat_read
 -- When central last was certainly here; held until the new beat is stored.
