@@ -1,4 +1,4 @@
-"""What one transaction collected, into its tables: one statement per table, whatever the group holds.
+"""What one transaction collected, into its tables: one statement per table for a whole group.
 
 `effects` says what there is to write; the order of the statements does not matter, because `commit`
 holds every device that they speak of. Rows that stand already are touched only where they change:
