@@ -6,6 +6,7 @@ Tokens are random and only their SHA-256 is stored. Who may do what by role is t
 import asyncio
 import hashlib
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -26,17 +27,23 @@ _NOBODY: Final = _hasher.hash(secrets.token_urlsafe(16))
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator; `sites` None means all."""
+    """An operator; `sites` None means all, else those sites and all in `folders`."""
 
     username: str
     password_hash: str
     role: str
     sites: list[str] | None
+    folders: list[str] = []
     disabled_ms: int | None = None
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking. `csrf` must come with every change that a browser asks for."""
+    """Who is asking. `csrf` must come with every change that a browser asks for.
+
+    Attributes:
+        sites: What they may know of at this moment, those in `folders` included; None: all.
+        folders: Folders whose sites they see, now and later.
+    """
 
     username: str
     role: str
@@ -44,6 +51,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     csrf: str
     expires_ms: int
+    folders: list[str] = []
 
 
 def token_hash(token: str) -> bytes:
@@ -67,12 +75,25 @@ def _verify(stored: str, password: str) -> bool:
         return False
 
 
-async def put_user(tx: Tx, username: str, role: str, sites: list[str] | None, now_ms: int) -> None:
+async def put_user(  # noqa: PLR0917 - a user is a name, a role and a scope
+    tx: Tx,
+    username: str,
+    role: str,
+    sites: list[str] | None,
+    now_ms: int,
+    folders: Sequence[str] = (),
+) -> None:
     """Have a user of this role and scope; a new one has no password until a link is used."""
     if role not in ROLES:
         raise NotAllowed(f"no such role: {role}", operator_hint=f"one of {', '.join(ROLES)}")
     await tx.run(
-        "user_put", username=username, password_hash="", role=role, sites=sites, now_ms=now_ms
+        "user_put",
+        username=username,
+        password_hash="",
+        role=role,
+        sites=sites,
+        folders=list(folders),
+        now_ms=now_ms,
     )
 
 

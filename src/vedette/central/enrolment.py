@@ -7,12 +7,14 @@ its site, and the device proves that it holds the private half of the key that i
 import hashlib
 import secrets
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from vedette.central import audit
+from vedette.central.hours import zone_of
+from vedette.central.selection import check_folder
 from vedette.central.store.db import Database, Tx
+from vedette.central.tree import SitePlace
 from vedette.clock import Clock, wall_ms
 from vedette.errors import BadSignature, ConfigError, ConflictError, NotAllowed
 from vedette.ids import is_slug
@@ -58,6 +60,7 @@ async def add_site(
     site: str,
     *,
     name: str = "",
+    folder: str = "",
     time_zone: str = "UTC",
     site_keys: list[str] | None = None,
     site_threshold: int = 1,
@@ -67,16 +70,12 @@ async def add_site(
     """Have a site; False where it was there already (nothing is changed then).
 
     Raises:
-        ConfigError: A name, time zone or key that cannot be.
+        ConfigError: A name, folder, time zone or key that cannot be.
     """
     if not is_slug(site):
         raise ConfigError(f"{site!r} cannot name a site", operator_hint="use a-z 0-9 . _ -")
-    try:
-        ZoneInfo(time_zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ConfigError(
-            f"no such time zone: {time_zone}", operator_hint="for example Europe/Berlin"
-        ) from error
+    check_folder(folder)
+    zone_of(time_zone)
     keys = site_keys or []
     for key in keys:
         PublicKey.from_text(key)
@@ -86,6 +85,7 @@ async def add_site(
         "site_add",
         site=site,
         name=name or site,
+        folder=folder,
         time_zone=time_zone,
         site_keys=keys,
         site_threshold=site_threshold,
@@ -94,6 +94,34 @@ async def add_site(
     if added:
         await audit.write(tx, at_ms=now_ms, actor=actor, action="site.add", target=site)
     return bool(added)
+
+
+async def differences(
+    tx: Tx,
+    site: str,
+    *,
+    name: str,
+    folder: str,
+    time_zone: str,
+    site_keys: list[str],
+    site_threshold: int,
+) -> list[str]:
+    """Return in words how a site that is there differs from the one asked for; defaults ask not."""
+    have = await get_site(tx, site)
+    place = await tx.one("site_hold", SitePlace, site=site)
+    found: list[str] = []
+    if site_keys and sorted(site_keys) != sorted(have.site_keys):
+        ids = [PublicKey.from_text(key).keyid for key in have.site_keys]
+        found.append(f"its keys are {', '.join(ids) or 'none'}")
+    if site_keys and site_threshold != have.site_threshold:
+        found.append(f"its threshold is {have.site_threshold}")
+    if name and name != have.name:
+        found.append(f"its name is {have.name}")
+    if time_zone not in {"UTC", have.time_zone}:
+        found.append(f"its time zone is {have.time_zone}")
+    if folder and place and folder != place.folder:
+        found.append(f"its folder is {place.folder or 'the top'}")
+    return found
 
 
 async def get_site(tx: Tx, site: str) -> Site:
@@ -117,10 +145,16 @@ async def make_claim(
 
     Raises:
         ConfigError: No such site, or a device name that cannot be.
+        ConflictError: The device name is taken.
     """
     await get_site(tx, site)
     if device is not None and not is_slug(device):
         raise ConfigError(f"{device!r} cannot name a device", operator_hint="use a-z 0-9 . _ -")
+    if device is not None and await tx.value("device_taken", device=device):
+        raise ConflictError(
+            f"the device name {device} is taken",
+            operator_hint="choose another one: what the old device sent stays under its name",
+        )
     token = f"vc-{secrets.token_urlsafe(24)}"
     await tx.run(
         "claim_put",

@@ -1,10 +1,7 @@
 """`vedette central …`: run the service, and the few things that are done at its terminal."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 
 import click
 import msgspec
@@ -13,13 +10,13 @@ from vedette.central import desired, enrolment, serve, settings
 from vedette.central.bulletin import Bulletin
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
-from vedette.clock import SystemClock, from_wall_ms, wall_ms
+from vedette.cli import central_tree
+from vedette.cli.at_central import ACTOR as _ACTOR
+from vedette.cli.at_central import now_ms as _now_ms
+from vedette.cli.at_central import with_database as _with_database
+from vedette.clock import from_wall_ms
 from vedette.errors import ConfigError
 from vedette.wire.signed import Signed
-
-T = TypeVar("T")
-
-_ACTOR = "terminal"
 
 
 @click.group("central")
@@ -93,9 +90,14 @@ def site_group() -> None:
     """Sites: where devices stand, and whose keys they obey."""
 
 
+site_group.add_command(central_tree.site_list)
+site_group.add_command(central_tree.site_set)
+
+
 @site_group.command("add")
 @click.argument("site")
 @click.option("--name", default="")
+@click.option("--folder", default="", help="As europe/portugal/lisbon.")
 @click.option("--time-zone", default="UTC", show_default=True)
 @click.option("--key", "keys", multiple=True, help="A site's public key, base64url; repeatable.")
 @click.option("--threshold", default=1, show_default=True, help="How many keys must sign.")
@@ -104,26 +106,41 @@ def site_add(  # noqa: PLR0917 - click passes them by name
     config: CentralConfig,
     site: str,
     name: str,
+    folder: str,
     time_zone: str,
     keys: tuple[str, ...],
     threshold: int,
 ) -> None:
     """Add a site."""
 
-    async def add(db: Database) -> bool:
+    async def add(db: Database) -> list[str] | None:
         async with db.transaction() as tx:
-            return await enrolment.add_site(
+            if await enrolment.add_site(
                 tx,
                 site,
                 name=name,
+                folder=folder,
                 time_zone=time_zone,
                 site_keys=list(keys),
                 site_threshold=threshold,
                 actor=_ACTOR,
                 now_ms=_now_ms(),
-            )
+            ):
+                return None
+            return await enrolment.differences(
+                tx, site, name=name, folder=folder, time_zone=time_zone, site_keys=list(keys),
+                site_threshold=threshold,
+            )  # fmt: skip
 
-    click.echo("added" if _with_database(config, add) else "was there already; nothing changed")
+    differs = _with_database(config, add)
+    if differs:
+        raise ConfigError(
+            f"site {site} was there already and nothing was changed, but it differs: "
+            + "; ".join(differs),
+            operator_hint="vedette central site set changes name, folder and time zone; another"
+            " key is a replacement that devices must be told of: vedette central site --help",
+        )
+    click.echo("added" if differs is None else "was there already; nothing changed")
 
 
 @site_group.command("policy")
@@ -165,20 +182,11 @@ def device_command(config: CentralConfig, device: str | None, *, revoke: bool) -
             click.echo(f"{site}/{name}  {word}  last contact {at}  {version}  {hardware}")
 
 
-def _with_database(config: CentralConfig, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Return what `work` returns: beside a running central where there is one, else alone."""
-
-    async def connected(conninfo: str) -> T:
-        db = Database(conninfo, max_size=2)
-        await db.open()
-        try:
-            return await work(db)
-        finally:
-            await db.close()
-
-    with serve.database(config, attach=True) as conninfo:
-        return asyncio.run(connected(conninfo))
-
-
-def _now_ms() -> int:
-    return wall_ms(SystemClock().now_at())
+for _further in (
+    central_tree.folder_group,
+    central_tree.label_command,
+    central_tree.group_group,
+    central_tree.select_command,
+    central_tree.user_group,
+):
+    command.add_command(_further)

@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException
 
 from vedette.central import accounts
 from vedette.central.accounts import Session
+from vedette.central.scopes import folder_in_scope
 from vedette.central.services import Services
 
 AnyRequest = Request[Any, Any, State]
@@ -174,3 +175,23 @@ def require_site(session: Session, site: str) -> None:
     """
     if not in_scope(session, site):
         raise NotThere(detail="there is no such site")
+
+
+def require_folder(session: Session, folder: str) -> None:
+    """Return where the asker may place sites in this folder: a site list alone gives none.
+
+    Raises:
+        NotThere: They may not; what else lies there is not said.
+    """
+    if not folder_in_scope(session.sites, session.folders, folder):
+        raise NotThere(detail="there is no such folder in your scope")
+
+
+def require_whole(session: Session) -> None:
+    """Return where the asker sees the whole fleet: some things cannot be cut to a scope.
+
+    Raises:
+        Forbidden: They see a part of it.
+    """
+    if session.sites is not None:
+        raise Forbidden(detail="this speaks of the whole fleet; you see a part of it")

@@ -55,6 +55,7 @@ class NewSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     site: str
     name: str = ""
+    folder: str = ""
     time_zone: str = "UTC"
     site_keys: list[str] = []
     site_threshold: int = 1
@@ -151,11 +152,14 @@ async def add_site(services: TheServices, session: TheSession, data: JSONBody[Ne
     """Have a site; one that is there already is not changed."""
     access.require(session, "admin")
     access.require_site(session, data.site)
+    if data.folder:
+        access.require_folder(session, data.folder)
     async with services.db.transaction() as tx:
         added = await enrolment.add_site(
             tx,
             data.site,
             name=data.name,
+            folder=data.folder,
             time_zone=data.time_zone,
             site_keys=data.site_keys,
             site_threshold=data.site_threshold,

@@ -6,16 +6,17 @@ picture is recorded.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from vedette.central import audit, desired, enrolment, fleet
+from vedette.central import audit, desired, enrolment, fleet, hours, tree
 from vedette.central.accounts import Session
 from vedette.central.api import access
 from vedette.central.api.access import NotThere, TheServices, TheSession
+from vedette.central.hours import Hours
 from vedette.central.services import Services
 from vedette.central.views import CameraView, Coverage, EventRow, FleetView, Segment, SiteRow
 from vedette.ids import is_slug
@@ -44,6 +45,11 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     site_keys: list[str]
     site_threshold: int
     policy_version: int
+    folder: str = ""
+    labels: dict[str, str] = {}
+    hours: Hours | None = None
+    open_now: bool = True
+    next_change_ms: int | None = None
 
 
 class CoverageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,8 +163,33 @@ async def read_fleet(services: TheServices, session: TheSession) -> FleetView:
 @get("/sites", summary="Every site in scope")
 async def read_sites(services: TheServices, session: TheSession) -> list[SiteView]:
     """Return the sites without their devices."""
+    now_ms = services.now_ms()
     async with services.db.transaction() as tx:
         rows = await tx.all("sites_all", enrolment.Site)
+        places = {place.site: place for place in await tree.sites(tx, session.sites)}
+    return [
+        msgspec.structs.replace(
+            row,
+            folder=places[row.site].folder,
+            labels=places[row.site].labels,
+            **opening_at(places[row.site], now_ms),
+        )
+        for row in _views(rows)
+        if row.site in places
+    ]
+
+
+def opening_at(place: tree.SitePlace, now_ms: int) -> dict[str, Any]:
+    """Return a site's hours, whether it is open now, and when that changes next."""
+    opening, zone = place.opening(), hours.zone_of(place.time_zone)
+    return {
+        "hours": opening,
+        "open_now": hours.is_open(opening, zone, now_ms),
+        "next_change_ms": hours.next_change_ms(opening, zone, now_ms),
+    }
+
+
+def _views(rows: list[enrolment.Site]) -> list[SiteView]:
     return [
         SiteView(
             site=row.site,
@@ -169,7 +200,6 @@ async def read_sites(services: TheServices, session: TheSession) -> list[SiteVie
             policy_version=row.policy_version,
         )
         for row in rows
-        if access.in_scope(session, row.site)
     ]
 
 

@@ -7,7 +7,7 @@ WHERE username = %(username)s AND disabled_ms IS NULL
 
 -- name: users_all
 -- Every user, disabled ones too.
-SELECT username, password_hash, role, sites, disabled_ms FROM users ORDER BY username
+SELECT username, password_hash, role, sites, folders, disabled_ms FROM users ORDER BY username
 
 -- name: users_count
 -- How many users can sign in.
@@ -15,9 +15,10 @@ SELECT count(*) FROM users WHERE disabled_ms IS NULL AND password_hash <> ''
 
 -- name: user_put
 -- A new user, or a changed role and scope.
-INSERT INTO users (username, password_hash, role, sites, created_ms)
-VALUES (%(username)s, %(password_hash)s, %(role)s, %(sites)s, %(now_ms)s)
-ON CONFLICT (username) DO UPDATE SET role = excluded.role, sites = excluded.sites, disabled_ms = NULL
+INSERT INTO users (username, password_hash, role, sites, folders, created_ms)
+VALUES (%(username)s, %(password_hash)s, %(role)s, %(sites)s, %(folders)s, %(now_ms)s)
+ON CONFLICT (username) DO UPDATE SET role = excluded.role, sites = excluded.sites,
+    folders = excluded.folders, disabled_ms = NULL
 
 -- name: user_set_password
 -- A new password.
@@ -53,7 +54,12 @@ VALUES (%(token_hash)s, %(username)s, %(kind)s, %(label)s, %(csrf)s, %(now_ms)s,
 
 -- name: session_find
 -- Who a session belongs to, while it holds.
-SELECT s.username, u.role, u.sites, s.kind, s.csrf, s.expires_ms
+SELECT s.username, u.role, s.kind, s.csrf, s.expires_ms, u.folders,
+       -- who sees a folder sees the sites that lie in it at this moment
+       CASE WHEN u.sites IS NULL THEN NULL ELSE ARRAY(
+           SELECT unnest(u.sites) UNION
+           SELECT t.site FROM unnest(u.folders) AS f (folder) JOIN sites t
+           ON t.folder = f.folder OR starts_with(t.folder, f.folder || '/') ORDER BY 1) END AS sites
 FROM sessions s JOIN users u USING (username)
 WHERE s.token_hash = %(token_hash)s AND s.expires_ms > %(now_ms)s AND u.disabled_ms IS NULL
 

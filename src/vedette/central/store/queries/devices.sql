@@ -2,8 +2,8 @@
 
 -- name: site_add
 -- A new site; none is changed.
-INSERT INTO sites (site, name, time_zone, site_keys, site_threshold, created_ms)
-VALUES (%(site)s, %(name)s, %(time_zone)s, %(site_keys)s, %(site_threshold)s, %(now_ms)s)
+INSERT INTO sites (site, name, folder, time_zone, site_keys, site_threshold, created_ms)
+VALUES (%(site)s, %(name)s, %(folder)s, %(time_zone)s, %(site_keys)s, %(site_threshold)s, %(now_ms)s)
 ON CONFLICT DO NOTHING
 
 -- name: site_get
