@@ -266,7 +266,7 @@ async def read_selection(
     *,
     services: TheServices,
     session: TheSession,
-    q: FromQuery[str],
+    q: FromQuery[str] = "*",
     level: FromQuery[Literal["site", "device", "camera"]] = "camera",
     cursor: FromQuery[str] = "",
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500,
