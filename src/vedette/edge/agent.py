@@ -105,6 +105,7 @@ class Agent:
         self._time: Final = Timekeeper(clock, config.state_dir / "time.json", boot_id)
         quota_bytes = round(config.spool.quota_mb * 1024 * 1024)
         self.spool: Final = Spool.open(config.state_dir / "spool", quota_bytes, clock, boot_id)
+        self.spool.keep_s = config.uplink.keep_acknowledged_h * 3600
         self._stop: Final = threading.Event()
         self._clock_noted = False
         self._identity_problem = ""

@@ -13,7 +13,7 @@ leaves with a tombstone.
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from vedette.clock import NS_PER_MS, NS_PER_S, Clock, wall_ms
@@ -25,7 +25,7 @@ from vedette.errors import (
     ReportRejected,
     VedetteError,
 )
-from vedette.wire.envelope import Batch, Envelope, UpAnswer
+from vedette.wire.envelope import Batch, Envelope, LaneAck, UpAnswer
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ MIN_DRAIN_PAUSE_S: Final = 0.1
 BACKOFF_S: Final = (1.0, 60.0)
 ALERT_PAUSE_S: Final = 5.0
 """While central does not answer, a new alert tries again this soon, not after the whole pause."""
+
+AUDIT_S: Final = 600.0
+"""So often central is asked what it has of each lane; at the first contact and after a loss too."""
 
 REFUSED_PAUSE_S: Final = 300.0
 """Central does not know this device any more: a person has to act, so asking often helps nobody."""
@@ -107,6 +110,7 @@ class Uplink:
         self._alert_seen = 0
         self._version: tuple[int, int] | None = None
         self._limit_n = BATCH_N
+        self._audit_ns = 0
         self.beat_mono_ns = clock.mono_ns()
         self.problem = ""
 
@@ -128,6 +132,7 @@ class Uplink:
                 self._wake.clear()
                 self._report_ns = now_ns + round(self._jittered(self._period_s()) * NS_PER_S)
                 self._due = True
+                self._spool.tend(pack_waiting=self._failures > 0)
                 self._report()
             alert = self._has_new_alert()
             draining = self._drain_ns is not None and now_ns >= self._drain_ns
@@ -161,8 +166,11 @@ class Uplink:
     def _send(self) -> None:
         self._alert_seen = max(self._alert_seen, self._spool.newest_alert())
         envelopes = self._spool.next_batch(max_bytes=BATCH_BYTES, max_n=self._limit_n)
+        due = self._clock.mono_ns() >= self._audit_ns
+        audit = due or self._spool.wants_audit or self._failures > 0
+        batch = self._batch(envelopes, believed=self._spool.believed() if audit else [])
         try:
-            answer = self._central.up(self._batch(envelopes))
+            answer = self._central.up(batch)
         except CentralUnreachable as error:
             self._fail(error, "uplink.unreachable")
             return
@@ -172,9 +180,11 @@ class Uplink:
         except NotAllowed as error:
             self._fail(error, "uplink.refused", pause_s=REFUSED_PAUSE_S)
             return
-        self._succeed(envelopes, answer)
+        if audit:
+            self._audit_ns = self._clock.mono_ns() + _ns(self._jittered(AUDIT_S))
+        self._succeed(envelopes, answer, audit=audit)
 
-    def _batch(self, envelopes: list[Envelope]) -> Batch:
+    def _batch(self, envelopes: list[Envelope], believed: Sequence[LaneAck] = ()) -> Batch:
         return Batch(
             device=self._device,
             boot_id=self._boot_id,
@@ -182,9 +192,10 @@ class Uplink:
             sent_wall_ms=wall_ms(self._clock.now_at()),
             envelopes=envelopes,
             desired_etag=self._etag(),
+            believed=list(believed),
         )
 
-    def _succeed(self, envelopes: list[Envelope], answer: UpAnswer) -> None:
+    def _succeed(self, envelopes: list[Envelope], answer: UpAnswer, *, audit: bool) -> None:
         if self._failures:
             log.info(
                 "central answers again",
@@ -193,7 +204,7 @@ class Uplink:
         self._failures = 0
         self._due = False
         self.problem = ""
-        settled = self._spool.settle(answer)
+        settled = self._spool.settle(answer, audit=audit)
         for refused in answer.rejected[:10]:
             log.warning(
                 "central refused a message",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from vedette.edge.spool import pack
 from vedette.errors import SpoolCorrupt
 from vedette.sim.checker import Difference, Key, Produced
 from vedette.wire import codec
@@ -67,6 +68,7 @@ def read_produced(device: str, *spool_dbs: Path) -> Produced:
                     events[codec.decode(body, EventReport).event] = key
             if path == spool_dbs[0]:
                 pending = set(db.execute("SELECT epoch, lane, seq FROM message"))
+                pending |= _packed(db)
     return Produced(
         device=device,
         messages=messages,
@@ -74,6 +76,15 @@ def read_produced(device: str, *spool_dbs: Path) -> Produced:
         pending=frozenset(pending),
         events=events,
     )
+
+
+def _packed(db: sqlite3.Connection) -> set[Key]:
+    """Return what waits in packs; a spool of an older version has none."""
+    try:
+        rows = db.execute(f"SELECT {pack.PACK_COLUMNS} FROM pack WHERE kept = 0").fetchall()
+    except sqlite3.OperationalError:
+        return set()
+    return {message[:3] for row in rows for message in pack.unpack(row)}
 
 
 def _named(stone: Tombstone) -> set[Key]:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from vedette.clock import ManualClock, SystemClock, wall_ms
 from vedette.edge.spool import ClockNote, Kept, Spool
 from vedette.edge.spool import spool as spool_module
-from vedette.edge.spool.store import to_ranges
+from vedette.edge.spool.rows import to_ranges
 from vedette.errors import SpoolUnwritable, TooLarge, UnknownSchema
 from vedette.wire.codec import decode_body
 from vedette.wire.envelope import ClockState, Envelope, LaneAck, Rejection, UpAnswer

@@ -45,7 +45,8 @@ class MemoryCentral:
             raise error
         self.seen |= {(e.epoch, e.lane.value, e.seq) for e in batch.envelopes}
         acks = []
-        for epoch, lane in sorted({(e.epoch, e.lane) for e in batch.envelopes}):
+        asked = {(e.epoch, e.lane) for e in [*batch.envelopes, *batch.believed]}
+        for epoch, lane in sorted(asked):
             numbers = sorted(n for e, name, n in self.seen if (e, name) == (epoch, lane.value))
             through = 0
             while through + 1 in numbers:
@@ -225,6 +226,36 @@ def test_a_central_that_refuses_everything_loses_nothing(rig: Rig, error: Except
     assert len(rig.central.batches) <= 20
     assert rig.spool.health().depth == {"alert": 0, "live": rig.reports, "evidence": 0}
     assert rig.uplink.problem == str(error)
+
+
+def test_central_is_asked_what_it_has_at_first_then_rarely_and_after_a_loss(rig: Rig) -> None:
+    """First contact, every ten minutes, and the first answer after silence."""
+    rig.run_s(60)
+    assert [bool(b.believed) for b in rig.central.batches] == [True, False, False]
+    rig.run_s(600)
+    assert sum(bool(b.believed) for b in rig.central.batches) == 2
+    rig.central.fail = lambda batch: CentralUnreachable("cut")
+    rig.run_s(60)
+    rig.central.fail = lambda batch: None
+    count = len(rig.central.batches)
+    rig.run_s(60)
+    later = [bool(b.believed) for b in rig.central.batches[count:]]
+    assert later[0]
+    assert not any(later[1:])
+
+
+def test_a_central_put_back_to_nothing_has_everything_again(rig: Rig) -> None:
+    """It lost its database to an older backup while the device was away."""
+    rig.spool.keep_s = 86_400.0
+    rig.run_s(600)
+    rig.alert()
+    rig.run_s(10)
+    had = rig.central.seen
+    rig.central.seen = set()
+    rig.run_s(120)
+    assert rig.central.seen >= had
+    rig.run_s(10)
+    assert not rig.spool.has_backfill()
 
 
 def test_what_central_does_not_acknowledge_stays(rig: Rig) -> None:

@@ -1,7 +1,11 @@
 """The spool: the device's durable, ordered queue and the hand-over between its two processes.
 
     entry     one message on its way in (pure)
-    store     what one transaction does: admit, evict, settle, pick
+    rows      single rows and values, written and numbered
+    pack      old messages compressed together
+    kept      what central acknowledged and may lose again
+    evict     what leaves without an acknowledgement
+    store     what one transaction does: admit, settle, pick
     file      the SQLite file: locks between processes, checks, replacement
     salvage   what can be read of a broken file
     spool     `Spool`: what the pipeline and the agent hold

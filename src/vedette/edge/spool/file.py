@@ -29,8 +29,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from vedette.edge.spool import salvage, store
-from vedette.edge.spool.store import Now
+from vedette.edge.spool import rows, salvage, store
+from vedette.edge.spool.rows import Now
 from vedette.errors import SpoolCorrupt, SpoolError, SpoolUnwritable
 from vedette.trust.keys import write_private
 from vedette.wire.messages import SpoolHealth
@@ -38,7 +38,10 @@ from vedette.wire.messages import SpoolHealth
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-VERSION: Final = 1
+VERSION: Final = 2
+SCHEMAS: Final = ("schema.sql", "schema-2.sql")
+"""The first makes version 1 of an empty file; each further one takes a file one version on."""
+
 BUSY_S: Final = 30.0
 KEEP_CORRUPT: Final = 3
 RESERVE_BYTES: Final = 4 * 1024 * 1024
@@ -227,15 +230,31 @@ class SpoolFile:
             else:
                 self._renew("")
                 db = connect(self.path)
+            self._bring_up(db)
             note = self._read_epoch_note()
-            if note is not None and note.epoch > int(store.read_meta(db, "epoch")):
+            if note is not None and note.epoch > int(rows.read_meta(db, "epoch")):
                 # An older copy of the file was put back: its numbers may have been used since.
                 db.execute("BEGIN IMMEDIATE")
-                store.write_meta(db, "epoch", str(note.epoch + 1))
+                rows.write_meta(db, "epoch", str(note.epoch + 1))
                 db.execute("COMMIT")
             self._write_epoch_note(db)
         self._db = db
         self._inode = _inode(self.path)
+
+    @staticmethod
+    def _bring_up(db: sqlite3.Connection) -> None:
+        """Upgrade a file that an older version of Vedette wrote, whole or not at all."""
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == VERSION:
+            return
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            _upgrade(db, version)
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
 
     def _renew(self, reason: str) -> None:
         """Put a new file in place, with what can be read of the old one and what was lost stated.
@@ -251,11 +270,9 @@ class SpoolFile:
         db = connect(new, journal="DELETE")
         try:
             db.execute("BEGIN IMMEDIATE")
-            for statement in _schema():
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {VERSION}")
-            store.write_meta(db, "epoch", str(last + 1))
-            store.write_meta(db, "since_ms", str(now.wall_ms))
+            _upgrade(db, 0)
+            rows.write_meta(db, "epoch", str(last + 1))
+            rows.write_meta(db, "since_ms", str(now.wall_ms))
             if last:
                 salvage.restore(db, rescued, last, note.since_ms if note else 0, now)
             db.execute("COMMIT")
@@ -300,10 +317,10 @@ class SpoolFile:
             return None
 
     def _write_epoch_note(self, db: sqlite3.Connection) -> None:
-        epoch = int(store.read_meta(db, "epoch"))
+        epoch = int(rows.read_meta(db, "epoch"))
         note = self._read_epoch_note()
         if note is None or note.epoch < epoch:
-            fresh = _EpochNote(epoch, int(store.read_meta(db, "since_ms", "0")))
+            fresh = _EpochNote(epoch, int(rows.read_meta(db, "since_ms", "0")))
             try:
                 write_private(self._epoch_path, msgspec.json.encode(fresh))
             except OSError as error:
@@ -342,12 +359,20 @@ def _check(db: sqlite3.Connection) -> None:
             f"the spool has format {version}; this program knows {VERSION}",
             operator_hint="start the newer version again; it wrote this spool",
         )
-    if version != VERSION or not store.read_meta(db, "epoch").isdigit():
+    if not 1 <= version <= VERSION or not rows.read_meta(db, "epoch").isdigit():
         raise SpoolCorrupt("the file is not a spool")
 
 
-def _schema() -> list[str]:
-    text = resources.files("vedette.edge.spool").joinpath("schema.sql").read_text(encoding="utf-8")
+def _upgrade(db: sqlite3.Connection, version: int) -> None:
+    """Bring a file of `version` to ours, within the transaction that is open."""
+    for name in SCHEMAS[version:]:
+        for statement in _statements(name):
+            db.execute(statement)
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _statements(name: str) -> list[str]:
+    text = resources.files("vedette.edge.spool").joinpath(name).read_text(encoding="utf-8")
     statements: list[str] = []
     pending = ""
     for line in text.splitlines(keepends=True):

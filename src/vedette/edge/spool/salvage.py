@@ -14,8 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from vedette.edge.spool import store
-from vedette.edge.spool.store import MAX_GAP_MS, Now
+import msgspec
+
+from vedette.edge.spool import pack, rows
+from vedette.edge.spool.rows import Now
+from vedette.edge.spool.store import MAX_GAP_MS
+from vedette.errors import SpoolCorrupt
 from vedette.wire.messages import Tombstone
 from vedette.wire.streams import STREAMS, Lane
 
@@ -23,11 +27,9 @@ REASON: Final = "corrupt"
 MAX_UNSETTLED: Final = 5_000_000
 """More unsettled numbers than any quota holds are not believed, but said to be unknown."""
 
+_BEFORE: Final = 1 << 40
 _SCHEMAS: Final = {row.schema for row in STREAMS}
-_COLUMNS: Final = (
-    "id, epoch, lane, seq, schema, priority, boot_id, t_wall_ms, t_mono_ms, clock_state,"
-    " camera, start_ms, end_ms, bytes, crc, body"
-)
+_COLUMNS: Final = f"id, {pack.COLUMNS}"
 
 
 @dataclass(slots=True)
@@ -35,13 +37,18 @@ class Rescued:
     """What was read.
 
     Attributes:
-        messages: Whole rows by (epoch, lane, seq), in the order of their commit.
+        messages: Whole rows by (epoch, lane, seq), in the order of their commit; those of waiting
+            packs among them.
+        kept: Whole rows of what central has acknowledged, with when, by the same key.
+        forgotten: Rows of the `forgotten` table.
         lanes: Rows of the `lane` table; empty where that is not readable.
         covered: Rows of the `covered` table.
         meta: Of the `meta` table.
     """
 
     messages: dict[tuple[int, str, int], tuple[Any, ...]] = field(default_factory=dict)
+    kept: dict[tuple[int, str, int], tuple[Any, ...]] = field(default_factory=dict)
+    forgotten: list[tuple[Any, ...]] = field(default_factory=list)
     lanes: list[tuple[int, str, int, int]] = field(default_factory=list)
     covered: list[tuple[str, int, int]] = field(default_factory=list)
     meta: dict[str, str] = field(default_factory=dict)
@@ -67,6 +74,20 @@ def read(path: Path) -> Rescued:
             for row in _rows(db, f"SELECT {_COLUMNS} FROM message ORDER BY id {direction}"):
                 if _is_whole(row):
                     rescued.messages[row[1], row[2], row[3]] = row
+            for row in _rows(db, f"SELECT {_COLUMNS}, kept_ms FROM kept ORDER BY id {direction}"):
+                if _is_whole(row) and isinstance(row[16], int):
+                    rescued.kept[row[1], row[2], row[3]] = row[1:]
+            for row in _rows(
+                db, f"SELECT id, {pack.PACK_COLUMNS} FROM pack ORDER BY id {direction}"
+            ):
+                _open_pack(rescued, row)
+        rescued.forgotten = [
+            row
+            for row in _rows(
+                db, "SELECT epoch, lane, low, high, start_ms, end_ms, cameras, at_ms FROM forgotten"
+            )
+            if row[1] in set(Lane) and _is_names(row[6])
+        ]
         rescued.lanes = [
             row
             for row in _rows(db, "SELECT epoch, lane, next_seq, acked_through FROM lane")
@@ -88,16 +109,25 @@ def restore(
     """Write what was rescued into the new file, whose epoch is set, and state what was not."""
     marks = ", ".join("?" * 15)
     db.executemany(
-        f"INSERT INTO message ({_COLUMNS.removeprefix('id, ')}) VALUES ({marks})",
+        f"INSERT INTO message ({pack.COLUMNS}) VALUES ({marks})",
         [row[1:] for row in rescued.messages.values()],
+    )
+    db.executemany(
+        f"INSERT INTO kept ({pack.COLUMNS}, kept_ms) VALUES ({marks}, ?)",
+        [row for key, row in rescued.kept.items() if key not in rescued.messages],
+    )
+    db.executemany(
+        "INSERT INTO forgotten (epoch, lane, low, high, start_ms, end_ms, cameras, at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        rescued.forgotten,
     )
     db.executemany("INSERT OR IGNORE INTO lane VALUES (?, ?, ?, ?)", rescued.lanes)
     db.executemany("INSERT OR IGNORE INTO covered VALUES (?, ?, ?)", rescued.covered)
     for key in ("evicted", "clock"):
         if key in rescued.meta:
-            store.write_meta(db, key, rescued.meta[key])
-    epoch = int(store.read_meta(db, "epoch"))
-    store.bury(db, epoch, now, _lost(rescued, last_epoch, since_ms, now))
+            rows.write_meta(db, key, rescued.meta[key])
+    epoch = int(rows.read_meta(db, "epoch"))
+    rows.bury(db, epoch, now, _lost(rescued, last_epoch, since_ms, now))
 
 
 def _lost(rescued: Rescued, last_epoch: int, since_ms: int, now: Now) -> Iterator[Tombstone]:
@@ -107,19 +137,24 @@ def _lost(rescued: Rescued, last_epoch: int, since_ms: int, now: Now) -> Iterato
     for (epoch, lane), (next_seq, acked) in known.items():
         ranges: list[tuple[int, int]] = []
         if next_seq and next_seq - acked <= MAX_UNSETTLED:
-            here = {seq for e, name, seq in rescued.messages if (e, name) == (epoch, lane)}
-            ranges = store.to_ranges(set(range(acked + 1, next_seq)) - here)
+            here = {
+                seq
+                for of in (rescued.messages, rescued.kept)
+                for e, name, seq in of
+                if (e, name) == (epoch, lane)
+            }
+            ranges = rows.to_ranges(set(range(acked + 1, next_seq)) - here)
             if not ranges:
                 continue
         elif rescued.lanes and not next_seq:
             continue  # the table was read, and this lane was never used
         # Only telemetry carries coverage; its cameras are not known any more: so all of them.
         start_ms = max(since_ms, now.wall_ms - MAX_GAP_MS) if lane == Lane.LIVE else now.wall_ms
-        for i in range(0, max(len(ranges), 1), store.RANGES_PER_TOMBSTONE):
+        for i in range(0, max(len(ranges), 1), rows.RANGES_PER_TOMBSTONE):
             yield Tombstone(
                 lane=lane,
                 epoch=epoch,
-                ranges=ranges[i : i + store.RANGES_PER_TOMBSTONE],
+                ranges=ranges[i : i + rows.RANGES_PER_TOMBSTONE],
                 start_ms=min(start_ms, now.wall_ms),
                 end_ms=now.wall_ms,
                 reason=REASON,
@@ -130,6 +165,30 @@ def _rows(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
     """Yield rows until the first page that cannot be read."""
     with contextlib.suppress(sqlite3.Error):
         yield from db.execute(query)
+
+
+def _open_pack(rescued: Rescued, row: tuple[Any, ...]) -> None:
+    """Add the messages of one pack, where all of it is whole; it is no pack any more."""
+    try:
+        found = pack.unpack(row[1:])
+    except (SpoolCorrupt, TypeError, ValueError, OverflowError):
+        return
+    for at, message in enumerate(found):
+        whole = (row[0] * pack.GROUP_N + at - _BEFORE, *message)  # older than any single row
+        if not _is_whole(whole):
+            continue
+        if row[1]:
+            rescued.kept.setdefault(message[:3], (*message, row[10]))
+        else:
+            rescued.messages.setdefault(message[:3], whole)
+
+
+def _is_names(text: object) -> bool:
+    try:
+        msgspec.json.decode(str(text), type=list[str])
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _is_whole(row: tuple[Any, ...]) -> bool:

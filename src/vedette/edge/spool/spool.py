@@ -20,12 +20,12 @@ import msgspec
 
 from vedette.clock import NS_PER_MS, Clock, wall_ms
 from vedette.edge.spool import entry as entries
-from vedette.edge.spool import store
+from vedette.edge.spool import evict, kept, pack, rows, store
 from vedette.edge.spool.entry import ClockNote, Entry
 from vedette.edge.spool.file import SpoolFile
-from vedette.edge.spool.store import Now
+from vedette.edge.spool.rows import Now
 from vedette.errors import SpoolUnwritable
-from vedette.wire.envelope import Envelope, UpAnswer
+from vedette.wire.envelope import Envelope, LaneAck, UpAnswer
 from vedette.wire.messages import Cause, SpoolHealth, Tombstone
 from vedette.wire.streams import Lane, stream
 
@@ -40,6 +40,9 @@ HELD_BYTES: Final = 8 * 1024 * 1024
 """What may wait in memory while the disk refuses."""
 
 RESERVE_EVERY_MS: Final = 60_000
+PACK_AFTER_MS: Final = 600_000
+TEND_PACKS: Final = 8
+"""Packs made at a time: some 100 ms of one slow core."""
 
 
 class Kept(enum.Enum):
@@ -89,9 +92,16 @@ class _Dropped:
 
 
 class Spool:
-    """The queue, as one process holds it. Thread: any."""
+    """The queue, as one process holds it. Thread: any.
+
+    Attributes:
+        keep_s: How long acknowledged messages are kept where there is room; 0: not at all.
+        wants_audit: True after an answer that had less than it should: ask about every lane.
+    """
 
     def __init__(self, file: SpoolFile, quota_bytes: int, now: Callable[[], Now]) -> None:
+        self.keep_s = 0.0
+        self.wants_audit = False
         self._file: Final = file
         self._quota_bytes: Final = quota_bytes
         self._now: Final = now
@@ -248,31 +258,74 @@ class Spool:
             SpoolUnwritable: The disk refuses.
         """
         now = self._now()
+        if backfill and self._transaction(pack.any_waits, write=False):
+            self._transaction(lambda db: store.open_packs(db, now, max_n))
         return self._transaction(
             lambda db: store.pick(db, now, max_bytes=max_bytes, max_n=max_n, backfill=backfill),
             write=False,
         )
 
-    def settle(self, answer: UpAnswer) -> int:
-        """Delete what central has committed or refused for ever; return how many messages.
+    def settle(self, answer: UpAnswer, *, audit: bool = False) -> int:
+        """Have what central has or refused for ever leave; return how many messages that were.
+
+        What central, restored from an older backup, has no longer waits again, or is stated lost.
+
+        Args:
+            answer: Central's.
+            audit: It answers `believed`: compare each of its lanes number by number.
 
         Raises:
             SpoolUnwritable: The disk refuses; it will be sent and settled again.
         """
-
-        def work(db: sqlite3.Connection) -> tuple[int, bool]:
-            before = store.read_meta(db, "epoch")
-            gone = store.settle(db, answer)
-            return gone, store.read_meta(db, "epoch") != before
-
-        gone, renumbered = self._transaction(work)
-        if renumbered:
+        now = self._now()
+        keep = self.keep_s > 0
+        done = self._transaction(lambda db: store.settle(db, answer, now, keep=keep, audit=audit))
+        if done.renumbered:
             self._file.note_epoch()
             log.error(
                 "central knows numbers that this spool never gave; a new epoch begins",
                 extra={"event": "spool.renumbered"},
             )
-        return gone
+        self.wants_audit = bool(done.back or done.stated) and not audit
+        if done.back or done.stated:
+            log.warning(
+                "central has less than it had: it was restored from a backup",
+                extra={
+                    "event": "spool.central_restored",
+                    "sent_again": done.back,
+                    "stated_lost": done.stated,
+                },
+            )
+        return done.gone
+
+    def believed(self) -> list[LaneAck]:
+        """Return what central should have of each lane, for it to say what it has."""
+        return self._transaction(kept.believed, write=False)
+
+    def tend(self, *, pack_waiting: bool) -> None:
+        """Forget what was kept long enough and pack what is old; a bounded part of it each time.
+
+        Args:
+            pack_waiting: Central does not take it now, so that it will wait longer still.
+
+        Raises:
+            SpoolUnwritable: The disk refuses.
+        """
+        now = self._now()
+        keep_ms = round(self.keep_s * 1000)
+
+        def work(db: sqlite3.Connection) -> None:
+            kept.forget_old(db, now.wall_ms - keep_ms, now.wall_ms)
+            made = pack.pack_kept(db, TEND_PACKS)
+            if pack_waiting:
+                before_ms = now.mono_ms - PACK_AFTER_MS
+                pack.pack_waiting(db, before_ms, now.boot_id, TEND_PACKS - made)
+
+        if self._transaction(
+            lambda db: store.needs_tending(db, now.wall_ms - keep_ms, pack_waiting=pack_waiting),
+            write=False,
+        ):
+            self._transaction(work)
 
     def give_up(self, envelopes: Iterable[Envelope], reason: str) -> int:
         """Delete messages that central refuses as a whole, with a tombstone; return how many.
@@ -282,7 +335,7 @@ class Spool:
         """
         keys = [(e.epoch, e.lane.value, e.seq) for e in envelopes]
         now = self._now()
-        return self._transaction(lambda db: store.give_up(db, keys, now, reason))
+        return self._transaction(lambda db: evict.give_up(db, keys, now, reason))
 
     def newest_alert(self) -> int:
         """Return a number that grows with every fresh alert; 0 where none waits."""
@@ -351,7 +404,7 @@ class Spool:
 
         def work(db: sqlite3.Connection, *, force: bool = False) -> None:
             if force or self._file.is_tight:
-                store.make_room(db, now, size, force=force)
+                evict.make_room(db, now, size, force=force)
             self._state_drops(db, now)
             store.admit(db, batch, now, self._quota_bytes)
 
@@ -365,7 +418,7 @@ class Spool:
         lost = self._dropped
         if not lost.messages:
             return
-        epoch = int(store.read_meta(db, "epoch"))
+        epoch = int(rows.read_meta(db, "epoch"))
         stone = Tombstone(
             lane=lost.lane,
             epoch=epoch,
@@ -375,7 +428,7 @@ class Spool:
             cameras=sorted(lost.cameras),
             reason=f"disk_full: {lost.messages} messages never reached the disk",
         )
-        store.bury(db, epoch, now, [stone])
+        rows.bury(db, epoch, now, [stone])
 
     def _take_back(self, batch: list[Entry]) -> None:
         """Put a batch that was refused back before what came since; drop beyond the bound."""

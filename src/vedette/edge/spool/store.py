@@ -1,7 +1,8 @@
-"""What one transaction of the spool does: admit, evict, account for coverage, settle, pick.
+"""What one transaction of the spool does: admit, account for coverage, settle, pick.
 
 Every function takes an open transaction and either does all or raises; none commits. Not here:
-the file, its locks and its recovery (`spool.file`), or what waits in memory (`spool.spool`).
+the file, its locks and its recovery (`spool.file`), what leaves early (`spool.evict`), what stays
+after its acknowledgement (`spool.kept`), or what waits in memory (`spool.spool`).
 
 The rule: a row leaves only with an acknowledgement or with a tombstone that names it.
 """
@@ -15,60 +16,21 @@ from typing import Any, Final
 import msgspec
 
 from vedette.edge.spool import entry as entries
+from vedette.edge.spool import kept, pack
 from vedette.edge.spool.entry import ClockNote, Entry
+from vedette.edge.spool.evict import keep_quota
+from vedette.edge.spool.rows import Now, bury, epochs, insert, read_clock, read_meta, write_meta
 from vedette.errors import SpoolCorrupt
 from vedette.wire.envelope import ClockState, Envelope, UpAnswer
-from vedette.wire.messages import Cause, CoverageReport, Span, SpoolHealth, Tombstone
-from vedette.wire.streams import BACKFILL_AFTER_S, STREAMS, Lane
+from vedette.wire.messages import Cause, CoverageReport, Span, SpoolHealth
+from vedette.wire.streams import BACKFILL_AFTER_S, Lane
 
-TOMBSTONE: Final = "tombstone.v1"
 COVERAGE: Final = "coverage.v1"
-EVICT_TO: Final = 0.95
-"""Evict down to this part of the quota, so that tombstones stay rare however long it lasts."""
-
-ROOM_BYTES: Final = 1024 * 1024
-"""What is evicted at most at a time to make room when the disk is full before the quota is."""
-
-PAGES_SPARE_BYTES: Final = 64 * 1024
-RANGES_PER_TOMBSTONE: Final = 2_000
 MAX_GAP_MS: Final = 30 * 86_400_000
 _BACKFILL_AFTER_MS: Final = round(BACKFILL_AFTER_S * 1000)
 _SENDING: Final = (Lane.ALERT, Lane.LIVE, Lane.EVIDENCE)
 
-_COLUMNS: Final = (
-    "epoch, lane, seq, schema, priority, boot_id, t_wall_ms, t_mono_ms, clock_state,"
-    " camera, start_ms, end_ms, bytes, crc, body"
-)
-_INSERT: Final = f"INSERT INTO message ({_COLUMNS}) VALUES ({', '.join('?' * 15)})"
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """The clocks at the time of a transaction, and which boot they belong to."""
-
-    boot_id: str
-    wall_ms: int
-    mono_ms: int
-
-
-def read_meta(db: sqlite3.Connection, key: str, default: str = "") -> str:
-    """Return one value of the `meta` table."""
-    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return default if row is None else row[0]
-
-
-def write_meta(db: sqlite3.Connection, key: str, value: str) -> None:
-    """Set one value of the `meta` table."""
-    db.execute(
-        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (key, value),
-    )
-
-
-def read_clock(db: sqlite3.Connection) -> ClockNote:
-    """Return what the agent last noted about the wall clock."""
-    text = read_meta(db, "clock")
-    return msgspec.json.decode(text, type=ClockNote) if text else ClockNote()
+_COLUMNS: Final = pack.COLUMNS
 
 
 def admit(db: sqlite3.Connection, new: Sequence[Entry], now: Now, quota_bytes: int) -> None:
@@ -81,37 +43,6 @@ def admit(db: sqlite3.Connection, new: Sequence[Entry], now: Now, quota_bytes: i
             _follow_coverage(db, epoch, item, state, now)
         insert(db, epoch, item, state, now.boot_id)
     keep_quota(db, epoch, now, quota_bytes)
-
-
-def insert(
-    db: sqlite3.Connection, epoch: int, item: Entry, state: ClockState, boot_id: str
-) -> None:
-    """Store one message under the next number of its lane."""
-    (seq,) = db.execute(
-        "INSERT INTO lane (epoch, lane, next_seq) VALUES (?, ?, 2) "
-        "ON CONFLICT (epoch, lane) DO UPDATE SET next_seq = next_seq + 1 RETURNING next_seq - 1",
-        (epoch, item.row.lane),
-    ).fetchone()
-    db.execute(
-        _INSERT,
-        (
-            epoch,
-            item.row.lane,
-            seq,
-            item.row.schema,
-            item.row.priority,
-            boot_id,
-            item.t_wall_ms,
-            item.t_mono_ms,
-            state,
-            item.camera,
-            item.start_ms,
-            item.end_ms,
-            item.size,
-            zlib.crc32(item.body),
-            item.body,
-        ),
-    )
 
 
 # -------------------------------------------------------------------------------------- coverage
@@ -209,142 +140,6 @@ def _gap(camera: str, span: Span, now: Now) -> Entry:
     return entries.make(COVERAGE, report, now.wall_ms, now.mono_ms)
 
 
-# -------------------------------------------------------------------------------------- eviction
-
-
-@dataclass(slots=True)
-class _Lost:
-    """What goes of one epoch and lane, either with coverage or without."""
-
-    seqs: list[int]
-    cameras: set[str]
-    start_ms: int
-    end_ms: int
-
-
-def keep_quota(db: sqlite3.Connection, epoch: int, now: Now, quota_bytes: int) -> int:
-    """Evict the least important, then the oldest, beyond the quota; return how many went."""
-    (volume,) = db.execute("SELECT bytes FROM volume").fetchone()
-    if volume <= quota_bytes:
-        return 0
-    return evict(db, epoch, now, volume - int(quota_bytes * EVICT_TO), "quota")
-
-
-def make_room(db: sqlite3.Connection, now: Now, batch_bytes: int, *, force: bool) -> int:
-    """Have free pages within the file for a batch, where the disk gives none; return what went.
-
-    More is evicted than this batch needs, so that tombstones stay rare while the disk stays full.
-    """
-    needed = 2 * batch_bytes + PAGES_SPARE_BYTES
-    (pages,) = db.execute("PRAGMA freelist_count").fetchone()
-    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
-    if not force and pages * page_bytes >= needed:
-        return 0
-    (volume,) = db.execute("SELECT bytes FROM volume").fetchone()
-    wanted = max(2 * needed, min(ROOM_BYTES, volume // 4))
-    return evict(db, int(read_meta(db, "epoch")), now, wanted, "disk_full")
-
-
-def evict(db: sqlite3.Connection, epoch: int, now: Now, wanted_bytes: int, reason: str) -> int:
-    """Delete at least `wanted_bytes` of messages, with tombstones; return how many went."""
-    ids: list[tuple[int]] = []
-    lost: dict[tuple[int, str, bool], _Lost] = {}
-    freed = 0
-    for priority in sorted({row.priority for row in STREAMS}, reverse=True):
-        for row in db.execute(
-            "SELECT id, bytes, epoch, lane, seq, camera, start_ms, end_ms FROM message "
-            "WHERE priority = ? AND schema <> ? ORDER BY id",
-            (priority, TOMBSTONE),
-        ):
-            if freed >= wanted_bytes:
-                break
-            ids.append((row[0],))
-            freed += row[1]
-            _note_loss(lost, row[2:5], row[5:8])
-    db.executemany("DELETE FROM message WHERE id = ?", ids)
-    for (of_epoch, lane, _), part in lost.items():
-        bury(db, epoch, now, _tombstones(of_epoch, lane, part, reason))
-    write_meta(db, "evicted", str(int(read_meta(db, "evicted", "0")) + len(ids)))
-    return len(ids)
-
-
-def bury(db: sqlite3.Connection, epoch: int, now: Now, stones: Iterable[Tombstone]) -> None:
-    """Store tombstones as messages of the alert lane."""
-    state = read_clock(db).judge(now.boot_id, now.wall_ms, now.mono_ms)
-    for stone in stones:
-        item = entries.make(TOMBSTONE, stone, now.wall_ms, now.mono_ms)
-        insert(db, epoch, item, state, now.boot_id)
-
-
-def give_up(
-    db: sqlite3.Connection, keys: Iterable[tuple[int, str, int]], now: Now, reason: str
-) -> int:
-    """Delete messages that central will never take, with a tombstone; return how many."""
-    lost: dict[tuple[int, str, bool], _Lost] = {}
-    gone = 0
-    for epoch, lane, seq in keys:
-        row = db.execute(
-            "DELETE FROM message WHERE epoch = ? AND lane = ? AND seq = ? AND schema <> ? "
-            "RETURNING camera, start_ms, end_ms",
-            (epoch, lane, seq, TOMBSTONE),
-        ).fetchone()
-        if row is not None:
-            _note_loss(lost, (epoch, lane, seq), row)
-            gone += 1
-    current = int(read_meta(db, "epoch"))
-    for (of_epoch, lane, _), part in lost.items():
-        bury(db, current, now, _tombstones(of_epoch, lane, part, reason))
-    return gone
-
-
-def _note_loss(
-    lost: dict[tuple[int, str, bool], _Lost],
-    key: tuple[int, str, int],
-    spoken_of: tuple[str, int, int],
-) -> None:
-    """Add one message to what is lost; one without coverage is told apart: no time is lost."""
-    epoch, lane, seq = key
-    camera, start_ms, end_ms = spoken_of
-    part = lost.setdefault((epoch, lane, bool(camera)), _Lost([], set(), start_ms, end_ms))
-    part.seqs.append(seq)
-    if camera:
-        part.cameras.add(camera)
-        part.start_ms = min(part.start_ms, start_ms)
-        part.end_ms = max(part.end_ms, end_ms)
-
-
-def _tombstones(epoch: int, lane: str, part: _Lost, reason: str) -> list[Tombstone]:
-    """Return one tombstone, or a few where the numbers are too scattered for one message.
-
-    Where no coverage was lost the time is empty (`start_ms == end_ms`): no hole may come of it.
-    """
-    ranges = to_ranges(part.seqs)
-    end_ms = part.end_ms if part.cameras else part.start_ms
-    return [
-        Tombstone(
-            lane=lane,
-            epoch=epoch,
-            ranges=ranges[i : i + RANGES_PER_TOMBSTONE],
-            start_ms=part.start_ms,
-            end_ms=end_ms,
-            cameras=sorted(part.cameras),
-            reason=reason,
-        )
-        for i in range(0, len(ranges), RANGES_PER_TOMBSTONE)
-    ]
-
-
-def to_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Return the closed ranges, ascending, that hold exactly these numbers."""
-    ranges: list[tuple[int, int]] = []
-    for number in sorted(set(numbers)):
-        if ranges and ranges[-1][1] + 1 == number:
-            ranges[-1] = (ranges[-1][0], number)
-        else:
-            ranges.append((number, number))
-    return ranges
-
-
 # --------------------------------------------------------------------------- picking and settling
 
 
@@ -374,7 +169,7 @@ def pick(
     )
     queries: list[tuple[str, tuple[Any, ...]]] = [(fresh, ())]
     if backfill:
-        queries += [(waited, (epoch, lane)) for lane in _SENDING for epoch in _epochs(db)]
+        queries += [(waited, (epoch, lane)) for lane in _SENDING for epoch in epochs(db)]
     for query, of in queries:
         if len(picked) >= max_n:
             break
@@ -386,17 +181,6 @@ def pick(
             room -= row[12]
             picked.append(_envelope(row))
     return picked
-
-
-def _epochs(db: sqlite3.Connection) -> list[int]:
-    """Return the epochs of what waits, ascending: few, each found by one step in the index."""
-    found: list[int] = []
-    last = 0
-    while True:
-        (last,) = db.execute("SELECT min(epoch) FROM message WHERE epoch > ?", (last,)).fetchone()
-        if last is None:
-            return found
-        found.append(last)
 
 
 def _envelope(row: Sequence[Any]) -> Envelope:
@@ -429,49 +213,78 @@ def newest_alert(db: sqlite3.Connection, now: Now) -> int:
 def has_backfill(db: sqlite3.Connection, now: Now) -> bool:
     """True where something waits that is no longer fresh."""
     row = db.execute(
-        "SELECT 1 FROM message WHERE NOT (boot_id = ? AND t_mono_ms >= ?) LIMIT 1",
+        "SELECT 1 FROM pack WHERE kept = 0 UNION ALL"
+        " SELECT 1 FROM message WHERE NOT (boot_id = ? AND t_mono_ms >= ?) LIMIT 1",
         (now.boot_id, now.mono_ms - _BACKFILL_AFTER_MS),
     ).fetchone()
     return row is not None
 
 
-def settle(db: sqlite3.Connection, answer: UpAnswer) -> int:
-    """Delete what central has, and nothing else; return how many messages that were.
+def open_packs(db: sqlite3.Connection, now: Now, n: int) -> None:
+    """Have the next `n` messages of the backlog as single rows, in the order of sending."""
+    pack.open_next(db, now.mono_ms - _BACKFILL_AFTER_MS, now.boot_id, _SENDING, n)
+
+
+@dataclass(slots=True)
+class Settled:
+    """What an answer did: messages that left, that came back, and whether a new epoch began."""
+
+    gone: int = 0
+    back: int = 0
+    stated: int = 0
+    renumbered: bool = False
+
+
+def settle(
+    db: sqlite3.Connection, answer: UpAnswer, now: Now, *, keep: bool, audit: bool
+) -> Settled:
+    """Have what central has leave, and nothing else; `keep` says whether it is kept a while.
+
+    Where central has less of a lane than it had, what is kept waits again; with `audit` this is
+    looked at for every lane of the answer, number by number.
 
     Where central claims a number that this spool never gave, an earlier life of the spool used
     this epoch (its folder was wiped): what waits gets a new epoch, since central would take it
     for what it has. That can count twice what it has, and loses nothing.
     """
-    gone = 0
+    done = Settled()
+    kept_ms = max(now.wall_ms, 1) if keep else 0
     for ack in answer.acks:
         row = db.execute(
-            "SELECT next_seq FROM lane WHERE epoch = ? AND lane = ?", (ack.epoch, ack.lane)
+            "SELECT next_seq, acked_through FROM lane WHERE epoch = ? AND lane = ?",
+            (ack.epoch, ack.lane),
         ).fetchone()
         highest = max([ack.acked_through, *(high for _, high in ack.have)])
         if row is not None and highest >= row[0]:
             renumber(db, ack.epoch)
-            return 0
+            return Settled(renumbered=True)
         for low, high in [(1, ack.acked_through), *ack.have]:
-            gone += db.execute(
-                "DELETE FROM message WHERE epoch = ? AND lane = ? AND seq BETWEEN ? AND ?",
-                (ack.epoch, ack.lane, low, high),
-            ).rowcount
+            done.gone += kept.leave(db, (ack.epoch, ack.lane), low, high, kept_ms)
+        if audit or (row is not None and ack.acked_through < row[1]):
+            back, stones = kept.reconcile(db, ack, now.wall_ms)
+            done.back += back
+            done.stated += sum(high - low + 1 for stone in stones for low, high in stone.ranges)
+            bury(db, int(read_meta(db, "epoch")), now, stones)
+            continue
         db.execute(
             "UPDATE lane SET acked_through = max(acked_through, ?) WHERE epoch = ? AND lane = ?",
             (ack.acked_through, ack.epoch, ack.lane),
         )
     for refused in answer.rejected:
-        gone += db.execute(
-            "DELETE FROM message WHERE epoch = ? AND lane = ? AND seq = ?",
-            (refused.epoch, refused.lane, refused.seq),
-        ).rowcount
-    return gone
+        done.gone += kept.leave(
+            db, (refused.epoch, refused.lane), refused.seq, refused.seq, kept_ms
+        )
+    return done
 
 
 def renumber(db: sqlite3.Connection, epoch: int) -> int:
     """Move what waits under `epoch` to a new epoch, which becomes the current one; return it."""
     fresh = int(read_meta(db, "epoch")) + 1
     write_meta(db, "epoch", str(fresh))
+    for (waiting,) in db.execute(
+        "SELECT id FROM pack WHERE kept = 0 AND epoch = ?", (epoch,)
+    ).fetchall():
+        pack.explode(db, waiting)
     for lane in Lane:
         rows = db.execute(
             "SELECT id FROM message WHERE epoch = ? AND lane = ? ORDER BY seq", (epoch, lane)
@@ -485,16 +298,56 @@ def renumber(db: sqlite3.Connection, epoch: int) -> int:
     return fresh
 
 
+def needs_tending(db: sqlite3.Connection, forget_ms: int, *, pack_waiting: bool) -> bool:
+    """True where something kept is too old or enough of it is there to be packed; cheap."""
+    (rows,) = db.execute("SELECT count(*) FROM kept").fetchone()
+    oldest = db.execute("SELECT kept_ms FROM kept ORDER BY id LIMIT 1").fetchone()
+    packed = db.execute("SELECT min(kept_ms) FROM pack WHERE kept = 1").fetchone()
+    ages = [row[0] for row in (oldest, packed) if row is not None and row[0] is not None]
+    if rows >= pack.GROUP_N or min(ages, default=forget_ms) < forget_ms:
+        return True
+    if not pack_waiting:
+        return False
+    (waiting,) = db.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM message LIMIT ?)", (pack.GROUP_MIN,)
+    ).fetchone()
+    return waiting >= pack.GROUP_MIN
+
+
 def health(db: sqlite3.Connection, quota_bytes: int) -> SpoolHealth:
     """Return the spool's part of the health report."""
-    depth = dict(db.execute("SELECT lane, count(*) FROM message GROUP BY lane").fetchall())
-    (volume,) = db.execute("SELECT bytes FROM volume").fetchone()
-    oldest = db.execute("SELECT t_wall_ms FROM message ORDER BY id LIMIT 1").fetchone()
+    depth = dict.fromkeys(map(str, Lane), 0)
+    for lane, count in db.execute(
+        "SELECT lane, count(*) FROM message GROUP BY lane"
+        " UNION ALL SELECT lane, sum(count) FROM pack WHERE kept = 0 GROUP BY lane"
+    ):
+        depth[lane] = depth.get(lane, 0) + count
+    volume, kept_bytes = db.execute("SELECT bytes, kept FROM volume").fetchone()
+    (kept_n,) = db.execute(
+        "SELECT (SELECT count(*) FROM kept) +"
+        " (SELECT coalesce(sum(count), 0) FROM pack WHERE kept = 1)"
+    ).fetchone()
     return SpoolHealth(
-        depth={lane: depth.get(lane, 0) for lane in Lane},
-        bytes=volume,
+        depth=depth,
+        bytes=volume + kept_bytes,
         quota_bytes=quota_bytes,
-        oldest_ms=None if oldest is None else oldest[0],
+        oldest_ms=_oldest_ms(db),
         evicted=int(read_meta(db, "evicted", "0")),
         epoch=int(read_meta(db, "epoch")),
+        kept=kept_n,
     )
+
+
+def _oldest_ms(db: sqlite3.Connection) -> int | None:
+    """Return the device time of what waits longest: in each lane the smallest number is oldest."""
+    (oldest,) = db.execute("SELECT min(oldest_ms) FROM pack WHERE kept = 0").fetchone()
+    found = [] if oldest is None else [oldest]
+    for epoch in epochs(db):
+        for lane in Lane:
+            row = db.execute(
+                "SELECT t_wall_ms FROM message WHERE epoch = ? AND lane = ? ORDER BY seq LIMIT 1",
+                (epoch, lane),
+            ).fetchone()
+            if row is not None:
+                found.append(row[0])
+    return min(found, default=None)
