@@ -95,8 +95,7 @@ def _merged(bodies: list[bytes], *, device: str, camera: str, start_ms: int) -> 
     One device that counts the impossible must not end the merging for all others.
     """
     try:
-        merged = rollups.merge_all(rollups.decode(body) for body in bodies)
-        return b"" if merged is None else rollups.encode(merged)
+        return rollups.add_up(map(rollups.decode, bodies)) if bodies else b""
     except (WireError, ArithmeticError) as error:
         _log.error(
             "counts cannot be merged",

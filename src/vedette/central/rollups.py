@@ -10,10 +10,11 @@ from typing import Final
 
 import msgspec
 
+from vedette.errors import MalformedReport
 from vedette.stats.summing import merge
 from vedette.wire.messages import Aggregate
 
-__all__ = ["decode", "encode", "floor_ms", "merge", "merge_all", "strip"]
+__all__ = ["add_up", "decode", "encode", "floor_ms", "merge", "merge_all", "strip"]
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -34,8 +35,15 @@ def encode(aggregate: Aggregate) -> bytes:
 
 
 def decode(body: bytes) -> Aggregate:
-    """Return the aggregate of a rollup row."""
-    return _decoder.decode(body)
+    """Return the aggregate of a rollup row.
+
+    Raises:
+        MalformedReport: It holds what no message may.
+    """
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise MalformedReport(f"not a rollup: {error}") from error
 
 
 def strip(aggregate: Aggregate, shift_ms: int = 0) -> Aggregate:
@@ -52,3 +60,15 @@ def merge_all(aggregates: Iterable[Aggregate]) -> Aggregate | None:
     """Return all of them together; None for none."""
     found = list(aggregates)
     return reduce(merge, found) if found else None
+
+
+def add_up(aggregates: Iterable[Aggregate]) -> bytes:
+    """Return the bytes of a rollup row that holds all of them, which are at least one.
+
+    Raises:
+        MalformedReport: Together they count more than can be read again.
+        ArithmeticError: Or more than can be written.
+    """
+    body = _encode(reduce(merge, aggregates))
+    decode(body)
+    return body

@@ -23,7 +23,6 @@ _MAX_NUMBER: Final = 2**53
 _MAX_S: Final = 86_400.0
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
-_decoders: dict[tuple[type, bool], object] = {}
 
 
 def encode(message: msgspec.Struct) -> bytes:
@@ -66,26 +65,45 @@ def compress(data: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=3).compress(data)
 
 
+class Inflater:
+    """Unpacks zstd frames one after another: making the tool costs more than using it.
+
+    Thread: one at a time.
+    """
+
+    def __init__(self) -> None:
+        self._tool = zstandard.ZstdDecompressor(max_window_size=1 << 23)
+
+    def inflate(self, data: bytes, max_bytes: int = limits.MAX_INFLATED_BYTES) -> bytes:
+        """Return the content of one zstd frame; what came before leaves no trace.
+
+        Raises:
+            TooLarge: It would unpack to more than `max_bytes`; nothing beyond that is unpacked.
+            MalformedReport: Not zstd, truncated, or followed by other bytes.
+        """
+        try:
+            worker = self._tool.decompressobj()
+            stated = zstandard.frame_content_size(data)
+            if stated > max_bytes:
+                raise TooLarge(f"unpacks to {stated} bytes; at most {max_bytes} are allowed")
+            if stated < 0:
+                raise MalformedReport("zstd frame does not state its size")
+            out = worker.decompress(data)
+        except zstandard.ZstdError as error:
+            raise MalformedReport(f"not a valid zstd frame: {error}") from error
+        if len(out) != stated or worker.unused_data:
+            raise MalformedReport("zstd frame is truncated or followed by other bytes")
+        return out
+
+
 def decompress(data: bytes, max_bytes: int = limits.MAX_INFLATED_BYTES) -> bytes:
-    """Return the content of one zstd frame.
+    """Return the content of one zstd frame, as `Inflater.inflate`, in any thread.
 
     Raises:
         TooLarge: It would unpack to more than `max_bytes`; nothing beyond that is unpacked.
         MalformedReport: Not zstd, truncated, or followed by other bytes.
     """
-    try:
-        worker = zstandard.ZstdDecompressor(max_window_size=1 << 23).decompressobj()
-        stated = zstandard.frame_content_size(data)
-        if stated > max_bytes:
-            raise TooLarge(f"unpacks to {stated} bytes; at most {max_bytes} are allowed")
-        if stated < 0:
-            raise MalformedReport("zstd frame does not state its size")
-        out = worker.decompress(data)
-    except zstandard.ZstdError as error:
-        raise MalformedReport(f"not a valid zstd frame: {error}") from error
-    if len(out) != stated or worker.unused_data:
-        raise MalformedReport("zstd frame is truncated or followed by other bytes")
-    return out
+    return Inflater().inflate(data, max_bytes)
 
 
 def encode_batch(batch: Batch) -> bytes:
@@ -93,8 +111,10 @@ def encode_batch(batch: Batch) -> bytes:
     return compress(encode(batch))
 
 
-def decode_batch(data: bytes, *, json: bool = False, zstd: bool = True) -> Batch:
-    """Return the batch that a request body holds.
+def decode_batch(
+    data: bytes, *, json: bool = False, zstd: bool = True, inflater: Inflater | None = None
+) -> Batch:
+    """Return the batch that a request body holds; who decodes many keeps an `inflater`.
 
     Raises:
         TooLarge: Over any limit of `wire.limits`.
@@ -102,7 +122,8 @@ def decode_batch(data: bytes, *, json: bool = False, zstd: bool = True) -> Batch
     """
     if len(data) > limits.MAX_BODY_BYTES:
         raise TooLarge(f"body of {len(data)} bytes; at most {limits.MAX_BODY_BYTES} are allowed")
-    batch = decode(decompress(data) if zstd else data, Batch, json=json)
+    plain = (inflater or Inflater()).inflate(data) if zstd else data
+    batch = decode(plain, Batch, json=json)
     if len(batch.envelopes) > limits.MAX_ENVELOPES:
         raise TooLarge(f"{len(batch.envelopes)} envelopes; at most {limits.MAX_ENVELOPES}")
     for envelope in batch.envelopes:

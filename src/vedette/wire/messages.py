@@ -7,8 +7,19 @@ envelope says that the clock was not trusted. A value that was not measured is `
 """
 
 import enum
+import sys
+from typing import Annotated, Final
 
 import msgspec
+
+MAX_WHOLE: Final = 2**53
+"""The largest whole number that every program reads as it was written."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_WHOLE)]
+"""A count, a size or a time: never below zero, refused while it is read."""
+
+Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+"""A number, neither infinite nor NaN: refused while it is read."""
 
 
 class Cause(enum.StrEnum):
@@ -46,17 +57,17 @@ class Histogram(msgspec.Struct, frozen=True, kw_only=True):
         sum: Sum of all observations, in the unit of the field.
     """
 
-    scale: int = 5
-    zero: int = 0
+    scale: Count = 5
+    zero: Count = 0
     offset: int = 0
-    counts: list[int] = []
-    sum: float = 0.0
+    counts: list[Count] = []
+    sum: Finite = 0.0
 
 
 class Bins(msgspec.Struct, frozen=True, kw_only=True):
     """Counts over equal bins of [0, 1]; see `stats.sketch.LinearBins`."""
 
-    counts: list[int]
+    counts: list[Count]
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,20 +77,20 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
         rate_fps: Frames per second that were looked at (gated ones included), where observed.
     """
 
-    start_ms: int
-    end_ms: int
+    start_ms: Count
+    end_ms: Count
     cause: Cause | None = None
-    rate_fps: float | None = None
+    rate_fps: Finite | None = None
     detail: str = ""
 
 
 class Frames(msgspec.Struct, frozen=True, kw_only=True):
     """The accounting invariant: `captured == analysed + gated + sum(dropped.values())`."""
 
-    captured: int = 0
-    analysed: int = 0
-    gated: int = 0
-    dropped: dict[Drop, int] = {}
+    captured: Count = 0
+    analysed: Count = 0
+    gated: Count = 0
+    dropped: dict[Drop, Count] = {}
 
 
 class ZoneCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,24 +104,24 @@ class ZoneCounts(msgspec.Struct, frozen=True, kw_only=True):
             shelf without a known track has the label of nobody, which is empty.
     """
 
-    entered: int = 0
-    left: int = 0
-    occupancy_s: float = 0.0
-    occupancy_max: int = 0
+    entered: Count = 0
+    left: Count = 0
+    occupancy_s: Finite = 0.0
+    occupancy_max: Count = 0
     dwell_s: Histogram | None = None
-    visits: int = 0
-    loitered: int = 0
-    picked: int = 0
-    placed: int = 0
-    headed: int = 0
-    shelf_changed: int = 0
+    visits: Count = 0
+    loitered: Count = 0
+    picked: Count = 0
+    placed: Count = 0
+    headed: Count = 0
+    shelf_changed: Count = 0
 
 
 class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Crossings of one line, for one class; `forward` is from the left of A→B to its right."""
 
-    forward: int = 0
-    backward: int = 0
+    forward: Count = 0
+    backward: Count = 0
 
 
 class Heatmap(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,9 +131,9 @@ class Heatmap(msgspec.Struct, frozen=True, kw_only=True):
         seconds: Row by row, track-seconds per cell ×10, rounded; length `rows * columns`.
     """
 
-    rows: int
-    columns: int
-    deciseconds: list[int]
+    rows: Count
+    columns: Count
+    deciseconds: list[Count]
 
 
 class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,22 +148,22 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     camera: str
-    start_ms: int
-    end_ms: int
+    start_ms: Count
+    end_ms: Count
     spans: list[Span] = []
     frames: Frames = Frames()
     model: str = ""
     zones: dict[str, dict[str, ZoneCounts]] = {}
     lines: dict[str, dict[str, LineCounts]] = {}
-    presence_s: dict[str, float] = {}
+    presence_s: dict[str, Finite] = {}
     heatmap: Heatmap | None = None
     stage_ms: dict[str, Histogram] = {}
     confidence: dict[str, Bins] = {}
     entropy: dict[str, Bins] = {}
-    detections: dict[str, int] = {}
+    detections: dict[str, Count] = {}
     quality: dict[str, Bins] = {}
-    slow_path_shed_s: float = 0.0
-    class_s: dict[str, float] = {}
+    slow_path_shed_s: Finite = 0.0
+    class_s: dict[str, Finite] = {}
     scores: dict[str, Bins] = {}
     left_out: list[str] = []
 
@@ -177,8 +188,8 @@ class CameraState(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     camera: str
-    at_ms: int
-    noticed_ms: int
+    at_ms: Count
+    noticed_ms: Count
     state: State
     cause: Cause | None = None
     signs: list[str] = []
@@ -201,10 +212,10 @@ class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     lane: str
-    epoch: int
-    ranges: list[tuple[int, int]]
-    start_ms: int
-    end_ms: int
+    epoch: Count
+    ranges: list[tuple[Count, Count]]
+    start_ms: Count
+    end_ms: Count
     cameras: list[str] = []
     reason: str = "quota"
 
@@ -212,10 +223,10 @@ class Tombstone(msgspec.Struct, frozen=True, kw_only=True):
 class Box(msgspec.Struct, frozen=True, kw_only=True):
     """One object in one picture: xyxy in pixels of `EventReport.picture_px`."""
 
-    xyxy: tuple[float, float, float, float]
+    xyxy: tuple[Finite, Finite, Finite, Finite]
     label: str
-    confidence: float
-    track: int | None = None
+    confidence: Finite
+    track: Count | None = None
 
 
 class EventKind(enum.StrEnum):
@@ -242,21 +253,21 @@ class EventReport(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     camera: str
     kind: EventKind
-    at_ms: int
+    at_ms: Count
     where: str = ""  # zone or line
     direction: str = ""
     label: str = ""
-    confidence: float | None = None
-    track: int | None = None
-    dwell_s: float | None = None
+    confidence: Finite | None = None
+    track: Count | None = None
+    dwell_s: Finite | None = None
     boxes: list[Box] = []
-    picture_px: tuple[int, int] | None = None
+    picture_px: tuple[Count, Count] | None = None
     model: str = ""
     evidence: str = ""  # the evidence id, where a clip was asked for
-    latency_ms: float | None = None  # capture to this event
-    score: float | None = None  # of an anomaly or a class, 0 to 1
+    latency_ms: Finite | None = None  # capture to this event
+    score: Finite | None = None  # of an anomaly or a class, 0 to 1
     was: str = ""  # the class before, where a class changed
-    compared_ms: tuple[int, int] | None = None  # the shelf's pictures, before and after
+    compared_ms: tuple[Count, Count] | None = None  # the shelf's pictures, before and after
 
 
 class EvidenceRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,13 +284,13 @@ class EvidenceRecord(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str
     event: str
     camera: str
-    wanted_ms: tuple[int, int]
-    actual_ms: tuple[int, int] | None = None
+    wanted_ms: tuple[Count, Count]
+    actual_ms: tuple[Count, Count] | None = None
     shortfall: str = ""
     sha256: str = ""
-    bytes: int = 0
+    bytes: Count = 0
     codec: str = ""
-    picture_px: tuple[int, int] | None = None
+    picture_px: tuple[Count, Count] | None = None
     stays_on_site: bool = True
     poster: str = ""
     boxes: list[Box] = []
@@ -294,29 +305,29 @@ class EvidenceRecord(msgspec.Struct, frozen=True, kw_only=True):
 class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The machine. Fractions are 0 to 1, temperatures in degrees Celsius by sensor name."""
 
-    uptime_s: float | None = None
+    uptime_s: Finite | None = None
     boot_id: str = ""
-    cpu_fraction: float | None = None
-    load_1m: float | None = None
-    memory_used_fraction: float | None = None
-    agent_rss_mb: float | None = None
-    pipeline_rss_mb: float | None = None
-    disk_free_mb: float | None = None
-    disk_used_fraction: float | None = None
-    gpu_fraction: float | None = None
-    temperatures_c: dict[str, float] = {}
-    clocks_mhz: dict[str, float] = {}
+    cpu_fraction: Finite | None = None
+    load_1m: Finite | None = None
+    memory_used_fraction: Finite | None = None
+    agent_rss_mb: Finite | None = None
+    pipeline_rss_mb: Finite | None = None
+    disk_free_mb: Finite | None = None
+    disk_used_fraction: Finite | None = None
+    gpu_fraction: Finite | None = None
+    temperatures_c: dict[str, Finite] = {}
+    clocks_mhz: dict[str, Finite] = {}
     throttle_flags: list[str] | None = None  # None: this machine cannot tell
     power_mode: str = ""
     hardware: str = ""
     probe: str = ""  # who read it: linux, raspberry_pi, jetson; `+nvml` with an NVIDIA card
-    power_w: float | None = None
-    gpu_memory_fraction: float | None = None
-    fan_fraction: float | None = None
-    memory_mb: float | None = None  # total
+    power_w: Finite | None = None
+    gpu_memory_fraction: Finite | None = None
+    fan_fraction: Finite | None = None
+    memory_mb: Finite | None = None  # total
     reboot_cause: str = ""  # why the last boot happened, see `edge.health.boots`; "": cannot tell
-    reboots: int | None = None  # boots that this device's state has seen
-    growth_mb_per_h: dict[str, float] = {}  # memory trend by process, only where it is significant
+    reboots: Count | None = None  # boots that this device's state has seen
+    growth_mb_per_h: dict[str, Finite] = {}  # memory trend by process, only where it is significant
 
 
 class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -324,17 +335,17 @@ class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     camera: str
     state: State
-    since_ms: int
+    since_ms: Count
     frames: Frames = Frames()
-    rate_fps: float | None = None
-    queue_depth: int = 0
+    rate_fps: Finite | None = None
+    queue_depth: Count = 0
     stage_ms: dict[str, Histogram] = {}
-    reconnects: int = 0
-    last_frame_ms: int | None = None
+    reconnects: Count = 0
+    last_frame_ms: Count | None = None
     source: str = ""  # without credentials
     codec: str = ""
-    picture_px: tuple[int, int] | None = None
-    quality: dict[str, float] = {}
+    picture_px: tuple[Count, Count] | None = None
+    quality: dict[str, Finite] = {}
     advice: list[str] = []  # what a person should do about the picture
     tier: str = ""
     decode: str = ""  # which pictures are decoded now: all, nonref, keyframes
@@ -342,7 +353,7 @@ class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
     make: str = ""  # make, model, firmware: as the camera itself says (ONVIF, RTSP Server header)
     model: str = ""
     firmware: str = ""
-    announced_fps: float | None = None  # as the stream announces it, whatever it really gives
+    announced_fps: Finite | None = None  # as the stream announces it, whatever it really gives
 
 
 class ModelHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -351,53 +362,53 @@ class ModelHealth(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     digest: str = ""
     backend: str = ""
-    load_s: float | None = None
+    load_s: Finite | None = None
     golden_ok: bool | None = None
-    inferences: int = 0
-    failures: int = 0
+    inferences: Count = 0
+    failures: Count = 0
     confidence: dict[str, Bins] = {}
     entropy: dict[str, Bins] = {}
-    detections: dict[str, int] = {}
+    detections: dict[str, Count] = {}
 
 
 class NetworkHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The way to central since the last report."""
 
-    sent_bytes: int = 0
-    received_bytes: int = 0
-    requests: int = 0
-    failures: int = 0
+    sent_bytes: Count = 0
+    received_bytes: Count = 0
+    requests: Count = 0
+    failures: Count = 0
     round_trip_ms: Histogram | None = None
-    clock_offset_ms: float | None = None
-    last_contact_ms: int | None = None
-    loss_fraction: float | None = None  # retransmitted over sent segments of our connections
+    clock_offset_ms: Finite | None = None
+    last_contact_ms: Count | None = None
+    loss_fraction: Finite | None = None  # retransmitted over sent segments of our connections
     interface: str = ""  # the one that the way to central begins with, as eth0, wlan0
     link: str = ""  # ethernet, wifi, cellular, other
-    link_mbps: float | None = None
-    signal_dbm: float | None = None
-    throughput_mbps: float | None = None  # seen while sending bodies large enough to tell
-    backfill_bytes: int = 0  # part of `sent_bytes` that had waited
+    link_mbps: Finite | None = None
+    signal_dbm: Finite | None = None
+    throughput_mbps: Finite | None = None  # seen while sending bodies large enough to tell
+    backfill_bytes: Count = 0  # part of `sent_bytes` that had waited
 
 
 class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The spool now."""
 
-    depth: dict[str, int] = {}
-    bytes: int = 0
-    quota_bytes: int = 0
-    oldest_ms: int | None = None
-    evicted: int = 0
-    epoch: int = 0
-    kept: int = 0  # acknowledged messages still kept, for a central that is restored from a backup
-    written_bytes: int = 0  # to the disk since the last report: wear of an SD card
+    depth: dict[str, Count] = {}
+    bytes: Count = 0
+    quota_bytes: Count = 0
+    oldest_ms: Count | None = None
+    evicted: Count = 0
+    epoch: Count = 0
+    kept: Count = 0  # acknowledged messages still there, for a central restored from a backup
+    written_bytes: Count = 0  # to the disk since the last report: wear of an SD card
 
 
 class PipelineHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The pipeline process as the agent sees it."""
 
     running: bool
-    since_ms: int | None = None
-    restarts: int = 0
+    since_ms: Count | None = None
+    restarts: Count = 0
     last_exit: str = ""
     cameras: list[CameraHealth] = []
 
@@ -405,8 +416,8 @@ class PipelineHealth(msgspec.Struct, frozen=True, kw_only=True):
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     """A device, every 30 seconds."""
 
-    at_ms: int
-    period_s: float
+    at_ms: Count
+    period_s: Finite
     version: str
     system: SystemHealth = SystemHealth()
     pipeline: PipelineHealth | None = None
@@ -414,5 +425,5 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     network: NetworkHealth = NetworkHealth()
     spool: SpoolHealth = SpoolHealth()
     config_version: str = ""
-    site_policy_version: int = 0
+    site_policy_version: Count = 0
     problems: list[str] = []

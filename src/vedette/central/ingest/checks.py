@@ -1,58 +1,46 @@
-"""What a well-formed message may still not say: negative counts, NaN, control characters. Pure.
+"""What a well-formed message may still not say: control characters, impossible sums. Pure.
 
-`problem` walks any wire struct by its types; `meaning` holds the rules that types cannot say. A
-message with a problem is refused alone and blocks nothing.
+Numbers that cannot be (negative counts, NaN) are refused while a message is decoded, by the types
+of `wire.messages`. `problem` holds the rules for texts, sizes and sketches; what is to look at in
+each type is found out once, at import, so that a report costs microseconds. `meaning` holds the
+rules that types cannot say. A message with a problem is refused alone and blocks nothing.
 """
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from vedette.ids import is_slug
 from vedette.stats.sketch import MAX_COUNT, MAX_EXPONENT, MAX_SCALE, MIN_EXPONENT
 from vedette.stats.summing import MAX_LEFT_OUT
 from vedette.wire import limits, messages
+from vedette.wire.streams import STREAMS
 
-_MAX_INT: Final = 2**53
 _MAX_LIST: Final = 20_000
 _MAX_LENGTH_MS: Final = 120_000
 _MAX_SECONDS: Final = 1e9  # of one minute, summed over all tracks; beyond 1e305 no sum is exact
+_MAX_VALUE: Final = 2.0**MAX_EXPONENT
 _FUTURE_MS: Final = int(limits.MAX_FUTURE_S * 1000)
 _AGE_MS: Final = int(limits.MAX_AGE_S * 1000)
 
-# Integers that may be below zero; every other integer on the wire is a count, a size or a time.
-_SIGNED: Final = frozenset({"offset"})
 # Texts are stored in text columns; NUL and other controls have no business there.
 _CONTROLS: Final = dict.fromkeys([*range(9), 11, 12, *range(14, 32), 127])
 
-
-def problem(value: object, name: str = "") -> str | None:
-    """Return what is wrong with `value` in words, None where nothing is."""
-    check = _BY_TYPE.get(type(value))
-    if check is not None:
-        return check(value, name)
-    if value is None or isinstance(value, bool):
-        return None
-    if isinstance(value, msgspec.Struct):
-        return _struct_problem(value)
-    if isinstance(value, str):  # an enum's value
-        return _text_problem(value, name)
-    return f"{name} has an unexpected type"
+_Check = Callable[[Any], str | None]
 
 
-def _float_problem(value: float, name: str) -> str | None:
-    return None if math.isfinite(value) else f"{name} is not a finite number"
+def problem(body: msgspec.Struct) -> str | None:
+    """Return what is wrong with a decoded message in words, None where nothing is."""
+    check = _BODIES[type(body)]
+    return check(body) if check else None
 
 
-def _number_problem(value: int, name: str) -> str | None:
-    if -1 < value <= _MAX_INT or (name in _SIGNED and -_MAX_INT <= value < 0):
-        return None
-    return f"{name} of {value} is out of range"
-
-
-def _text_problem(text: str, name: str) -> str | None:
+def text_problem(text: str, name: str) -> str | None:
+    """Return what is wrong with a text that is stored in a text column."""
     if text.isprintable() and len(text) <= limits.MAX_TEXT_CHARS:
         return None
     if len(text) > limits.MAX_TEXT_CHARS:
@@ -62,37 +50,19 @@ def _text_problem(text: str, name: str) -> str | None:
     return None
 
 
-def _struct_problem(value: msgspec.Struct) -> str | None:
-    kind = type(value)
-    special = _SPECIAL.get(kind)
-    if special is not None:
-        return special(value)
-    for name in kind.__struct_fields__:
-        field = getattr(value, name)
-        # The common cases here, before any call: this is the hottest loop of ingest.
-        if not field and field != 0.0:
-            continue
-        found = problem(field, name)
-        if found is not None:
-            return found
-    return None
-
-
 def _histogram_problem(value: messages.Histogram) -> str | None:
     """Return what `stats.sketch` would refuse, without building a sketch."""
-    counts, size = value.counts, len(value.counts)
-    if not 0 <= value.scale <= MAX_SCALE:
-        return f"histogram scale {value.scale} is out of range"
-    first, end = MIN_EXPONENT << value.scale, MAX_EXPONENT << value.scale
-    if size and not first <= value.offset <= end - size:
+    counts, scale = value.counts, value.scale
+    if scale > MAX_SCALE:
+        return f"histogram scale {scale} is out of range"
+    if counts and not (
+        MIN_EXPONENT << scale <= value.offset <= (MAX_EXPONENT << scale) - len(counts)
+    ):
         return "histogram buckets leave the grid's range"
-    if value.zero < 0 or (size and min(counts) < 0):
-        return "histogram has a negative count"
     total = value.zero + sum(counts)
     if total > MAX_COUNT:
         return "histogram claims more observations than can be counted"
-    # NaN fails both comparisons
-    if not 0.0 <= value.sum <= total * 2.0**MAX_EXPONENT:
+    if not 0.0 <= value.sum <= total * _MAX_VALUE:
         return "histogram sum cannot be that of its observations"
     return None
 
@@ -100,9 +70,7 @@ def _histogram_problem(value: messages.Histogram) -> str | None:
 def _counts_problem(counts: list[int], name: str) -> str | None:
     if not counts or len(counts) > _MAX_LIST:
         return f"{name} has no elements or more than {_MAX_LIST}"
-    if min(counts) < 0 or sum(counts) > MAX_COUNT:
-        return f"{name} has a negative or impossible count"
-    return None
+    return f"{name} has an impossible count" if sum(counts) > MAX_COUNT else None
 
 
 def _bins_problem(value: messages.Bins) -> str | None:
@@ -115,46 +83,105 @@ def _heatmap_problem(value: messages.Heatmap) -> str | None:
     return _counts_problem(value.deciseconds, "heatmap")
 
 
-_SPECIAL: Final[dict[type, Callable[[Any], str | None]]] = {
+_SPECIAL: Final[dict[type, _Check]] = {
     messages.Histogram: _histogram_problem,
     messages.Bins: _bins_problem,
     messages.Heatmap: _heatmap_problem,
 }
 
 
-def _list_problem(values: list[object] | tuple[object, ...], name: str) -> str | None:
-    if len(values) > _MAX_LIST:
-        return f"{name} has more than {_MAX_LIST} elements"
-    for value in values:
-        found = problem(value, name)
-        if found is not None:
-            return found
-    return None
+def _check_of(kind: inspect.Type, name: str) -> _Check | None:
+    """Return what to look at in a value of this type; None: decoding saw to all of it.
+
+    Raises:
+        TypeError: A message type that no rule here covers, found at import.
+    """
+    match kind:
+        case inspect.StructType():
+            return _SPECIAL.get(kind.cls) or _struct_check(kind)
+        case inspect.UnionType(types=(one, inspect.NoneType())):
+            return _check_of(one, name)
+        case inspect.ListType():
+            return _list_check(_check_of(kind.item_type, name), name)
+        case inspect.TupleType() if not any(_check_of(one, name) for one in kind.item_types):
+            return None
+        case inspect.DictType(key_type=inspect.StrType()):
+            return _map_check(_check_of(kind.value_type, name), name)
+        case inspect.DictType(key_type=inspect.EnumType(), value_type=inspect.IntType()):
+            return None
+        case inspect.StrType():
+            return partial(text_problem, name=name)
+        case inspect.IntType() if kind.ge is None or kind.le is None:
+            return partial(_number_problem, name=name)
+        case inspect.IntType() | inspect.BoolType() | inspect.EnumType():
+            return None
+        case inspect.FloatType(ge=float(), le=float()):
+            return None
+        case _:
+            raise TypeError(f"{name}: no rule for {kind}; numbers are Count or Finite")
 
 
-def _map_problem(values: dict[object, object], name: str) -> str | None:
-    if len(values) > _MAX_LIST:
-        return f"{name} has more than {_MAX_LIST} entries"
-    for key, value in values.items():
-        if isinstance(key, str):
+def _number_problem(value: int, name: str) -> str | None:
+    return None if abs(value) <= messages.MAX_WHOLE else f"{name} of {value} is out of range"
+
+
+def _struct_check(kind: inspect.StructType) -> _Check | None:
+    found = {field.name: _check_of(field.type, field.name) for field in kind.fields}
+    named = {name: check for name, check in found.items() if check}
+    if not named:
+        return None
+    checks = tuple(named.values())
+    # one call for all fields; the second name of a single one keeps the answer a tuple
+    read = attrgetter(*named, *(list(named) if len(named) == 1 else ()))
+
+    def run(value: msgspec.Struct) -> str | None:
+        for field, check in zip(read(value), checks):  # noqa: B905 - the doubled name
+            if field and (wrong := check(field)):
+                return wrong
+        return None
+
+    return run
+
+
+def _list_check(check: _Check | None, name: str) -> _Check:
+    def run(values: list[Any]) -> str | None:
+        if len(values) > _MAX_LIST:
+            return f"{name} has more than {_MAX_LIST} elements"
+        return of_each(values) if of_each else None
+
+    of_each = _each_check(check)
+    return run
+
+
+def _map_check(check: _Check | None, name: str) -> _Check:
+    def run(values: dict[str, Any]) -> str | None:
+        if len(values) > _MAX_LIST:
+            return f"{name} has more than {_MAX_LIST} entries"
+        for key in values:
             if len(key) > limits.MAX_NAME_CHARS:
                 return f"a name in {name} has more than {limits.MAX_NAME_CHARS} characters"
             if not key.isprintable():
                 return f"a name in {name} holds control characters"
-        found = problem(value, name)
-        if found is not None:
-            return found
-    return None
+        return of_each(values.values()) if of_each else None
+
+    of_each = _each_check(check)
+    return run
 
 
-_BY_TYPE: Final[dict[type, Callable[[Any, str], str | None]]] = {
-    int: _number_problem,
-    float: _float_problem,
-    str: _text_problem,
-    list: _list_problem,
-    tuple: _list_problem,
-    dict: _map_problem,
-}
+def _each_check(check: _Check | None) -> _Check | None:
+    if check is None:
+        return None
+
+    def run(values: Iterable[Any]) -> str | None:
+        for value in values:
+            if wrong := check(value):
+                return wrong
+        return None
+
+    return run
+
+
+_BODIES: Final = {row.body: _check_of(inspect.type_info(row.body), "") for row in STREAMS}
 
 
 def meaning(body: msgspec.Struct, made_ms: int) -> str | None:

@@ -16,7 +16,8 @@ from vedette.central.ingest import writing
 from vedette.central.ingest.effects import Effects, Sender
 from vedette.central.ingest.lane import MAX_RANGES, LaneState
 from vedette.central.ingest.unpack import Item
-from vedette.central.ingest.writing import columns
+from vedette.central.store import arrays
+from vedette.central.store.arrays import columns
 from vedette.central.store.db import Tx
 from vedette.wire.envelope import LaneAck, Rejection, UpAnswer
 from vedette.wire.streams import Lane
@@ -253,8 +254,8 @@ async def _move_lanes(tx: Tx, lanes: dict[LaneKey, LaneState]) -> None:
     await tx.run(
         "lanes_move",
         **columns(keys, "devices", "epochs", "lanes"),
-        acked=[lanes[key].acked_through for key in keys],
-        haves=["{" + ",".join(map(str, lanes[key].to_flat())) + "}" for key in keys],
+        acked=arrays.integers(lanes[key].acked_through for key in keys),
+        haves=arrays.texts([arrays.integers(lanes[key].to_flat()) for key in keys]),
     )
 
 

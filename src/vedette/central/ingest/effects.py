@@ -5,7 +5,8 @@ collected, table by table. Times are moved onto central's clock here.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -36,6 +37,16 @@ class Sender(msgspec.Struct, frozen=True, kw_only=True):
     received_ms: int
     contact_before_ms: int
     cameras: dict[str, int]
+
+    @property
+    def day(self) -> date:
+        """The day of receipt, by which raw messages are kept."""
+        return _day(self.received_ms // rollups.DAY_MS)
+
+
+@lru_cache(maxsize=8)
+def _day(number: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=number)
 
 
 class StateRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +85,7 @@ class Effects(msgspec.Struct, kw_only=True):
     claims: list[tuple[object, ...]] = []
     events: list[dict[str, object]] = []
     evidence: list[dict[str, object]] = []
-    minutes: dict[tuple[str, str, int], messages.Aggregate] = {}
+    minutes: dict[tuple[str, str, int], list[messages.Aggregate]] = {}
     health: dict[str, Health] = {}
     settled: list[tuple[str, int, str, list[tuple[int, int]]]] = []
 
@@ -98,11 +109,10 @@ class Effects(msgspec.Struct, kw_only=True):
     def _keep_raw(self, item: Item, sender: Sender, refusal: str) -> None:
         envelope, row = item.envelope, item.row
         outcome = "accepted" if item.dating.made_ms is not None else "undated"
-        day = datetime.fromtimestamp(sender.received_ms / 1000, UTC).date()
         self.raw.append(
             (
                 row.retention_days if row else _DEFAULT_KEEP_DAYS,
-                day,
+                sender.day,
                 sender.device,
                 envelope.epoch,
                 str(envelope.lane),
@@ -169,8 +179,7 @@ def _aggregate(to: Effects, body: messages.Aggregate, item: Item, sender: Sender
         to.claim(sender, body.camera, clipped)
     minute_ms = rollups.floor_ms(stripped.start_ms, rollups.MINUTE_MS)
     key = (sender.device, body.camera, minute_ms)
-    before = to.minutes.get(key)
-    to.minutes[key] = rollups.merge(before, stripped) if before else stripped
+    to.minutes.setdefault(key, []).append(stripped)
 
 
 def _coverage(to: Effects, body: messages.CoverageReport, item: Item, sender: Sender) -> None:

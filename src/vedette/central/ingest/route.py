@@ -30,6 +30,7 @@ class Up:
         self._tokens = tokens
         self._committer = committer
         self._clock = clock
+        self._inflater = codec.Inflater()
 
     async def __call__(self, request: Request) -> Answer:
         """Answer one batch after its commit.
@@ -46,7 +47,7 @@ class Up:
         is_json = request.headers.get("content-type", "").startswith(codec.JSON)
         # msgpack always comes in a zstd frame; JSON only where the device says so
         is_zstd = request.headers.get("content-encoding", "") == "zstd" or not is_json
-        batch = codec.decode_batch(body, json=is_json, zstd=is_zstd)
+        batch = codec.decode_batch(body, json=is_json, zstd=is_zstd, inflater=self._inflater)
         if batch.device != device:
             raise NotAllowed(
                 "this batch speaks for another device than its token",

@@ -14,6 +14,7 @@ from vedette.wire.streams import Stream, stream
 
 _MAX_INT = 2**53
 _MAX_KEPT_OF_REFUSED = 1024
+_MAX_BOOT_CHARS = 128
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,17 +39,20 @@ def check_batch(batch: Batch) -> None:
     Raises:
         MalformedReport: It is not.
     """
-    found = checks.problem([batch.device, batch.boot_id, batch.desired_etag], "batch")
-    found = found or checks.problem([batch.sent_mono_ms, abs(batch.sent_wall_ms)], "sent")
+    found: str | None = None
+    for text in (batch.device, batch.boot_id, batch.desired_etag):
+        found = found or checks.text_problem(text, "batch")
+    if not 0 <= batch.sent_mono_ms <= _MAX_INT or abs(batch.sent_wall_ms) > _MAX_INT:
+        found = found or "sent: out of range"
+    for envelope in batch.envelopes:
+        high = max(envelope.epoch, envelope.seq, envelope.t_mono_ms, abs(envelope.t_wall_ms))
+        if envelope.t_mono_ms < 0 or high > _MAX_INT or len(envelope.boot_id) > _MAX_BOOT_CHARS:
+            found = "envelope number out of range"
+        found = found or checks.text_problem(envelope.boot_id, "boot_id")
     if len(batch.believed) > limits.MAX_BELIEVED:
         found = found or f"believed: more than {limits.MAX_BELIEVED} lanes"
     if not all(1 <= lane.epoch <= _MAX_INT for lane in batch.believed):
         found = found or "believed: epoch out of range"
-    for envelope in batch.envelopes:
-        numbers = [envelope.epoch, envelope.seq, envelope.t_mono_ms, abs(envelope.t_wall_ms)]
-        if min(numbers) < 0 or max(numbers) > _MAX_INT or len(envelope.boot_id) > 128:
-            found = "envelope number out of range"
-        found = found or checks.problem([envelope.boot_id], "boot_id")
     if found:
         raise MalformedReport(found)
 

@@ -12,8 +12,11 @@ import msgspec
 
 from vedette.central import rollups
 from vedette.central.ingest.effects import Effects, Health
+from vedette.central.store import arrays
+from vedette.central.store.arrays import columns
 from vedette.central.store.db import Tx
 from vedette.errors import MalformedReport
+from vedette.wire.messages import Aggregate
 from vedette.wire.streams import DARK_AFTER_S
 
 MAX_MINUTE_BYTES: Final = 1024 * 1024
@@ -43,7 +46,7 @@ async def write(tx: Tx, effects: Effects, heard: Mapping[str, tuple[int, str]]) 
         await tx.run(
             "cameras_know",
             **columns(keys, "devices", "cameras"),
-            from_ms=[effects.cameras[key] for key in keys],
+            from_ms=arrays.integers(effects.cameras[key] for key in keys),
         )
     if effects.raw:
         await tx.copy_in("reports_copy", _RAW_TYPES, effects.raw)
@@ -77,10 +80,10 @@ async def _write_devices(
     )
 
 
-async def _write_minutes(tx: Tx, minutes: Mapping[Minute, rollups.Aggregate]) -> None:
+async def _write_minutes(tx: Tx, minutes: Mapping[Minute, list[Aggregate]]) -> None:
     """Write new minutes; add to those that stand."""
     keys = sorted(minutes)
-    bodies = {key: rollups.encode(minutes[key]) for key in keys}
+    bodies = {key: _body(minutes[key]) for key in keys}
     _check_size(bodies.values())
     fresh = await tx.tuples(
         "minutes_add", **columns(keys, "devices", "cameras", "starts"), bodies=list(bodies.values())
@@ -91,10 +94,14 @@ async def _write_minutes(tx: Tx, minutes: Mapping[Minute, rollups.Aggregate]) ->
     where = columns(standing, "devices", "cameras", "starts")
     for device, camera, start_ms, body in await tx.tuples("minutes_read", **where):
         key = (device, camera, start_ms)
-        bodies[key] = rollups.encode(rollups.merge(rollups.decode(body), minutes[key]))
+        bodies[key] = rollups.add_up([rollups.decode(body), *minutes[key]])
     merged = [bodies[key] for key in standing]
     _check_size(merged)
     await tx.run("minutes_write", **where, bodies=merged)
+
+
+def _body(parts: list[Aggregate]) -> bytes:
+    return rollups.encode(parts[0]) if len(parts) == 1 else rollups.add_up(parts)
 
 
 def _check_size(bodies: Iterable[bytes]) -> None:
@@ -105,9 +112,3 @@ def _check_size(bodies: Iterable[bytes]) -> None:
 async def _mark_hours(tx: Tx, minutes: Iterable[Minute], now_ms: int) -> None:
     hours = sorted({(d, c, rollups.floor_ms(start, rollups.HOUR_MS)) for d, c, start in minutes})
     await tx.run("hours_mark_dirty", **columns(hours, "devices", "cameras", "hours"), now_ms=now_ms)
-
-
-def columns(rows: Iterable[tuple[object, ...]], *names: str) -> dict[str, object]:
-    """Return rows as one list per column: what `unnest` takes."""
-    listed = list(rows)
-    return {name: [row[at] for row in listed] for at, name in enumerate(names)}
