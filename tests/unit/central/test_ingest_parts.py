@@ -1,6 +1,7 @@
 """The pure parts of ingest: lanes, dating, checks, merging."""
 
 import math
+import re
 from functools import reduce
 from typing import Any
 
@@ -14,9 +15,11 @@ from vedette.central.ingest import checks
 from vedette.central.ingest.dating import date
 from vedette.central.ingest.lane import LaneState
 from vedette.central.ledger import dark_spells
+from vedette.central.store import arrays
+from vedette.errors import MalformedReport
 from vedette.stats.sketch import ExpHistogram
 from vedette.stats.summing import MAX_LEFT_OUT
-from vedette.wire import limits
+from vedette.wire import codec, limits
 from vedette.wire.envelope import Batch, ClockState, Envelope
 from vedette.wire.messages import (
     Aggregate,
@@ -120,8 +123,22 @@ def test_a_trusted_clock_dates_other_boots_too() -> None:
     ids=repr,
 )
 def test_impossible_values_are_found(value: msgspec.Struct) -> None:
-    """Types allow them; meaning does not."""
-    assert checks.problem(value) is not None
+    """They are refused while they are decoded, or by the checks that follow."""
+    try:
+        found = checks.problem(codec.decode(codec.encode(value), type(value)))
+    except MalformedReport as error:
+        found = str(error)
+    assert found
+
+
+def test_numbers_of_every_message_are_bounded_by_their_types() -> None:
+    """A field that is a bare int or float would be checked by nobody: it is found at import."""
+
+    class Unbounded(msgspec.Struct):
+        share: float
+
+    with pytest.raises(TypeError, match="Count or Finite"):
+        checks.problem(Unbounded(share=math.nan))
 
 
 def test_a_real_aggregate_has_no_problem() -> None:
@@ -249,3 +266,33 @@ def test_spells_of_silence_are_paired() -> None:
     assert dark_spells([(1, "ok"), (5, "dark"), (9, "ok")]) == [(5, 9)]
     assert dark_spells([(5, "dark"), (6, "dark"), (9, "ok"), (20, "dark")]) == [(5, 9), (20, None)]
     assert dark_spells([(5, "dark"), (5, "ok")]) == []
+
+
+# ------------------------------------------------------------------------------------ arrays
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
+def test_texts_as_an_array_are_quoted(values: list[str]) -> None:
+    """Quotes, backslashes, commas, braces, NULL and nothing at all stay what they are."""
+    literal = arrays.texts(values)
+    assert (literal[0], literal[-1]) == ("{", "}")
+    unquoted = re.findall(r'"((?:[^"\\]|\\.)*)"', literal, re.DOTALL)
+    assert [re.sub(r"\\(.)", r"\1", one, flags=re.DOTALL) for one in unquoted] == values
+
+
+def test_columns_are_arrays_of_their_kind() -> None:
+    """Texts and whole numbers each get the array that their cast expects; no row is no element."""
+    assert arrays.columns([("a", 1), ("b", 2)], "names", "numbers") == {
+        "names": '{"a","b"}',
+        "numbers": "{1,2}",
+    }
+    assert arrays.columns([], "names") == {"names": "{}"}
+    assert arrays.integers([1, None]) == "{1,NULL}"
+
+
+def test_sums_that_cannot_be_read_again_are_refused() -> None:
+    """Each of them may be said; together they are more than a count can be."""
+    part = Aggregate(camera="c", start_ms=0, end_ms=1, frames=Frames(captured=2**53))
+    assert rollups.decode(rollups.add_up([part])) == part
+    with pytest.raises(MalformedReport):
+        rollups.add_up([part, part])

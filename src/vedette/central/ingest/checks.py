@@ -7,7 +7,7 @@ rules that types cannot say. A message with a problem is refused alone and block
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
@@ -35,7 +35,7 @@ _Check = Callable[[Any], str | None]
 
 def problem(body: msgspec.Struct) -> str | None:
     """Return what is wrong with a decoded message in words, None where nothing is."""
-    check = _BODIES[type(body)]
+    check = _check_for(type(body))
     return check(body) if check else None
 
 
@@ -181,7 +181,13 @@ def _each_check(check: _Check | None) -> _Check | None:
     return run
 
 
-_BODIES: Final = {row.body: _check_of(inspect.type_info(row.body), "") for row in STREAMS}
+@cache
+def _check_for(kind: type[msgspec.Struct]) -> _Check | None:
+    return _check_of(inspect.type_info(kind), "")
+
+
+for _row in STREAMS:
+    _check_for(_row.body)
 
 
 def meaning(body: msgspec.Struct, made_ms: int) -> str | None:
