@@ -7,8 +7,10 @@ because it needs what central needs.
 import asyncio
 import contextlib
 import json
+import logging
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import msgspec
@@ -18,10 +20,12 @@ from rich.table import Table
 
 from vedette.clock import Clock, SystemClock
 from vedette.errors import ConfigError
-from vedette.sim.fleet import own, run
+from vedette.sim.fleet import campaign, own, run
+from vedette.sim.fleet import scenario as scenarios
 from vedette.sim.fleet.load import Load
 from vedette.sim.fleet.meter import Result
 from vedette.sim.fleet.run import Plan, Way
+from vedette.sim.fleet.simulate import Simulation
 
 
 @contextlib.contextmanager
@@ -111,6 +115,25 @@ def say(document: dict[str, object], result: Result) -> None:
         click.echo(f"error  {count} × {what}")
 
 
+def check_books(path: Path | None, *, as_json: bool) -> int:
+    """Run a scenario and print the verdict; 1 where a promise was broken."""
+    logging.getLogger("vedette.central").setLevel(logging.CRITICAL)  # its devices do fall silent
+    story = scenarios.load(path) if path else scenarios.DEFAULT
+
+    def watch(simulation: Simulation) -> None:
+        hours = (simulation.now_ms - simulation.start_ms) / 3_600_000
+        click.echo(f"{hours:6.2f} h of {story.hours} h, {simulation.requests} requests", err=True)
+
+    verdict = campaign.run(story, None if as_json else watch)
+    if as_json:
+        found = [msgspec.to_builtins(one) for one in verdict.differences]
+        document = {"holds": verdict.holds, "counts": verdict.counts, "differences": found}
+        click.echo(json.dumps(document, indent=1))
+    else:
+        click.echo(str(verdict))
+    return 0 if verdict.holds else 1
+
+
 @click.command("fleet")
 @click.option("--central", "url", default="", help="Address of the central to load.")
 @click.option("--own-central", is_flag=True, help="Start a central of our own, and throw it away.")
@@ -124,6 +147,12 @@ def say(document: dict[str, object], result: Result) -> None:
 @click.option("--closed-loop", is_flag=True, help="As fast as it is acknowledged: the ceiling.")
 @click.option("--away-hours", default=0.0, show_default=True, help="A backlog on every device.")
 @click.option("--seed", default=1, show_default=True)
+@click.option("--check", is_flag=True, help="Simulated hours with faults; 1 where books differ.")
+@click.option(
+    "--scenario",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What happens, for --check; docs/simulate.md says how to write one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(  # noqa: PLR0917 - click passes them by name
     url: str,
@@ -136,13 +165,22 @@ def command(  # noqa: PLR0917 - click passes them by name
     connections: int,
     away_hours: float,
     seed: int,
+    scenario: Path | None,
     *,
     own_central: bool,
     closed_loop: bool,
+    check: bool,
     as_json: bool,
 ) -> None:
     """Be many devices over the real protocol, and say how central takes it."""
     clock = SystemClock()
+    if check or scenario:
+        if url or database or token:
+            raise ConfigError(
+                "--check moves central's clock, so it needs a central of its own",
+                operator_hint="leave out --central, --database and --token",
+            )
+        raise SystemExit(check_books(scenario, as_json=as_json))
     plan = Plan(
         devices=devices,
         cameras=cameras,

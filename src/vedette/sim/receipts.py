@@ -24,7 +24,7 @@ def read_committed(database_url: str, device: str) -> Committed:
     """
     try:
         with psycopg.connect(database_url, connect_timeout=10) as db:
-            return _read(db, device)
+            return committed(db, device)
     except psycopg.Error as error:
         raise StoreError(f"cannot read central's database: {error}") from error
 
@@ -35,18 +35,25 @@ def read_observed(database_url: str, device: str) -> dict[str, list[tuple[int, i
     Raises:
         StoreError: The database does not answer.
     """
-    found: dict[str, list[tuple[int, int]]] = {}
     try:
         with psycopg.connect(database_url, connect_timeout=10) as db:
-            rows = _rows(
-                db,
-                "SELECT schema, body, made_ms - t_wall_ms FROM reports"
-                " WHERE device = %s AND outcome = 'accepted'"
-                " AND schema IN ('aggregate.v1', 'coverage.v1')",
-                device,
-            )
+            return observed(db, device)
     except psycopg.Error as error:
         raise StoreError(f"cannot read central's database: {error}") from error
+
+
+def observed(
+    db: psycopg.Connection[tuple[object, ...]], device: str
+) -> dict[str, list[tuple[int, int]]]:
+    """Return the same over an open connection."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    rows = _rows(
+        db,
+        "SELECT schema, body, made_ms - t_wall_ms FROM reports"
+        " WHERE device = %s AND outcome = 'accepted'"
+        " AND schema IN ('aggregate.v1', 'coverage.v1')",
+        device,
+    )
     for schema, body, shift_ms in rows:
         kind = Aggregate if schema == "aggregate.v1" else CoverageReport
         report = codec.decode(bytes(body), kind)
@@ -65,7 +72,8 @@ def _rows(
     return db.execute(query, (device,)).fetchall()
 
 
-def _read(db: psycopg.Connection[tuple[object, ...]], device: str) -> Committed:
+def committed(db: psycopg.Connection[tuple[object, ...]], device: str) -> Committed:
+    """Return everything that central has of one device, over an open connection."""
     receipts: list[Receipt] = []
     sent: Counter[str] = Counter()
     rows = _rows(
