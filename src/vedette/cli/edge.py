@@ -51,6 +51,8 @@ NOT_RUNNING = 1
 _LATER = {
     "doctor": "vedette.cli.edge_doctor",
     "commission": "vedette.cli.edge_commission",
+    "install": "vedette.cli.edge_install",
+    "uninstall": "vedette.cli.edge_install",
 }
 
 

@@ -1,0 +1,156 @@
+"""`vedette edge install` and `uninstall`: a device for good, under systemd.
+
+Thin: reads, calls `edge.install`, prints each step.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from vedette.cli.printable import clean
+from vedette.edge import settings
+from vedette.edge.install import carry, plan
+from vedette.errors import ConfigError
+
+_root = click.option(
+    "--root",
+    default="/",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Install into the root of an image instead of this machine.",
+)
+_dry = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+_user = click.option(
+    "--user", default="vedette", show_default=True, help="The account that runs it."
+)
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    default="edge.yaml",
+    show_default=True,
+    envvar="VEDETTE_EDGE_CONFIG",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The device's configuration; it becomes /etc/vedette/edge.yaml.",
+)
+@_user
+@click.option(
+    "--program",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The vedette command that the service runs. Default: this one.",
+)
+@click.option(
+    "--hardware-watchdog",
+    is_flag=True,
+    help="Also have the machine's own watchdog reset it when the kernel hangs.",
+)
+@click.option("--no-start", is_flag=True, help="Install, but do not start it.")
+@_root
+@_dry
+@_yes
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def install(
+    *,
+    path: Path,
+    user: str,
+    program: Path | None,
+    hardware_watchdog: bool,
+    no_start: bool,
+    root: Path,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Run this device for good: account, folders, configuration, systemd unit.
+
+    \b
+    Changes only what is not as it should be; a second run changes nothing.
+      sudo vedette edge install --config edge.yaml --dry-run
+      sudo vedette edge install --config edge.yaml
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    config = settings.load(path)
+    wish = plan.Wish(
+        config=config,
+        config_text=path.read_text(encoding="utf-8"),
+        config_at=path.resolve(),
+        program=(program or _this_program()).absolute(),
+        user=user,
+        hardware_watchdog=hardware_watchdog,
+        start=not no_start,
+    )
+    steps = plan.decide(wish, carry.look(config, user, root))
+    if as_json:
+        listed = [{"do": step.words()} for step in steps]
+        click.echo(msgspec.json.format(msgspec.json.encode({"steps": listed})).decode())
+    elif not steps:
+        click.echo("everything is as it should be")
+    if not steps:
+        return
+    _carry(steps, root, dry_run=dry_run, ask=not yes and not as_json, quiet=as_json)
+    if not dry_run and not as_json:
+        click.echo(f"installed. See it live: journalctl -u {plan.SERVICE} -f")
+
+
+@click.command()
+@_user
+@_root
+@_dry
+@_yes
+def uninstall(*, user: str, root: Path, dry_run: bool, yes: bool) -> None:
+    """Stop the service and remove its unit; configuration, keys and records stay."""
+    nothing = settings.EdgeConfig(
+        state_dir=Path("/var/lib/vedette"), models_dir=Path("/nonexistent")
+    )
+    facts = carry.look(nothing, user, root)
+    steps = plan.decide_removal(facts)
+    if not steps:
+        click.echo("no service is installed here")
+        return
+    _carry(steps, root, dry_run=dry_run, ask=not yes, quiet=False)
+    if not dry_run:
+        click.echo(f"removed. {plan.CONFIG.parent} and the state directory are untouched")
+
+
+def _carry(
+    steps: "list[plan.Step] | list[plan.Step | Path]",
+    root: Path,
+    *,
+    dry_run: bool,
+    ask: bool,
+    quiet: bool,
+) -> None:
+    """Say the steps, ask once, then do them one after the other."""
+    for step in steps:
+        if not quiet:
+            words = f"remove {step}" if isinstance(step, Path) else step.words()
+            click.echo(f"{'would ' if dry_run else ''}{clean(words)}")
+    if dry_run:
+        return
+    if ask and sys.stdin.isatty():
+        click.confirm("Do this?", default=True, abort=True)
+    for step in steps:
+        if isinstance(step, Path):
+            carry.remove(step, root)
+        else:
+            carry.carry_out(step, root)
+
+
+def _this_program() -> Path:
+    """Return the `vedette` command that runs now.
+
+    Raises:
+        ConfigError: It was started in another way.
+    """
+    beside = Path(sys.executable).with_name("vedette")
+    found = beside if beside.exists() else shutil.which("vedette")
+    if not found:
+        raise ConfigError(
+            "which vedette should the service run?", operator_hint="give --program /opt/…/vedette"
+        )
+    return Path(found)

@@ -1,0 +1,192 @@
+"""Doing what `plan` decided, below a root: `/`, or the root of an image that is being made."""
+
+import contextlib
+import grp
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from vedette.edge.install.plan import (
+    CONFIG,
+    SERVICE,
+    UNIT,
+    WATCHDOG,
+    Facts,
+    MakeFolder,
+    MakeUser,
+    Step,
+    Systemctl,
+    WriteFile,
+)
+from vedette.edge.settings import EdgeConfig
+from vedette.errors import ConfigError
+
+_TOOL_S: Final = 120.0
+_MAX_FILE_BYTES: Final = 1024 * 1024
+
+
+def look(config: EdgeConfig, user: str, root: Path) -> Facts:
+    """Return how the machine below `root` is."""
+    files = {path: _read(_below(root, path)) for path in (CONFIG, UNIT, WATCHDOG)}
+    folders = {
+        path: (_owner(_below(root, path)), _below(root, path).stat().st_mode & 0o777)
+        for path in (config.state_dir, config.models_dir)
+        if _below(root, path).is_dir()
+    }
+    running = root == Path("/") and Path("/run/systemd/system").is_dir()
+    return Facts(
+        files={path: text for path, (there, text) in files.items() if there},
+        folders=folders,
+        has_user=_has_user(user, root),
+        groups=tuple(name for name in ("video", "render") if _has_group(name)),
+        running=running,
+        enabled=running and _says("is-enabled"),
+        active=running and _says("is-active"),
+    )
+
+
+def carry_out(step: Step, root: Path) -> None:
+    """Do one step.
+
+    Raises:
+        ConfigError: It cannot be done, with what the machine said.
+    """
+    try:
+        if isinstance(step, MakeUser):
+            _make_user(step.name, root)
+        elif isinstance(step, MakeFolder):
+            _make_folder(step, root)
+        elif isinstance(step, WriteFile):
+            _write(step, root)
+        else:
+            _systemctl(step)
+    except PermissionError as error:
+        raise ConfigError(
+            f"cannot {step.words()}: {error.strerror}", operator_hint="run it with sudo"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"cannot {step.words()}: {error.strerror}") from error
+
+
+def remove(path: Path, root: Path) -> None:
+    """Have no such file.
+
+    Raises:
+        ConfigError: It cannot be removed.
+    """
+    try:
+        _below(root, path).unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot remove {path}: {error.strerror}", operator_hint="run it with sudo"
+        ) from error
+
+
+def _below(root: Path, path: Path) -> Path:
+    return root / path.relative_to("/")
+
+
+def _read(path: Path) -> tuple[bool, str | None]:
+    """Return (there, text); the text is None where it cannot be read as such."""
+    try:
+        with path.open("rb") as file:
+            return True, file.read(_MAX_FILE_BYTES).decode()
+    except FileNotFoundError:
+        return False, None
+    except (OSError, UnicodeDecodeError):
+        return True, None
+
+
+def _owner(path: Path) -> str:
+    try:
+        return pwd.getpwuid(path.stat().st_uid).pw_name
+    except KeyError:
+        return str(path.stat().st_uid)
+
+
+def _has_user(user: str, root: Path) -> bool:
+    if root == Path("/"):
+        with contextlib.suppress(KeyError):
+            pwd.getpwnam(user)
+            return True
+        return False
+    _, text = _read(root / "etc/passwd")
+    return any(line.startswith(f"{user}:") for line in (text or "").splitlines())
+
+
+def _has_group(name: str) -> bool:
+    with contextlib.suppress(KeyError):
+        grp.getgrnam(name)
+        return True
+    return False
+
+
+def _make_user(name: str, root: Path) -> None:
+    where = [] if root == Path("/") else ["--root", str(root)]
+    _run(["useradd", *where, "--system", "--user-group", "--no-create-home",
+          "--shell", "/usr/sbin/nologin", "--home-dir", "/nonexistent", name])  # fmt: skip
+
+
+def _make_folder(step: MakeFolder, root: Path) -> None:
+    path = _below(root, step.path)
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(step.mode)
+    if os.geteuid() != 0 or root != Path("/"):
+        return  # an image's accounts are not this machine's
+    for folder, _, names in os.walk(path, followlinks=False):
+        shutil.chown(folder, step.owner, step.owner)
+        for name in names:
+            entry = pwd.getpwnam(step.owner)
+            os.chown(Path(folder) / name, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+
+
+def _write(step: WriteFile, root: Path) -> None:
+    """Have the file whole or not at all; nobody else can read it before it has its mode."""
+    path = _below(root, step.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(step.text)
+        file.flush()
+        os.fsync(file.fileno())
+    if step.group and root == Path("/") and os.geteuid() == 0:
+        shutil.chown(scratch, 0, step.group)
+    scratch.chmod(step.mode)
+    scratch.replace(path)
+
+
+def _systemctl(step: Systemctl) -> None:
+    _run(["systemctl", *step.arguments])
+
+
+def _says(question: str) -> bool:
+    """Return systemd's answer about our service."""
+    asked = ["systemctl", question, "--quiet", SERVICE]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(asked, check=False, timeout=_TOOL_S).returncode == 0
+    return False
+
+
+def _run(command: Sequence[str]) -> None:
+    """Run a tool of the system.
+
+    Raises:
+        ConfigError: It is not there, failed, or took too long; with its words.
+    """
+    try:
+        done = subprocess.run(  # fixed programs, no shell
+            command, capture_output=True, text=True, timeout=_TOOL_S, check=False
+        )
+    except FileNotFoundError as error:
+        raise ConfigError(f"this machine has no {command[0]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ConfigError(f"{command[0]} did not end within {_TOOL_S:.0f} s") from error
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()[:500]
+        raise ConfigError(f"{' '.join(command)}: {said}", operator_hint="run it with sudo")

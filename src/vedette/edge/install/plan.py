@@ -1,0 +1,221 @@
+"""What has to change so that this machine runs a device for good. Pure: facts in, steps out.
+
+A step names what is to be true afterwards. What is true already is not a step, so a second run has
+none and a run after an upgrade has only what the upgrade changed.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from vedette.edge.install import unit
+from vedette.edge.settings import EdgeConfig
+from vedette.errors import ConfigError
+
+UNIT: Final = Path("/etc/systemd/system/vedette-edge.service")
+WATCHDOG: Final = Path("/etc/systemd/system.conf.d/10-vedette-watchdog.conf")
+CONFIG: Final = Path("/etc/vedette/edge.yaml")
+SERVICE: Final = "vedette-edge.service"
+
+_HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - what the unit hides
+_LEAST_DEPTH: Final = 3  # as /srv/vedette
+_SHARED: Final = frozenset(
+    Path(name)
+    for name in ("/var/lib", "/var/cache", "/var/log", "/usr/lib", "/usr/local", "/opt/bin")
+)
+_SPECIAL: Final = '\n\r"'
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """How the machine is.
+
+    Attributes:
+        files: Text of those files that are there, by path; None: there, but not readable text.
+        folders: Owner and mode of those folders that are there.
+        has_user: True where the account exists.
+        groups: Groups of the machine that a device can use.
+        running: True where systemd is this machine's service manager now.
+        enabled, active: Of the service, where it runs.
+    """
+
+    files: dict[Path, str | None] = {}
+    folders: dict[Path, tuple[str, int]] = {}
+    has_user: bool = False
+    groups: tuple[str, ...] = ()
+    running: bool = True
+    enabled: bool = False
+    active: bool = False
+
+
+class MakeUser(msgspec.Struct, frozen=True, tag="user"):
+    """An account without a shell, a password or a home."""
+
+    name: str
+
+    def words(self) -> str:
+        """Return the step as a sentence."""
+        return f"make the account {self.name}"
+
+
+class MakeFolder(msgspec.Struct, frozen=True, tag="folder"):
+    """A folder of this owner and mode; what lies in it is given to the owner, too."""
+
+    path: Path
+    owner: str
+    mode: int
+
+    def words(self) -> str:
+        """Return the step as a sentence."""
+        return f"have {self.path} belong to {self.owner} ({self.mode:o})"
+
+
+class WriteFile(msgspec.Struct, frozen=True, tag="file"):
+    """A file with this text; `group` may read it where `mode` says so."""
+
+    path: Path
+    text: str
+    mode: int
+    group: str = ""
+    is_secret: bool = False
+
+    def words(self) -> str:
+        """Return the step as a sentence."""
+        return f"write {self.path}"
+
+
+class Systemctl(msgspec.Struct, frozen=True, tag="systemctl"):
+    """One call of systemctl."""
+
+    arguments: tuple[str, ...]
+
+    def words(self) -> str:
+        """Return the step as a sentence."""
+        return f"systemctl {' '.join(self.arguments)}"
+
+
+Step = MakeUser | MakeFolder | WriteFile | Systemctl
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator wants.
+
+    Attributes:
+        config: As read from `config_text`, paths absolute.
+        config_text: The file that was given; it becomes `/etc/vedette/edge.yaml`.
+        config_at: Where it lay: relative paths in it speak of that folder.
+        program: The `vedette` command that the service runs.
+        start: Start it now and at every boot.
+    """
+
+    config: EdgeConfig
+    config_text: str
+    config_at: Path
+    program: Path
+    user: str = "vedette"
+    hardware_watchdog: bool = False
+    start: bool = True
+
+
+def decide(wish: Wish, facts: Facts) -> list[Step]:
+    """Return the steps, in order; empty where everything is as wished.
+
+    Raises:
+        ConfigError: The service could not work like this; says what to put where.
+    """
+    _refuse(wish)
+    steps: list[Step] = []
+    if not facts.has_user:
+        steps.append(MakeUser(wish.user))
+    writes = tuple(dict.fromkeys((wish.config.state_dir, wish.config.models_dir)))
+    steps += [
+        MakeFolder(path, wish.user, 0o700)
+        for path in writes
+        if facts.folders.get(path) != (wish.user, 0o700)
+    ]
+    groups = tuple(name for name in ("video", "render") if name in facts.groups)
+    files = [
+        WriteFile(CONFIG, wish.config_text, 0o640, group=wish.user, is_secret=True),
+        WriteFile(
+            UNIT,
+            unit.service(
+                program=wish.program,
+                config=CONFIG,
+                user=wish.user,
+                writes=writes,
+                groups=groups,
+            ),
+            0o644,
+        ),
+    ]
+    if wish.hardware_watchdog:
+        files.append(WriteFile(WATCHDOG, unit.hardware_watchdog(), 0o644))
+    changed = [file for file in files if facts.files.get(file.path) != file.text]
+    steps += changed
+    return steps + _service_steps(wish, facts, changed)
+
+
+def _service_steps(wish: Wish, facts: Facts, changed: list[WriteFile]) -> list[Step]:
+    """Return what systemd has to be told, where it runs here."""
+    steps: list[Step] = []
+    if not facts.running:
+        return steps
+    if any(file.path in {UNIT, WATCHDOG} for file in changed):
+        steps.append(Systemctl(("daemon-reload",)))
+    if wish.start and not facts.enabled:
+        steps.append(Systemctl(("enable", SERVICE)))
+    if wish.start and not facts.active:
+        steps.append(Systemctl(("start", SERVICE)))
+    elif wish.start and changed:  # only then: a restart is a gap of seconds
+        steps.append(Systemctl(("restart", SERVICE)))
+    return steps
+
+
+def decide_removal(facts: Facts) -> list[Step | Path]:
+    """Return steps and files to remove: the service goes, everything recorded stays."""
+    found: list[Step | Path] = []
+    if facts.running and UNIT in facts.files:
+        found.append(Systemctl(("disable", "--now", SERVICE)))
+    found += [path for path in (UNIT, WATCHDOG) if path in facts.files]
+    if facts.running and found:
+        found.append(Systemctl(("daemon-reload",)))
+    return found
+
+
+def _refuse(wish: Wish) -> None:
+    """Raise `ConfigError` for what the unit could not run."""
+    for what, path in (("the program", wish.program), *_paths(wish.config)):
+        text = str(path)
+        if any(c in text for c in _SPECIAL):
+            raise ConfigError(f"{what} has a line break or a quote in its path: {text!r}")
+        hidden = next((top for top in _HIDDEN if path.is_relative_to(top)), None)
+        if hidden is not None:
+            raise ConfigError(
+                f"{what} lies in {hidden}, which the service cannot see: {path}",
+                operator_hint="install the program below /opt/vedette and keep state_dir and "
+                "models_dir below /var/lib/vedette",
+            )
+    for what, path in _paths(wish.config):
+        if len(path.parts) < _LEAST_DEPTH or path in _SHARED:
+            raise ConfigError(
+                f"{what} is {path}, which is not Vedette's alone",
+                operator_hint="give it a folder of its own, such as /var/lib/vedette",
+            )
+    if wish.config_at != CONFIG and _has_relative_paths(wish):
+        raise ConfigError(
+            "edge.yaml has relative paths, which mean another place once it lies in /etc/vedette",
+            operator_hint="write state_dir, models_dir, files and token files as absolute paths",
+        )
+
+
+def _paths(config: EdgeConfig) -> list[tuple[str, Path]]:
+    return [("state_dir", config.state_dir), ("models_dir", config.models_dir)]
+
+
+def _has_relative_paths(wish: Wish) -> bool:
+    """True where the same text read at `/etc/vedette` would name other files."""
+    base = wish.config_at.parent
+    return any(
+        path.is_relative_to(base) and str(path) not in wish.config_text
+        for _, path in _paths(wish.config)
+    )
