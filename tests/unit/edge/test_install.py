@@ -91,7 +91,10 @@ def test_a_device_that_runs_is_restarted_only_where_something_changed() -> None:
             {"config": EdgeConfig(state_dir=Path("/", "root", "state"), models_dir=MODELS)},
             "cannot see",
         ),
-        ({"config": EdgeConfig(state_dir=Path("/", "tmp", "s", "t"), models_dir=MODELS)}, "cannot see"),
+        (
+            {"config": EdgeConfig(state_dir=Path("/", "tmp", "s", "t"), models_dir=MODELS)},
+            "cannot see",
+        ),
         ({"config": EdgeConfig(state_dir=Path("/var/lib"), models_dir=MODELS)}, "alone"),
         ({"config": EdgeConfig(state_dir=Path("/var"), models_dir=MODELS)}, "alone"),
         ({"program": Path("/opt/x\nExecStartPre=/bin/evil")}, "line break"),
