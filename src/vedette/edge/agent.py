@@ -23,6 +23,7 @@ from vedette import __version__
 from vedette.clock import NS_PER_S, Clock, wall_ms
 from vedette.edge import service
 from vedette.edge.attendant import Attendant
+from vedette.edge.bandwidth import Bandwidth
 from vedette.edge.central_client import CentralClient
 from vedette.edge.desired import DesiredStore, Effective
 from vedette.edge.enrolment import Identity, device_key, load_identity
@@ -218,6 +219,12 @@ class Agent:
             answered=self._take_answer,
             etag=lambda: self._desired.etag,
             period_s=lambda: self._effective.config.telemetry.report_period_s,
+            bandwidth=Bandwidth(
+                lambda: self._effective.config.uplink,
+                lambda: self._effective.config.time_zone,
+                self._clock,
+            ),
+            backfilled=client.meter.count_backfill,
         )
         for name, work in (("uplink", self._uplink.run), ("attendant", self._attendant.run)):
             thread = threading.Thread(target=work, args=(self._stop,), name=name, daemon=True)

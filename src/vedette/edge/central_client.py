@@ -78,7 +78,7 @@ class Meter:
         self._contact_ms: int | None = None
 
     def _clear(self) -> None:
-        self._sent = self._received = self._requests = self._failures = 0
+        self._sent = self._received = self._requests = self._failures = self._backfill = 0
         self._round_trip_ms = ExpHistogram()
 
     def count(self, sent: int, received: int, round_trip_ms: float) -> None:
@@ -96,6 +96,11 @@ class Meter:
             self._requests += 1
             self._failures += 1
             self._sent += sent
+
+    def count_backfill(self, size: int) -> None:
+        """Count bytes of a batch that had waited, before compression."""
+        with self._lock:
+            self._backfill += size
 
     def note_offset(self, offset_ms: float) -> None:
         """Keep how far the device's wall clock is ahead of central's."""
@@ -119,6 +124,7 @@ class Meter:
                 round_trip_ms=self._round_trip_ms.to_wire() if self._round_trip_ms.count else None,
                 clock_offset_ms=self._offset_ms,
                 last_contact_ms=self._contact_ms,
+                backfill_bytes=self._backfill,
             )
             self._clear()
             return taken

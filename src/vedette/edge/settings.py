@@ -337,11 +337,25 @@ def check(tree: EdgeConfig, name: str = "configuration") -> None:
         for start, end in camera.off_hours:
             minute_of_day(start)
             minute_of_day(end)
+    _check_windows(tree.uplink, name)
     if tree.central and not tree.central.url.startswith(("http://", "https://")):
         raise ConfigError(
             f"{name}: central.url: {tree.central.url!r} is no address",
             operator_hint="write https://host or, on this machine only, http://127.0.0.1:8080",
         )
+
+
+def _check_windows(uplink: UplinkSettings, name: str) -> None:
+    days = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
+    for window in uplink.windows:
+        minute_of_day(window.start)
+        minute_of_day(window.end)
+        wrong = set(window.days) - days
+        if wrong:
+            raise ConfigError(
+                f"{name}: uplink.windows: {min(wrong)!r} is no day",
+                operator_hint="write mon tue wed thu fri sat sun",
+            )
 
 
 def _check_sources(camera: Camera, where: str) -> None:

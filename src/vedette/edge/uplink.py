@@ -2,8 +2,9 @@
 
 Every request is heartbeat, telemetry and command check in one. One goes out each report period; a
 fresh alert goes at once, whichever process made it; what waited is sent in consecutive small
-batches under a rate cap, each with everything fresh in front, so that a backlog of two days never
-delays an alert. While central does not answer, pauses double up to a minute, with jitter.
+batches under the cap of `edge.bandwidth`, each with everything fresh in front, so that a backlog of
+two days never delays an alert. While central does not answer, pauses double up to a minute, with
+jitter.
 
 The rule: a message leaves the spool only by `Spool.settle` with central's own answer. A batch that
 is refused as a whole is halved until the one message is found that central will not take; that one
@@ -17,7 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from vedette.clock import NS_PER_MS, NS_PER_S, Clock, wall_ms
+from vedette.edge.bandwidth import Bandwidth
 from vedette.edge.central_client import CentralBusy
+from vedette.edge.settings import UplinkSettings
 from vedette.edge.spool import Spool
 from vedette.errors import (
     CentralUnreachable,
@@ -26,6 +29,7 @@ from vedette.errors import (
     VedetteError,
 )
 from vedette.wire.envelope import Batch, Envelope, LaneAck, UpAnswer
+from vedette.wire.streams import BACKFILL_AFTER_S
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +38,6 @@ POLL_S: Final = 0.25
 
 BATCH_BYTES: Final = 256 * 1024
 BATCH_N: Final = 500
-BACKFILL_BYTES_PER_S: Final = 512 * 1024
 MIN_DRAIN_PAUSE_S: Final = 0.1
 BACKOFF_S: Final = (1.0, 60.0)
 ALERT_PAUSE_S: Final = 5.0
@@ -74,6 +77,8 @@ class Uplink:
         answered: Callable[[UpAnswer], None],
         etag: Callable[[], str] = str,
         period_s: Callable[[], float],
+        bandwidth: Bandwidth | None = None,
+        backfilled: Callable[[int], None] | None = None,
         jitter: random.Random | None = None,
     ) -> None:
         """Prepare.
@@ -88,6 +93,8 @@ class Uplink:
             answered: Takes each answer after it was settled.
             etag: The desired state that this device has.
             period_s: Seconds between reports; may change while running.
+            bandwidth: How much of the backlog may go; the default's without one.
+            backfilled: Takes the bytes of the backlog that each batch held.
             jitter: Spreads requests of many devices; a seeded one in tests.
         """
         self._spool: Final = spool
@@ -99,6 +106,8 @@ class Uplink:
         self._answered: Final = answered
         self._etag: Final = etag
         self._period_s: Final = period_s
+        self._bandwidth: Final = bandwidth or Bandwidth(UplinkSettings, lambda: "UTC", clock)
+        self._backfilled: Final = backfilled or (lambda _: None)
         self._random: Final = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._wake: Final = threading.Event()
         self._report_ns = 0
@@ -132,7 +141,8 @@ class Uplink:
                 self._wake.clear()
                 self._report_ns = now_ns + round(self._jittered(self._period_s()) * NS_PER_S)
                 self._due = True
-                self._spool.tend(pack_waiting=self._failures > 0)
+                held = self._failures > 0 or self._bandwidth.rate_bytes_s == 0
+                self._spool.tend(pack_waiting=held)
                 self._report()
             alert = self._has_new_alert()
             draining = self._drain_ns is not None and now_ns >= self._drain_ns
@@ -165,7 +175,14 @@ class Uplink:
 
     def _send(self) -> None:
         self._alert_seen = max(self._alert_seen, self._spool.newest_alert())
-        envelopes = self._spool.next_batch(max_bytes=BATCH_BYTES, max_n=self._limit_n)
+        envelopes = self._spool.next_batch(
+            max_bytes=BATCH_BYTES,
+            max_n=self._limit_n,
+            backfill_bytes=self._bandwidth.take(BATCH_BYTES),
+        )
+        late = self._late_bytes(envelopes)
+        self._bandwidth.spend(late)
+        self._backfilled(late)
         due = self._clock.mono_ns() >= self._audit_ns
         audit = due or self._spool.wants_audit or self._failures > 0
         batch = self._batch(envelopes, believed=self._spool.believed() if audit else [])
@@ -223,17 +240,30 @@ class Uplink:
         self._limit_n = min(BATCH_N, self._limit_n * 2)
         self._answered(answer)
 
+    def _late_bytes(self, envelopes: list[Envelope]) -> int:
+        """Return the bytes of those that had waited."""
+        edge_ms = self._clock.mono_ns() // NS_PER_MS - round(BACKFILL_AFTER_S * 1000)
+        return sum(
+            len(memoryview(envelope.body))
+            for envelope in envelopes
+            if envelope.boot_id != self._boot_id or envelope.t_mono_ms < edge_ms
+        )
+
     def _plan_drain(self, now_ns: int, envelopes: list[Envelope], settled: int) -> None:
         """Go on while something waits and something moves, as fast as the cap allows."""
-        if not settled or not (self._spool.has_backfill() or self._is_cut(envelopes)):
-            self._drain_ns = None
+        self._drain_ns = None
+        if not settled:
             return
-        size = sum(len(memoryview(envelope.body)) for envelope in envelopes)
-        pause_s = max(size / BACKFILL_BYTES_PER_S, MIN_DRAIN_PAUSE_S)
-        self._drain_ns = now_ns + _ns(self._jittered(pause_s))
+        pause_s = self._bandwidth.pause_s() if self._spool.has_backfill() else None
+        if self._is_cut(envelopes):  # what is fresh waits for no cap
+            pause_s = MIN_DRAIN_PAUSE_S
+        if pause_s is not None:
+            self._drain_ns = now_ns + _ns(max(pause_s, MIN_DRAIN_PAUSE_S))
 
     def _is_cut(self, envelopes: list[Envelope]) -> bool:
         """True where a limit of the batch may have left fresh messages behind."""
+        if envelopes and self._late_bytes(envelopes[-1:]):
+            return False  # the backlog comes last: everything fresh went before it
         size = sum(len(memoryview(envelope.body)) for envelope in envelopes)
         return len(envelopes) >= self._limit_n or size > BATCH_BYTES // 2
 

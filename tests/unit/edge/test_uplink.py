@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from vedette.clock import ManualClock, SystemClock
+from vedette.edge.bandwidth import Bandwidth
 from vedette.edge.central_client import MAX_ANSWER_BYTES, CentralBusy, CentralClient, check_link
 from vedette.edge.enrolment import Identity
-from vedette.edge.settings import CentralLink
+from vedette.edge.settings import BandwidthWindow, CentralLink, UplinkSettings
 from vedette.edge.spool import Spool
 from vedette.edge.uplink import BATCH_BYTES, POLL_S, Uplink
 from vedette.errors import CentralUnreachable, ConfigError, NotAllowed, ReportRejected
@@ -59,8 +60,9 @@ class MemoryCentral:
 class Rig:
     """A device's spool and uplink over a central in memory, with time by hand."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, settings: UplinkSettings | None = None) -> None:
         self.clock = ManualClock()
+        self.backfilled: list[int] = []
         self.spool = Spool.open(tmp_path / "spool", 1 << 28, self.clock, "b", writer=False)
         self.central = MemoryCentral()
         self.answers: list[UpAnswer] = []
@@ -74,6 +76,8 @@ class Rig:
             report=self._report,
             answered=self.answers.append,
             period_s=lambda: PERIOD_S,
+            bandwidth=Bandwidth(lambda: settings or UplinkSettings(), lambda: "UTC", self.clock),
+            backfilled=self.backfilled.append,
             jitter=random.Random(1),
         )
 
@@ -256,6 +260,29 @@ def test_a_central_put_back_to_nothing_has_everything_again(rig: Rig) -> None:
     assert rig.central.seen >= had
     rig.run_s(10)
     assert not rig.spool.has_backfill()
+
+
+def test_a_shut_window_holds_the_backlog_and_nothing_else(tmp_path: Path) -> None:
+    """Nothing of the backlog for an hour; alerts at once, reports in time; then it drains."""
+    shut = BandwidthWindow(start="08:00", end="09:00", backfill_kbit_s=0)
+    rig = Rig(tmp_path, UplinkSettings(backfill_kbit_s=16.0, windows=[shut]))
+    for _ in range(40):
+        rig.put_health(5_000)
+    rig.spool.flush()
+    rig.clock.advance(300)
+    rig.run_s(1200)
+    rig.alert()
+    rig.run_s(2 * POLL_S)
+    assert ("alert", 1) in rig.sent[-1]
+    assert rig.spool.health().depth["live"] == 40
+    assert len(rig.central.seen) == rig.reports + 1
+    rig.run_s(2100)  # until 09:00, and a little
+    rig.run_s(40)
+    assert 0 < rig.spool.health().depth["live"] < 40
+    rig.run_s(120)
+    assert rig.spool.health().depth["live"] == 0
+    assert sum(rig.backfilled) >= 40 * 5_000
+    rig.spool.close()
 
 
 def test_what_central_does_not_acknowledge_stays(rig: Rig) -> None:

@@ -248,20 +248,27 @@ class Spool:
     # ------------------------------------------------------------------------------------ out
 
     def next_batch(
-        self, *, max_bytes: int = 512 * 1024, max_n: int = 1_000, backfill: bool = True
+        self,
+        *,
+        max_bytes: int = 512 * 1024,
+        max_n: int = 1_000,
+        backfill: bool = True,
+        backfill_bytes: int | None = None,
     ) -> list[Envelope]:
         """Return what to send next: fresh alerts, fresh telemetry, evidence, then backfill.
 
-        Nothing is reserved: what is not settled comes again.
+        Nothing is reserved: what is not settled comes again. Of the backfill no more than
+        `backfill_bytes`, where that is given, and one message.
 
         Raises:
             SpoolUnwritable: The disk refuses.
         """
         now = self._now()
-        if backfill and self._transaction(pack.any_waits, write=False):
+        late = 0 if not backfill else max_bytes if backfill_bytes is None else backfill_bytes
+        if late > 0 and self._transaction(pack.any_waits, write=False):
             self._transaction(lambda db: store.open_packs(db, now, max_n))
         return self._transaction(
-            lambda db: store.pick(db, now, max_bytes=max_bytes, max_n=max_n, backfill=backfill),
+            lambda db: store.pick(db, now, max_bytes=max_bytes, max_n=max_n, backfill_bytes=late),
             write=False,
         )
 

@@ -144,14 +144,15 @@ def _gap(camera: str, span: Span, now: Now) -> Entry:
 
 
 def pick(
-    db: sqlite3.Connection, now: Now, *, max_bytes: int, max_n: int, backfill: bool
+    db: sqlite3.Connection, now: Now, *, max_bytes: int, max_n: int, backfill_bytes: int
 ) -> list[Envelope]:
     """Return what to send next: fresh alerts, fresh telemetry, fresh evidence, then backfill.
 
-    Backfill goes lane after lane, each in the order of its numbers: another order would leave
-    central with a hole per message, and what it has of a lane must stay a few ranges.
+    Of the backfill about `backfill_bytes` at most; 0: none of it. It goes lane after lane, each in
+    the order of its numbers: another order would leave central with a hole per message, and what
+    it has of a lane must stay a few ranges.
 
-    At least one message where there is any, whatever its size.
+    At least one message where there is any that may go, whatever its size.
 
     Raises:
         SpoolCorrupt: A body is not the one that was stored.
@@ -159,6 +160,7 @@ def pick(
     edge_ms = now.mono_ms - _BACKFILL_AFTER_MS
     picked: list[Envelope] = []
     room = max_bytes
+    waiting = False
     fresh = (
         f"SELECT {_COLUMNS} FROM message WHERE boot_id = ? AND t_mono_ms >= ? ORDER BY "
         "CASE lane WHEN 'alert' THEN 0 WHEN 'live' THEN 1 ELSE 2 END, epoch, seq LIMIT ?"
@@ -168,11 +170,13 @@ def pick(
         "AND epoch = ? AND lane = ? ORDER BY seq LIMIT ?"
     )
     queries: list[tuple[str, tuple[Any, ...]]] = [(fresh, ())]
-    if backfill:
+    if backfill_bytes > 0:
         queries += [(waited, (epoch, lane)) for lane in _SENDING for epoch in epochs(db)]
     for query, of in queries:
         if len(picked) >= max_n:
             break
+        if of and not waiting:
+            waiting, room = True, min(room, backfill_bytes)
         for row in db.execute(query, (now.boot_id, edge_ms, *of, max_n - len(picked))):
             if zlib.crc32(row[14]) != row[13]:
                 raise SpoolCorrupt(f"message {row[0]}/{row[1]}/{row[2]} changed on disk")
