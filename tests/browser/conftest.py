@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from small_device import MINUTE_MS, SmallDevice, minute
 
 from vedette.central.console import assets
+from vedette.sim.faults import free_port
 from vedette.wire.messages import (
     Box,
     CameraHealth,
@@ -79,18 +79,12 @@ class Site(NamedTuple):
     state: Path
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def central() -> Iterator[Site]:
     """`vedette central run` as a process, on loopback, with a fresh embedded database."""
     folder = Path(tempfile.mkdtemp(prefix="vedette-browser-"))
     folder.chmod(0o755)
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "vedette.cli.main", "central", "run"]
     log = folder / "log"
     with log.open("wb") as stream:

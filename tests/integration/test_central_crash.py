@@ -4,7 +4,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import psycopg
 import pytest
 
 from vedette.central.store.postgres import EmbeddedPostgres
+from vedette.sim.faults import free_port
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, make_assertion
 from vedette.trust.keys import PublicKey, SigningKey, prove_possession
 from vedette.wire import codec
@@ -38,9 +38,7 @@ class CentralProcess:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 

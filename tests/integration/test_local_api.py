@@ -26,6 +26,7 @@ from vedette.edge.settings import EdgeConfig, LocalApi
 from vedette.errors import ConfigError
 from vedette.inference.library import Library
 from vedette.sim.closed_world import BLUE, Quirk, World, back_and_forth, write_bundle
+from vedette.sim.faults import free_port
 from vedette.vision.quality import QualityLimits
 
 TOKEN = "a-token-of-this-test-only"
@@ -319,9 +320,7 @@ def test_the_token_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -
 @pytest.fixture
 def served(models_dir: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`vedette edge serve` as a process of its own, and its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = tmp_path / "edge.yaml"
     config.write_text(f"state_dir: {tmp_path / 'state'}\nmodels_dir: {models_dir}\n")
     command = ["edge", "serve", "--config", str(config), "--port", str(port)]
