@@ -78,13 +78,20 @@ def cache_folder() -> Path:
     return Path(base) / "vedette" / "footage"
 
 
-def prepare(folder: Path | None = None, *, say: Say = log.info, download: bool = True) -> Footage:
+def prepare(
+    folder: Path | None = None,
+    *,
+    say: Say = log.info,
+    download: bool = True,
+    drawn_s: float = 60.0,
+) -> Footage:
     """Return three views and their covered twins, preparing what the cache lacks.
 
     Args:
         folder: The cache.
         say: Told what takes long.
         download: Use real footage, fetched where the cache lacks it; else draw the street.
+        drawn_s: Length of the street where it is drawn.
 
     Raises:
         ConfigError: The cache folder cannot be written.
@@ -97,14 +104,14 @@ def prepare(folder: Path | None = None, *, say: Say = log.info, download: bool =
             f"cannot keep footage in {folder}: {error}", operator_hint="set XDG_CACHE_HOME"
         ) from error
     film = obtain_vtest(folder, say=say) if download else None
-    kind = "vtest" if film else "scene"
+    kind = "vtest" if film else f"scene-{drawn_s:g}s"
     clips: dict[str, Path] = {}
     twins: dict[str, Path] = {}
     for name, view in VIEWS.items():
         clips[name] = folder / f"{kind}-{name}-v{VERSION}.mp4"
         if not clips[name].is_file():
             say(f"preparing the {name} view as H.264 ...")
-            pictures = _film(film, view) if film else _street(view)
+            pictures = _film(film, view) if film else _street(view, drawn_s)
             encode(clips[name], pictures, fps=FPS, gop_s=1.0)
         size_px = picture_size(clips[name])
         twins[name] = folder / f"covered-{size_px[0]}x{size_px[1]}-v{VERSION}.mp4"
@@ -278,8 +285,8 @@ def _film(film: Path, view: View) -> Iterator[Bgr]:
                     yield _crop(np.asarray(frame.to_ndarray(format="bgr24"), np.uint8), view)
 
 
-def _street(view: View) -> Iterator[Bgr]:
-    scene = Scene((768, 576), people=14, period_s=60.0)
+def _street(view: View, length_s: float) -> Iterator[Bgr]:
+    scene = Scene((768, 576), people=14, period_s=length_s)
     for number in range(round(scene.period_s * FPS)):
         t_s = number / FPS + view.shift * scene.period_s
         yield _crop(scene.picture(t_s), view)

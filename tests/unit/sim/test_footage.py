@@ -50,15 +50,14 @@ def test_other_codecs_and_non_videos_are_refused_with_a_reason(tmp_path: Path) -
         load_clip(other)
 
 
-@pytest.mark.slow
 def test_without_a_network_the_street_is_rendered_and_says_so(tmp_path: Path) -> None:
     """Three views and their covered twins of the same size, and an origin that does not lie."""
     lines: list[str] = []
-    made = footage.prepare(tmp_path, say=lines.append, download=False)
+    made = footage.prepare(tmp_path, say=lines.append, download=False, drawn_s=2.0)
     assert not made.real
     assert "rendered" in made.origin
     assert set(made.clips) == {"full", "left", "right"}
     for name, path in made.clips.items():
         assert footage.picture_size(path) == footage.picture_size(made.covered[name])
-    assert footage.prepare(tmp_path, say=lines.append, download=False) == made
+    assert footage.prepare(tmp_path, say=lines.append, download=False, drawn_s=2.0) == made
     assert len(lines) == 3
