@@ -42,7 +42,9 @@ class Notebook:
     def on_packet(self, camera: CameraId, packet: EncodedPacket) -> None:
         """Keep it."""
         del camera
-        self.packets.append(packet)
+        with self._changed:
+            self.packets.append(packet)
+            self._changed.notify_all()
 
     def on_frame(self, frame: Frame) -> None:
         """Keep it."""
@@ -66,7 +68,7 @@ class Notebook:
     def wait(self, until: Callable[["Notebook"], bool]) -> None:
         """Return once `until` holds; fail where it never does."""
         with self._changed:
-            if not self._changed.wait_for(lambda: until(self), 10.0):
+            if not self._changed.wait_for(lambda: until(self), 20.0):
                 pytest.fail(f"never came: {len(self.frames)} frames, said {self.said}")
 
     def verdict(self) -> CameraDown | SourceEnded:

@@ -54,7 +54,9 @@ class Notebook:
     def on_packet(self, camera: CameraId, packet: EncodedPacket) -> None:
         """Keep it."""
         del camera
-        self.packets.append(packet)
+        with self._changed:
+            self.packets.append(packet)
+            self._changed.notify_all()
 
     def on_frame(self, frame: Frame) -> None:
         """Keep it."""

@@ -68,7 +68,7 @@ class Notebook:
             self.said.append(state)
             self._changed.notify_all()
 
-    def wait(self, until: Callable[["Notebook"], bool], timeout_s: float = 15.0) -> None:
+    def wait(self, until: Callable[["Notebook"], bool], timeout_s: float = 30.0) -> None:
         """Return once `until` holds; fail where it never does."""
         with self._changed:
             if not self._changed.wait_for(lambda: until(self), timeout_s):
@@ -129,11 +129,15 @@ both_clients = pytest.mark.parametrize("client", [RtspClient.VEDETTE, RtspClient
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
-    """Start capture of a source; everything is stopped at the end."""
+    """Start capture of a source; everything is stopped at the end.
+
+    Only where a time limit is what the test is about is it short: on a busy machine even a healthy
+    camera is slow.
+    """
     running: list[CaptureSupervisor] = []
 
     def start(
-        source: str, *, read_timeout_s: float = 1.0, client: RtspClient = RtspClient.AUTO
+        source: str, *, limit_s: float = 8.0, client: RtspClient = RtspClient.AUTO
     ) -> tuple[Notebook, CaptureSupervisor]:
         book = Notebook()
         supervisor = CaptureSupervisor(book, SystemClock(), rng=random.Random(1))
@@ -141,8 +145,8 @@ def watch() -> Iterator[Watch]:
             CaptureSettings(
                 camera=DOOR,
                 source=source,
-                open_timeout_s=1.0,
-                read_timeout_s=read_timeout_s,
+                open_timeout_s=limit_s,
+                read_timeout_s=limit_s,
                 rtsp_client=client,
             )
         )
@@ -190,7 +194,7 @@ def test_bursts_of_450_ms_keep_the_spacing_of_their_pictures(
 ) -> None:
     """What arrives together is not dated together: trackers see the camera's own time steps."""
     mount.set_fault(Fault.BURST)
-    book, _ = watch(server.url("door"), read_timeout_s=3.0)
+    book, _ = watch(server.url("door"))
     book.wait(lambda b: len(b.frames) >= 80)
     frames = book.frames[40:80]
     steps = [later.t_s - earlier.t_s for earlier, later in pairwise(frames)]
@@ -256,13 +260,13 @@ def test_a_camera_that_goes_silent_in_mid_stream_is_lost_by_the_clients_own_limi
     server: RtspServer, mount: Mount, watch: Watch, fault: Fault, client: RtspClient
 ) -> None:
     """The connection stays, pictures stop: after the read timeout the camera is down."""
-    book, supervisor = watch(server.url("door"), client=client)
+    book, supervisor = watch(server.url("door"), client=client, limit_s=1.0)
     book.wait(lambda b: len(b.frames) >= 5)
     mount.set_fault(fault)
     book.wait(lambda b: bool(b.downs))
     assert book.downs[0].reason in (Loss.TIMEOUT, Loss.CLOSED)
     mount.set_fault(Fault.NONE)
-    book.wait(lambda b: len(b.ups) == 2)
+    book.wait(lambda b: len(b.ups) >= 2)
     assert supervisor.status()[0].abandoned == 0
 
 

@@ -67,7 +67,7 @@ class Notebook:
     def wait(self, until: Callable[["Notebook"], bool]) -> None:
         """Return once `until` holds; fail where it never does."""
         with self._changed:
-            if not self._changed.wait_for(lambda: until(self), 15.0):
+            if not self._changed.wait_for(lambda: until(self), 30.0):
                 pytest.fail(f"never came: {len(self.frames)} frames, said {self.said}")
 
     @property
@@ -100,8 +100,8 @@ def book(streams: tuple[RtspServer, Mount]) -> Iterator[Notebook]:
     server, _ = streams
     seen = Notebook()
     supervisor = CaptureSupervisor(seen, SystemClock(), rng=random.Random(1))
-    both = CaptureSettings(camera=DOOR, source=server.url("sub"), read_timeout_s=1.0)
-    supervisor.add(replace(both, evidence_source=server.url("main"), open_timeout_s=1.0))
+    both = CaptureSettings(camera=DOOR, source=server.url("sub"), read_timeout_s=8.0)
+    supervisor.add(replace(both, evidence_source=server.url("main"), open_timeout_s=8.0))
     supervisor.start()
     yield seen
     supervisor.stop()
