@@ -24,7 +24,7 @@ def test_a_stopped_child_leaves_no_grandchild(tmp_path: Path) -> None:
     child = _child(tmp_path, SLEEPER)
     child.start()
     faults.wait_until(
-        "it is up", lambda: "up" in child.tail(), SystemClock(), timeout_s=10, alive=[child]
+        "it is up", lambda: "up" in child.tail(), SystemClock(), timeout_s=40, alive=[child]
     )
     family = child.descendants()
     assert family
@@ -66,7 +66,7 @@ def test_a_file_limit_stops_a_child_from_writing(tmp_path: Path) -> None:
     code = f"import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); f=open({str(tmp_path / 'big')!r},'wb'); f.write(bytes(10**6)); f.flush()"  # noqa: E501
     child = _child(tmp_path, code, file_limit_bytes=100_000)
     child.start()
-    faults.wait_until("it ended", lambda: not child.is_running, SystemClock(), timeout_s=10)
+    faults.wait_until("it ended", lambda: not child.is_running, SystemClock(), timeout_s=40)
     assert child.exit_status == 1
     assert "File too large" in child.tail()
 
@@ -104,7 +104,7 @@ def test_a_clock_can_be_wrong(tmp_path: Path) -> None:
     code = "import time; print(int(time.time()), int(time.monotonic()))"
     child = _child(tmp_path, code, environment=env)
     child.start()
-    faults.wait_until("it ended", lambda: not child.is_running, SystemClock(), timeout_s=10)
+    faults.wait_until("it ended", lambda: not child.is_running, SystemClock(), timeout_s=40)
     wall, mono = child.tail().split()[-2:]
     clock = SystemClock()
     assert abs(int(wall) - clock.now_at().timestamp() - 3600) < 60

@@ -13,7 +13,7 @@ from vedette.sim.netcut import Link, NetCut, Weather
 def echo() -> Iterator[int]:
     """A server that sends back what it gets; yields its port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(10)
+    listener.settimeout(50)
 
     def serve() -> None:
         while True:
@@ -47,7 +47,7 @@ def proxy(echo: int) -> Iterator[NetCut]:
 
 
 def _connect(proxy: NetCut) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=20)
 
 
 def _exactly(client: socket.socket, count: int) -> bytes:
@@ -108,7 +108,7 @@ def test_a_black_hole_answers_nothing_and_gives_it_all_back_when_mended(proxy: N
         client.settimeout(0.3)
         with pytest.raises(TimeoutError):
             client.recv(1)
-        client.settimeout(5)
+        client.settimeout(20)
         proxy.set_link(Link.UP)
         assert _exactly(client, 4) == b"held"
 
