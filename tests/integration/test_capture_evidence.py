@@ -62,7 +62,7 @@ def _run(folder: Path, count: int, die_at: int, limit_bytes: int | None = None) 
         stdout=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=30,
+        timeout=55,
         preexec_fn=limit,
     )
     return done.returncode, done.stdout
