@@ -7,7 +7,7 @@ import pytest
 from vedette.central import app
 from vedette.central.bulletin import Bulletin
 from vedette.central.ingest.commit import Incoming
-from vedette.central.ingest.committer import Busy, Committer
+from vedette.central.ingest.committer import Busy, Committer, Parcel
 from vedette.central.store.db import Database
 
 
@@ -38,13 +38,13 @@ def test_a_loop_that_loses_its_first_cancellation_still_ends(monkeypatch):
 
 def test_whoever_waits_for_a_committer_that_ends_is_told():
     """A device gets "later" at once instead of waiting for an answer that never comes."""
-    batch = Incoming(device="d", boot_id="b", received_ms=1, items=[])
+    contact = Incoming(device="d", boot_id="b", received_ms=1, items=[])
 
     async def end() -> None:
         committer = Committer(Database("host=/nowhere"), Bulletin())
         task = asyncio.create_task(committer.run())
         await asyncio.sleep(0)
-        waiting = asyncio.create_task(committer.submit(batch))
+        waiting = asyncio.create_task(committer.submit(Parcel(contact=contact, fresh=[])))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

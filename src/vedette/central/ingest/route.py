@@ -1,24 +1,24 @@
 """`POST /v1/up`: who it is, how much it is, what it is; then the committer.
 
-Receive time is taken when the body is complete. Decoding happens here, while the database works on
-the group before.
+Receive time is taken when the body is complete. Fresh messages are decoded here, while the database
+works on the group before; a backlog is decoded when its turn has come.
 """
 
-from typing import Final
+import math
+from functools import partial
 
 import msgspec
 
 from vedette.central.boundary import Answer, Request
 from vedette.central.enrolment import Tokens
 from vedette.central.ingest.commit import Incoming
-from vedette.central.ingest.committer import Busy, Committer
-from vedette.central.ingest.unpack import check_batch, unpack
+from vedette.central.ingest.committer import Busy, Committer, Parcel
+from vedette.central.ingest.unpack import check_batch, unpack, without_backlog
 from vedette.clock import Clock, wall_ms
 from vedette.errors import NotAllowed
 from vedette.wire import codec, limits
 from vedette.wire.envelope import UpAnswer
 
-_RETRY_AFTER_S: Final = 10.0
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
 
@@ -54,19 +54,23 @@ class Up:
                 operator_hint="a device that was cloned needs its own key: enrol it",
             )
         check_batch(batch)
-        items = unpack(batch, received_ms, json=is_json)
+        fresh = without_backlog(batch, received_ms)
+        parcel = Parcel(
+            contact=Incoming(
+                device=device,
+                boot_id=batch.boot_id,
+                received_ms=received_ms,
+                items=[],
+                believed=[(lane.epoch, lane.lane) for lane in batch.believed],
+            ),
+            fresh=unpack(fresh, received_ms, json=is_json),
+            late=len(batch.envelopes) - len(fresh.envelopes),
+            unpack=partial(unpack, batch, received_ms, json=is_json),
+        )
         try:
-            answer = await self._committer.submit(
-                Incoming(
-                    device=device,
-                    boot_id=batch.boot_id,
-                    received_ms=received_ms,
-                    items=items,
-                    believed=[(lane.epoch, lane.lane) for lane in batch.believed],
-                )
-            )
-        except Busy:
-            answer = UpAnswer(server_time_ms=received_ms, retry_after_s=_RETRY_AFTER_S)
+            answer = await self._committer.submit(parcel)
+        except Busy as busy:
+            answer = UpAnswer(server_time_ms=received_ms, retry_after_s=busy.retry_after_s)
             return _answer(answer, is_json=is_json, status=503)
         if answer is None:
             raise NotAllowed("this device is not enrolled any more")
@@ -74,7 +78,7 @@ class Up:
 
 
 def _answer(answer: UpAnswer, *, is_json: bool, status: int = 200) -> Answer:
-    headers = {} if status == 200 else {"retry-after": str(int(_RETRY_AFTER_S))}
+    headers = {} if status == 200 else {"retry-after": str(math.ceil(answer.retry_after_s))}
     if is_json:
         return Answer(status=status, body=_encode_json(answer), headers=headers)
     return Answer(

@@ -10,11 +10,15 @@ from vedette.central.ingest.dating import Dating, date
 from vedette.errors import MalformedReport, UnknownSchema, WireError
 from vedette.wire import codec, limits
 from vedette.wire.envelope import Batch, Envelope
-from vedette.wire.streams import Stream, stream
+from vedette.wire.streams import BACKFILL_AFTER_S, Stream, stream
 
 _MAX_INT = 2**53
 _MAX_KEPT_OF_REFUSED = 1024
 _MAX_BOOT_CHARS = 128
+_BACKFILL_AFTER_MS = int(BACKFILL_AFTER_S * 1000)
+
+MAX_LATE_AMONG_FRESH = 20
+"""A batch with no more messages than this that waited is as good as fresh."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +64,15 @@ def check_batch(batch: Batch) -> None:
 def unpack(batch: Batch, received_ms: int, *, json: bool = False) -> list[Item]:
     """Return one item per envelope, in the batch's order."""
     return [_item(envelope, batch, received_ms, json=json) for envelope in batch.envelopes]
+
+
+def without_backlog(batch: Batch, received_ms: int) -> Batch:
+    """Return the batch with only its fresh messages; with all where few of them waited."""
+    limit_ms = received_ms - _BACKFILL_AFTER_MS
+    fresh = [one for one in batch.envelopes if date(one, batch, received_ms).latest_ms >= limit_ms]
+    if len(batch.envelopes) - len(fresh) <= MAX_LATE_AMONG_FRESH:
+        return batch
+    return msgspec.structs.replace(batch, envelopes=fresh)
 
 
 def _item(envelope: Envelope, batch: Batch, received_ms: int, *, json: bool) -> Item:
