@@ -8,6 +8,7 @@ import pytest
 import zstandard
 
 from vedette.central import fleet as looking
+from vedette.central import liveness
 from vedette.central.rollups import decode
 from vedette.wire import codec, limits, messages
 from vedette.wire.envelope import ClockState, LaneAck
@@ -413,3 +414,33 @@ async def test_a_revoked_device_is_not_heard(fleet) -> None:
     fleet.clock.advance(20)
     assert (await device.post(codec.encode_batch(device.batch()))).status_code == 401
     assert (await device.sign_in()).status_code == 401
+
+
+async def test_a_device_that_is_turned_away_is_still_heard(fleet, monkeypatch) -> None:
+    """Central being busy must not make a device dark: its contact is written with the next group."""
+    device, other = await fleet.device(), await fleet.device()
+    monkeypatch.setattr("vedette.central.ingest.committer.MAX_OF_DEVICE", 0)
+    start = minute(device.now_ms)
+    batch = device.batch(device.envelope("aggregate.v1", aggregate(start)))
+    answer = await device.post(codec.encode_batch(batch))
+    assert (answer.status_code, int(answer.headers["retry-after"])) == (503, 1)
+    monkeypatch.undo()
+    await other.up(other.envelope("aggregate.v1", aggregate(start)))
+    heard = await fleet.rows("SELECT device FROM devices WHERE state = 'ok' ORDER BY device")
+    assert heard == sorted([(device.device,), (other.device,)])
+    assert len(await fleet.rows("SELECT 1 FROM reports")) == 1
+    again = await device.post(codec.encode_batch(batch))
+    assert again.status_code == 200
+
+
+async def test_a_device_that_was_heard_is_not_dark_though_its_deadline_passed(fleet) -> None:
+    """Batches leave the indexed deadline alone; silence counts from the last of them."""
+    device = await fleet.device()
+    start = minute(device.now_ms)
+    for n in range(4):
+        await device.up(device.envelope("aggregate.v1", aggregate(start - n * MINUTE)))
+        fleet.clock.advance(60)
+        assert await liveness.turn_overdue(fleet.db, fleet.now_ms) == []
+    fleet.clock.advance(46)
+    (dark,) = await liveness.turn_overdue(fleet.db, fleet.now_ms)
+    assert dark.at_ms == fleet.now_ms - 106_000

@@ -122,7 +122,8 @@ def test_whoever_sends_many_batches_at_once_is_asked_to_come_back() -> None:
     """One device cannot fill the line for all others."""
 
     async def story(committer: Committer) -> None:
-        tasks = await send(committer, *(parcel("eager", fresh=1) for _ in range(6)))
+        many = (parcel("eager", fresh=1) for _ in range(module.MAX_OF_DEVICE + 2))
+        tasks = await send(committer, *many)
         await send(committer, parcel("other", fresh=1))
         refused = [task.exception() for task in tasks if task.done()]
         assert [type(error) for error in refused] == [Busy, Busy]

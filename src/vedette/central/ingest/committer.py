@@ -44,7 +44,7 @@ MAX_LATE_WAITING: Final = 4_000
 MAX_WAITING: Final = 20_000
 """Fresh envelopes that may wait; beyond that devices are asked to come back."""
 
-MAX_OF_DEVICE: Final = 4
+MAX_OF_DEVICE: Final = 32
 """Batches of one device that may wait: an honest one sends one after the other."""
 
 _RETRY_S: Final = (1.0, 60.0)
