@@ -417,7 +417,7 @@ async def test_a_revoked_device_is_not_heard(fleet) -> None:
 
 
 async def test_a_device_that_is_turned_away_is_still_heard(fleet, monkeypatch) -> None:
-    """Central being busy must not make a device dark: its contact is written with the next group."""
+    """Central being busy makes nobody dark: the contact is written with the next group."""
     device, other = await fleet.device(), await fleet.device()
     monkeypatch.setattr("vedette.central.ingest.committer.MAX_OF_DEVICE", 0)
     start = minute(device.now_ms)

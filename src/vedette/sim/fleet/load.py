@@ -48,8 +48,8 @@ class _Device:
 
     __slots__ = (
         "backlog", "busy", "due_ns", "failures", "head", "live", "load", "member",
-        "messages", "minute_ms", "name", "old_ms", "old_seq", "owed_ns", "payload", "reports",
-        "sent_ns", "seq", "top_seq", "virtual_ms",
+        "messages", "minute_ms", "name", "old_ms", "old_seq", "owed_ns", "pause_s", "payload",
+        "reports", "sent_ns", "seq", "top_seq", "virtual_ms",
     )  # fmt: skip
 
     def __init__(self, load: "Load", member: Member) -> None:
@@ -70,6 +70,7 @@ class _Device:
         self.backlog = 0  # chunks that still wait
         self.old_seq = 1
         self.old_ms = 0
+        self.pause_s = 0.0  # what central asked for, before the next chunk
         self.head = b""
         self.sign()
 
@@ -272,6 +273,11 @@ class Load:
             self._failed(device, status)
             return
         answer = _decoder.decode(data)
+        if not device.live and answer.retry_after_s:
+            device.pause_s = answer.retry_after_s
+            if not _settles(answer, self._epoch, device.top_seq):
+                self._take_back(device)
+                return
         meter = self.meter
         if answer.rejected:
             meter.errors[f"rejected: {answer.rejected[0].reason}"[:80]] += len(answer.rejected)
@@ -352,9 +358,22 @@ class Load:
                 self._random.uniform(0.0, self._pause_ns / NS_PER_S), self._send_backlog, device
             )
 
+    def _take_back(self, device: _Device) -> None:
+        """Keep a chunk that central has no room for yet; it goes when central said."""
+        self.meter.errors["backlog put off"] += 1
+        device.old_ms -= CHUNK_REPORTS * PERIOD_MS
+        device.old_seq -= device.messages
+        device.busy = False
+        if device.owed_ns:
+            self._send_live(device, device.owed_ns.popleft())
+        elif not self._stopping:
+            self._continue_backlog(device)
+
     def _continue_backlog(self, device: _Device) -> None:
         if device.backlog:
-            pause_s = self._pause_ns / NS_PER_S * self._random.uniform(0.9, 1.0)
+            pause_s = max(self._pause_ns / NS_PER_S, device.pause_s)
+            pause_s *= self._random.uniform(0.9, 1.1)
+            device.pause_s = 0.0
             asyncio.get_running_loop().call_later(pause_s, self._send_backlog, device)
 
     def _send_backlog(self, device: _Device) -> None:
