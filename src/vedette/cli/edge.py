@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vedette import __version__, logs
+from vedette.cli.machine_facts import machine_facts
+from vedette.cli.printable import escape
 from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import address, settings
 from vedette.edge.agent import Agent, read_status
@@ -344,10 +346,14 @@ def _print_status(
     if report is not None:
         facts.add_row("last report", _ago(report.at_ms))
         facts.add_row("last contact", _ago(report.network.last_contact_ms))
+        for name, words in machine_facts(report.system):
+            facts.add_row(name, words)
         pipeline = report.pipeline
         if pipeline is not None:
             state = "[green]running[/]" if pipeline.running and running else "[red]not running[/]"
-            facts.add_row("pipeline", f"{state}, {pipeline.restarts} restarts {pipeline.last_exit}")
+            died = f", {pipeline.crashes} crashes" if pipeline.crashes else ""
+            ended = f"; last end: {escape(pipeline.last_exit)}" if pipeline.last_exit else ""
+            facts.add_row("pipeline", f"{state}, {pipeline.restarts} restarts{died}{ended}")
     if spool is not None:
         depth = ", ".join(f"{lane} {count}" for lane, count in spool.depth.items())
         used = f"{spool.bytes / 2**20:.1f} of {spool.quota_bytes / 2**20:.0f} MB"

@@ -15,7 +15,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -27,6 +27,7 @@ from vedette.edge.bandwidth import Bandwidth
 from vedette.edge.central_client import CentralClient
 from vedette.edge.desired import DesiredStore, Effective
 from vedette.edge.enrolment import Identity, device_key, load_identity
+from vedette.edge.health.watch import HealthWatch, Probe
 from vedette.edge.settings import CentralLink, EdgeConfig
 from vedette.edge.spool import Spool
 from vedette.edge.supervisor import AgentLock, Supervisor, end_orphan
@@ -42,7 +43,6 @@ from vedette.wire.messages import (
     ModelHealth,
     NetworkHealth,
     PipelineHealth,
-    SystemHealth,
 )
 
 if TYPE_CHECKING:
@@ -58,14 +58,6 @@ STATUS_SOON_S: Final = 2.0
 
 HUNG_AFTER_S: Final = 120.0
 """An uplink silent for longer than its longest request hangs: the watchdog is not petted."""
-
-
-class Probe(Protocol):
-    """What reads the machine: `edge.health`."""
-
-    def collect(self, *, boot_id: str = "", pipeline_pid: int | None = None) -> SystemHealth:
-        """Return the machine's state since the last call."""
-        ...
 
 
 class Agent:
@@ -100,8 +92,9 @@ class Agent:
         self._clock: Final = clock
         self._config: Final = config
         self._boot_id: Final = boot_id
-        self._probe: Final = probe
         self._lock: Final = AgentLock(config.state_dir)
+        last = read_status(config.state_dir)
+        self._health: Final = HealthWatch(config.state_dir, clock, boot_id, probe, last=last)
         end_orphan(config.state_dir, clock)
         self._time: Final = Timekeeper(clock, config.state_dir / "time.json", boot_id)
         quota_bytes = round(config.spool.quota_mb * 1024 * 1024)
@@ -138,6 +131,7 @@ class Agent:
             while not self._clock.wait(self._stop, TICK_S):
                 self.tick()
         finally:
+            in_order = self._stop.is_set()  # else this is an error's way out: a crash to be told
             service.notify("STOPPING=1")
             self._stop.set()
             if self._attendant is not None:
@@ -150,6 +144,8 @@ class Agent:
                 self._client.close()
             if self._page is not None:
                 self._page.close()
+            if in_order:
+                self._health.end()
             self.spool.close()
             self._lock.release()
 
@@ -322,13 +318,15 @@ class Agent:
             at_ms=wall_ms(self._clock.now_at()),
             period_s=self._effective.config.telemetry.report_period_s,
             version=__version__,
-            system=self._probe.collect(boot_id=self._boot_id, pipeline_pid=supervisor.pid),
+            system=self._health.collect(supervisor.pid),
             pipeline=PipelineHealth(
                 running=supervisor.running,
                 since_ms=supervisor.started_ms,
                 restarts=supervisor.restarts,
                 last_exit=supervisor.last_exit,
                 cameras=cameras,
+                crashes=supervisor.crashes,
+                memory_kills=supervisor.memory_kills,
             ),
             models=models,
             network=self._client.meter.take() if self._client else NetworkHealth(),
@@ -357,7 +355,7 @@ class Agent:
         return msgspec.structs.replace(report, problems=[*report.problems, said])
 
     def _problem_texts(self) -> list[str]:
-        problems = list(self._desired.problems)
+        problems = [*self._desired.problems, *self._health.problems]
         if self._page is not None and self._page.problem:
             problems.append(self._page.problem)
         status = self.spool.status()

@@ -22,6 +22,7 @@ from typing import IO, Final
 
 from vedette.clock import NS_PER_S, Clock, wall_ms
 from vedette.edge import heartbeat
+from vedette.edge.health.exits import MemoryKills, describe
 from vedette.edge.heartbeat import Heartbeat
 from vedette.errors import ConfigError
 
@@ -79,6 +80,8 @@ class Supervisor:
     Attributes:
         last_exit: How the last life ended, in words.
         started_ms: Wall time of the present life's start; None while there is none.
+        crashes: Lives that ended although nobody asked for it.
+        memory_kills: Of those, ended by the kernel for want of memory.
     """
 
     def __init__(
@@ -89,8 +92,9 @@ class Supervisor:
         *,
         log_file: IO[bytes] | None = None,
         jitter: random.Random | None = None,
+        kills: MemoryKills | None = None,
     ) -> None:
-        """Prepare; `start_when_due` starts.
+        """Prepare; `tick` starts.
 
         Args:
             argv: The command.
@@ -98,12 +102,14 @@ class Supervisor:
             clock: Decides when a heartbeat is stale.
             log_file: Where its output goes; None: where ours goes.
             jitter: Spreads restarts; a seeded one in tests.
+            kills: Tells whether the kernel ended a process for want of memory.
         """
         self._argv: Final = list(argv)
         self._state_dir: Final = state_dir
         self._clock: Final = clock
         self._log_file: Final = log_file
         self._random: Final = jitter or random.Random()  # noqa: S311 - spreads load only
+        self._kills: Final = kills or MemoryKills()
         self._child: subprocess.Popen[bytes] | None = None
         self._started_ns = 0
         self._not_before_ns = 0
@@ -113,6 +119,7 @@ class Supervisor:
         self._reason = ""
         self.last_exit = ""
         self.started_ms: int | None = None
+        self.crashes = self.memory_kills = 0
 
     @property
     def restarts(self) -> int:
@@ -195,10 +202,15 @@ class Supervisor:
         self._note_exit(self._child.wait())
 
     def _note_exit(self, code: int) -> None:
-        how = f"exit status {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        how = describe(code)
+        wanted = self._stop_asked_ns is not None
+        self.crashes += not wanted
+        if code == -signal.SIGKILL and not self._reason and self._child is not None:
+            blame = self._kills.blame(self._child.pid)
+            self.memory_kills += bool(blame)
+            how = f"{how}: {blame}" if blame else how
         self.last_exit = f"{self._reason}: {how}" if self._reason else how
         now_ns = self._clock.mono_ns()
-        wanted = self._stop_asked_ns is not None
         if wanted or now_ns - self._started_ns > SETTLED_S * NS_PER_S:
             self._failures = 0
         pause_s = 0.0
@@ -231,6 +243,7 @@ class Supervisor:
                 fcntl.flock(fd, fcntl.LOCK_EX)
             with contextlib.suppress(FileNotFoundError):
                 (self._state_dir / heartbeat.FILE).unlink()
+            self._kills.mark()
             self._child = subprocess.Popen(
                 self._argv,
                 stdin=subprocess.DEVNULL,

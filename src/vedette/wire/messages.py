@@ -326,8 +326,11 @@ class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
     fan_fraction: Finite | None = None
     memory_mb: Finite | None = None  # total
     reboot_cause: str = ""  # why the last boot happened, see `edge.health.boots`; "": cannot tell
-    reboots: Count | None = None  # boots that this device's state has seen
+    reboots: Count | None = None  # boots that this device's state has seen after its first
     growth_mb_per_h: dict[str, Finite] = {}  # memory trend by process, only where it is significant
+    reboot_detail: str = ""  # the reason for `reboot_cause`, in words
+    agent_crashes: Count | None = None  # agents that died without a word
+    agent_exit: str = ""  # how the agent before this one ended, in words
 
 
 class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -411,6 +414,8 @@ class PipelineHealth(msgspec.Struct, frozen=True, kw_only=True):
     restarts: Count = 0
     last_exit: str = ""
     cameras: list[CameraHealth] = []
+    crashes: Count = 0  # ends that nobody asked for, since the agent started
+    memory_kills: Count = 0  # of those, by the kernel for want of memory
 
 
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Final
 
 from vedette.clock import NS_PER_MS, Clock, wall_ms
+from vedette.edge.agent import read_status
 from vedette.edge.central_client import CentralClient
 from vedette.edge.doctor.finding import Finding, Verdict
 from vedette.edge.enrolment import Identity, load_identity
 from vedette.edge.health import SystemProbe
+from vedette.edge.health.boots import GOOD
 from vedette.edge.health.sysfs import Tree
 from vedette.edge.health.system import memory_mb
 from vedette.edge.settings import CentralLink, EdgeConfig
@@ -26,7 +28,7 @@ from vedette.errors import BadSignature, VedetteError
 from vedette.trust import dsse
 from vedette.trust.keys import to_text
 from vedette.wire.enrol import TimeRequest, TimeStatement
-from vedette.wire.messages import SystemHealth
+from vedette.wire.messages import HealthReport, SystemHealth
 from vedette.wire.signed import TIME_TYPE
 
 SYNC_ROUNDS: Final = 5
@@ -35,6 +37,13 @@ HOT_C: Final = 80.0
 LEAST_MEMORY_MB: Final = 512.0
 MAX_OFFSET_MS: Final = 2_000
 _MB: Final = 1024 * 1024
+_REBOOT_ADVICE: Final = {
+    "power_lost": "find out who unplugs it, or whether the supply is too weak",
+    "thermal": "give the box air before it runs again: no closed cabinet, no dust, no sun",
+    "kernel_panic": "look at the words the kernel left; update the system, test the memory",
+    "watchdog": "the machine hung: look at its log, its disk and its heat",
+    "unknown": "a hardware watchdog and pstore would let it tell the next time",
+}
 
 
 def machine_findings(config: EdgeConfig, clock: Clock, boot: str) -> list[Finding]:
@@ -43,7 +52,7 @@ def machine_findings(config: EdgeConfig, clock: Clock, boot: str) -> list[Findin
     found = [judge_wall_clock(wall_ms(clock.now_at())), *disk(config, clock)]
     health = SystemProbe(config.state_dir).collect(boot_id=boot)
     found += judge_health(health, memory_mb(Tree())[1])
-    found += [agent(config), *spool(config)]
+    found += [agent(config), *last_report(read_status(config.state_dir)), *spool(config)]
     return [*found, *central(config, clock)]
 
 
@@ -175,6 +184,47 @@ def agent(config: EdgeConfig) -> Finding:
         detail="runs" if runs else "does not run",
         advice="" if runs else "start it: vedette edge run --config …",
     )
+
+
+def last_report(report: HealthReport | None) -> list[Finding]:
+    """Return what the agent last told of its past: reboots, crashes, memory that grows."""
+    if report is None:
+        return []
+    system, found = report.system, []
+    if system.reboot_cause:
+        bad = system.reboot_cause not in GOOD
+        found.append(
+            Finding(
+                about="machine",
+                check="last reboot",
+                verdict=Verdict.WARNING if bad else Verdict.OK,
+                detail=f"{system.reboot_cause.replace('_', ' ')}: {system.reboot_detail}",
+                advice=_REBOOT_ADVICE.get(system.reboot_cause, "") if bad else "",
+            )
+        )
+    crashes = (system.agent_crashes or 0) + (report.pipeline.crashes if report.pipeline else 0)
+    if crashes:
+        last = report.pipeline.last_exit if report.pipeline else ""
+        found.append(
+            Finding(
+                about="machine",
+                check="crashes",
+                verdict=Verdict.WARNING,
+                detail=f"{crashes} of agent and pipeline; last end: {last or system.agent_exit}",
+                advice="look at the log around that time; free memory where it was for want of it",
+            )
+        )
+    for name, rate in system.growth_mb_per_h.items():
+        found.append(
+            Finding(
+                about="machine",
+                check=f"memory of the {name}",
+                verdict=Verdict.WARNING,
+                detail=f"grows by {rate:.1f} MB an hour",
+                advice="restart it before the memory is used up, and report this as a fault",
+            )
+        )
+    return found
 
 
 def spool(config: EdgeConfig) -> list[Finding]:

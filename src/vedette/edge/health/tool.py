@@ -29,11 +29,12 @@ def run(
     limit_s: float = LIMIT_S,
     max_bytes: int = MAX_BYTES,
     first_line: bool = False,
+    any_status: bool = False,
 ) -> str:
     """Return what a program wrote to its standard output, or nothing where it failed.
 
     It is ended when its time is over, it has written too much, or (`first_line`) one line is there:
-    `tegrastats` never ends by itself.
+    `tegrastats` never ends by itself. With `any_status` an exit status other than 0 is no failure.
     """
     found = shutil.which(argv[0], path=SEARCH)
     if found is None:
@@ -53,7 +54,7 @@ def run(
         output, ended = _take(process, limit_s, max_bytes, first_line=first_line)
         if not ended:
             process.kill()
-    whole = process.returncode == 0 if ended else first_line and b"\n" in output
+    whole = (any_status or process.returncode == 0) if ended else first_line and b"\n" in output
     return output.decode("utf-8", "replace") if whole else ""
 
 
