@@ -213,6 +213,11 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("… one bare SQLite row, synced", "bare_durable_row_ms", "ms"),
         ("group commit", "group_commit_messages_per_s", "messages/s"),
     ),
+    "agent": (
+        ("CPU of the agent at rest, of one core", "agent/cpu_percent_of_a_core", "%"),
+        ("memory of the agent at rest (RSS)", "agent/rss_mb", "MB"),
+        ("written by the agent a day, a report every 30 s", "agent/written_mb_per_day", "MB"),
+    ),
     "ingest": (
         ("durable reports, 1 per request", "ways/vedette, 1 per batch/reports_per_s", "reports/s"),
         (

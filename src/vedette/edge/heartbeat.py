@@ -2,6 +2,12 @@
 
 The pipeline replaces `pipeline.json` in the state directory about once a second; the agent reads
 it. It is a whole file or the old one, never half of one. What must survive goes to the spool.
+
+A file replaced each second wears an SD card by some 500 MB a day. Where the service manager gives a
+folder in memory (systemd: `RuntimeDirectory=`), the heartbeat stands there instead; agent and
+pipeline have it from the same environment.
+
+Source: systemd.exec(5), RUNTIME_DIRECTORY.
 """
 
 import os
@@ -39,23 +45,36 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     covered_until_ms: dict[str, int] = {}
 
 
+def folder_for(state_dir: Path) -> Path:
+    """Return where the heartbeat stands: in memory where the service manager gives a folder."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    folder = Path(given)
+    return folder if given and folder.is_absolute() and folder.is_dir() else state_dir
+
+
 def write(state_dir: Path, beat: Heartbeat) -> None:
     """Replace the heartbeat file atomically; not synced, it need not survive a power cut.
 
     Raises:
         OSError: Disk full or read-only: the caller counts it and carries on.
     """
-    temporary = state_dir / f".{FILE}.{os.getpid()}"
+    folder = folder_for(state_dir)
+    temporary = folder / f".{FILE}.{os.getpid()}"
     temporary.write_bytes(msgspec.json.encode(beat))
-    temporary.replace(state_dir / FILE)
+    temporary.replace(folder / FILE)
 
 
 def read(state_dir: Path) -> Heartbeat | None:
     """Return the last heartbeat, or None where there is none that can be read."""
     try:
-        return msgspec.json.decode((state_dir / FILE).read_bytes(), type=Heartbeat)
+        return msgspec.json.decode((folder_for(state_dir) / FILE).read_bytes(), type=Heartbeat)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+def forget(state_dir: Path) -> None:
+    """Remove the heartbeat of a process that is no more."""
+    (folder_for(state_dir) / FILE).unlink(missing_ok=True)
 
 
 def age_s(beat: Heartbeat, mono_ns: int) -> float:

@@ -241,8 +241,7 @@ class Supervisor:
             if not _try_lock(fd):
                 end_orphan(self._state_dir, self._clock)
                 fcntl.flock(fd, fcntl.LOCK_EX)
-            with contextlib.suppress(FileNotFoundError):
-                (self._state_dir / heartbeat.FILE).unlink()
+            heartbeat.forget(self._state_dir)
             self._kills.mark()
             self._child = subprocess.Popen(
                 self._argv,

@@ -211,6 +211,26 @@ def test_a_pipeline_that_outlived_its_agent_is_ended(
     agent.stdin.close()
 
 
+def test_the_heartbeat_stands_in_memory_where_the_service_manager_gives_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SD card is not worn by a file a second; a folder that is not there is not used."""
+    state, runtime = tmp_path / "state", tmp_path / "run"
+    state.mkdir()
+    beat = Heartbeat(pid=1, boot_id="b", mono_ns=1, started_ms=1)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(runtime))
+    heartbeat.write(state, beat)
+    assert (state / heartbeat.FILE).exists()
+    runtime.mkdir()
+    assert heartbeat.read(state) is None
+    heartbeat.write(state, beat)
+    assert heartbeat.read(state) == beat
+    assert [file.name for file in runtime.iterdir()] == [heartbeat.FILE]
+    heartbeat.forget(state)
+    assert heartbeat.read(state) is None
+    heartbeat.forget(state)
+
+
 # ---------------------------------------------------------------------------------------- agent
 
 
