@@ -239,6 +239,10 @@ def test_a_pipe_a_loop_and_a_folder_in_the_way_are_passed_over(tmp_path):
     (thermal / "thermal_zone3/temp").mkdir()
     (thermal / "thermal_zone4").symlink_to("thermal_zone4")
     assert read(tmp_path).temperatures_c == {"good": 40.0}
+    writer = os.open(thermal / "thermal_zone1/temp", os.O_RDWR)
+    os.write(writer, b"50000\n")
+    assert read(tmp_path).temperatures_c == {"good": 40.0}, "what is in a pipe is not ours to take"
+    os.close(writer)
 
 
 def test_a_thousand_sensors_are_bounded(tmp_path):

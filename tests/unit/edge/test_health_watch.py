@@ -355,6 +355,16 @@ def test_memory_that_wanders_is_seldom_called_a_leak():
     assert alarms <= 1
 
 
+def test_a_slope_that_chance_can_make_is_not_believed():
+    """Wild noise has some slope; without significance it would often pass for a leak."""
+    alarms = 0
+    for seed in range(10):
+        trend, rng = MemoryTrend(), random.Random(seed)
+        grow(trend, lambda _, rng=rng: 500 + rng.gauss(0, 60))
+        alarms += bool(trend.growth_mb_per_h)
+    assert alarms == 0
+
+
 def test_a_process_that_started_anew_starts_with_nothing():
     """Another pid is another process; what leaked before is gone with it."""
     trend = MemoryTrend()

@@ -130,6 +130,7 @@ def test_the_unit_says_watchdog_restart_and_only_its_own_folders() -> None:
         "StartLimitIntervalSec=0",
         "ProtectSystem=strict",
         f"ReadWritePaths={STATE}",
+        "RuntimeDirectory=vedette",
         "SupplementaryGroups=video",
         "ExecStart=/opt/vedette/bin/vedette edge run --config /etc/vedette/edge.yaml",
     ):
