@@ -47,6 +47,15 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("sent → result, 3 plain loops", "live/3 cameras/sent to result, plain loop", "ms"),
         ("sent by the camera → capture, in the pipeline", "live/1 camera/sent to capture", "ms"),
     ),
+    "fleet": (
+        ("10,000 devices in step: p99 of the acknowledgement", "steady/ack_ms/p99", "ms"),
+        ("… share of the machine, client included", "steady/share_of_machine", "×"),
+        ("closed loop, reports of four cameras", "ceiling/ours/reports_per_s", "/s"),
+        ("… ÷ FastAPI with one INSERT per report", "ceiling/times_plain", "×"),
+        ("… the same by CPU time", "ceiling/times_plain_by_cpu", "×"),
+        ("return of 1,000 devices: drained", "storm/drained_per_s", "/s"),
+        ("… p99 of live reports meanwhile", "storm/ack_ms/p99", "ms"),
+    ),
     "rtsp": (
         ("sent → packet at 5 fps, own RTSP client", "5 fps/own client/sent to packet, ms", "ms"),
         ("sent → packet at 5 fps, FFmpeg's", "5 fps/FFmpeg/sent to packet, ms", "ms"),

@@ -11,6 +11,8 @@ from vedette.cli.main import cli
 from vedette.edge import settings
 from vedette.edge.settings import EdgeConfig
 from vedette.errors import ConfigError
+from vedette.sim.fleet import scenario
+from vedette.sim.fleet.scenario import Scenario
 from vedette.trust.site_policy import PolicyFile
 
 
@@ -108,7 +110,7 @@ def test_every_edge_configuration_in_the_documentation_loads(docs, tmp_path):
 
 
 def test_every_other_yaml_in_the_documentation_is_of_a_known_kind(docs):
-    """A block is a whole file (central's, a policy) or a camera's part of `edge.yaml`."""
+    """A block is a whole file (central's, a policy, a story) or a camera's part of `edge.yaml`."""
     for block in docs.blocks("yaml"):
         first = block.text.splitlines()[0]
         if "state_dir:" in block.text and "models_dir:" in block.text:
@@ -117,6 +119,10 @@ def test_every_other_yaml_in_the_documentation_is_of_a_known_kind(docs):
             config.parse(block.text, CentralConfig, name=str(block))
         elif first == "# site-policy.yaml":
             config.parse(block.text, PolicyFile, name=str(block))
+        elif first == "# story.yaml":
+            story = config.parse(block.text, Scenario, name=str(block))
+            scenario.spells(story)
+            scenario.check(story)
         else:
             tree = "state_dir: s\nmodels_dir: m\n" + block.text
             settings.check(config.parse(tree, EdgeConfig, name=str(block)), str(block))

@@ -6,6 +6,7 @@ allowed here. Only what central really answers is understood: a status, a length
 """
 
 import asyncio
+import resource
 import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -19,8 +20,26 @@ Done = Callable[[int, bytes], None]
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 TIMEOUT_S: Final = 30.0
+_OTHER_FILES: Final = 200
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length: "
+
+
+def allow_sockets(count: int) -> None:
+    """Have room for `count` connections beside what this process has open.
+
+    Raises:
+        ConfigError: The machine does not allow so many.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        if hard != resource.RLIM_INFINITY and hard < wanted:
+            raise ConfigError(
+                f"{count} connections, but this machine allows {hard} open files",
+                operator_hint="fewer --connections, or raise the limit (ulimit -n)",
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Connection(asyncio.Protocol):
@@ -121,6 +140,7 @@ class Pool:
         self._closed = False
 
     async def __aenter__(self) -> "Pool":
+        allow_sockets(self.size)
         self._loop = asyncio.get_running_loop()
         self._start(self._sweep())
         return self

@@ -166,8 +166,8 @@ class Load:
         """
         began = self._begin()
         start_ms = (wall_ms(self._clock.now_at()) // MINUTE_MS - 24 * 60) * MINUTE_MS
-        for device in self._devices:
-            device.virtual_ms = start_ms
+        for number, device in enumerate(self._devices):
+            device.virtual_ms = start_ms + number % 2 * PERIOD_MS  # half of them end a minute now
         idle = deque(self._devices)
         end_ns = began[0] + round(duration_s * NS_PER_S)
 
