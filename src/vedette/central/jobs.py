@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from vedette.central import rollups
+from vedette.central import inventory, rollups
 from vedette.central.query import keeping
 from vedette.central.settings import Retention
 from vedette.central.store.db import Database, Tx
@@ -169,6 +169,7 @@ async def expire(db: Database, retention: Retention, now_ms: int) -> None:
         ("thumbnails_expire", retention.thumbnails_days),
         ("events_expire", events_days),
         ("evidence_expire", events_days),
+        ("reconnects_expire", retention.days_days),
     )
     for query, days in steps:
         async with db.transaction() as tx:
@@ -195,6 +196,7 @@ async def run(db: Database, retention: Retention, clock: Clock) -> None:
             await make_partitions(db, now_ms)
             await merge_hours(db, now_ms)
             await keeping.advance(db, now_ms)
+            await inventory.look(db, now_ms)
             if now_ms - expired_ms > rollups.HOUR_MS:
                 await expire(db, retention, now_ms)
                 expired_ms = now_ms

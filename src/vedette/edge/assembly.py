@@ -285,6 +285,7 @@ class Assembly:
                 loop=camera.loop,
                 pace=pace,
                 rtsp_client=RtspClient(camera.rtsp_client),
+                onvif_port=camera.onvif_port,
                 silent_s=silent_s(camera),
             ),
             lane=lane,

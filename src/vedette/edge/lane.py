@@ -20,6 +20,7 @@ from vedette.edge.accounting import Account, Outcome, Ticket, since
 from vedette.edge.analysis import Analysis
 from vedette.edge.capture import CameraDown, CameraSays, CameraUp, EvidenceStream, SourceEnded
 from vedette.edge.frame import Frame
+from vedette.edge.identity import Identity, by_server
 from vedette.edge.lookout import Look, Lookout
 from vedette.edge.spans import MAX_SILENCE_MS, SpanBuilder
 from vedette.inference.model import Result
@@ -115,8 +116,11 @@ class CameraLane:
         self._evidence_down = ""  # why the stream for clips is not there
         self._last_frame_ms: int | None = None
         self._picture_px: tuple[int, int] | None = None
-        self._codec = self._source = ""
+        self._codec = self._source = self._server = ""
+        self._announced_fps: float | None = None
+        self._identity = Identity()
         self._reconnects = -1
+        self._told_reconnects = 0
         self._was_cut = False
         self._cut_frames = self._health_frames = Frames()
         self._health_ms = start_ms
@@ -178,6 +182,7 @@ class CameraLane:
             self._change(at_ms, evidence_down="" if state.up else state.detail or "down")
         elif isinstance(state, CameraUp):
             self._codec, self._source = state.codec, state.source
+            self._announced_fps, self._server = state.announced_fps, state.server
             self._reconnects += 1
             self._change(at_ms, down=False)
         elif isinstance(state, CameraDown):
@@ -188,6 +193,16 @@ class CameraLane:
             self._change(at_ms, down=True, detail=detail[:500], noticed_ms=noticed_ms)
         elif isinstance(state, SourceEnded):
             self._change(at_ms, down=True, detail=f"the file ended. {state.detail}".strip())
+
+    @property
+    def ups(self) -> int:
+        """How often pictures began to come."""
+        return self._reconnects + 1
+
+    def identify(self, identity: Identity) -> None:
+        """Take what the camera itself says that it is. Thread: any."""
+        with self._lock:
+            self._identity = identity
 
     # -- from workers
 
@@ -378,6 +393,9 @@ class CameraLane:
             span_s = max(0.001, (now_ms - self._health_ms) / 1000)
             self._health_ms = now_ms
             looked = window.analysed + window.gated
+            said = self._identity if self._identity != Identity() else by_server(self._server)
+            total = max(0, self._reconnects)
+            again, self._told_reconnects = total - self._told_reconnects, total
             return CameraHealth(
                 camera=self.name,
                 state=self._state,
@@ -386,7 +404,7 @@ class CameraLane:
                 rate_fps=round(looked / span_s, 3) if not self._down else None,
                 queue_depth=queue_depth,
                 stage_ms=self._analysis.stages(),
-                reconnects=max(0, self._reconnects),
+                reconnects=again,
                 last_frame_ms=self._last_frame_ms,
                 source=self._source,
                 codec=self._codec,
@@ -395,6 +413,11 @@ class CameraLane:
                 advice=self._lookout.advice(),
                 tier=self.tier,
                 decode=self.decode,
+                make=said.make,
+                model=said.model,
+                firmware=said.firmware,
+                serial=said.serial,
+                announced_fps=self._announced_fps,
             )
 
     def snapshot(self) -> CameraHealth:

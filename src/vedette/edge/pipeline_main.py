@@ -25,6 +25,7 @@ from vedette.edge import settings
 from vedette.edge.assembly import Assembly, Models, report, worker_count
 from vedette.edge.evidence import EvidenceStore
 from vedette.edge.health.system import boot_id
+from vedette.edge.onvif.inquiry import Inquirer
 from vedette.edge.pipeline import Pipeline
 from vedette.edge.reporter import Reporter
 from vedette.edge.settings import EdgeConfig
@@ -138,10 +139,14 @@ def run(config: EdgeConfig, stop: threading.Event) -> None:
                 if record is not None:
                     emit.keep(record)
 
+        asks = threading.Thread(
+            target=Inquirer(plans, clock).run, args=(stop,), name="inquiry", daemon=True
+        )
         packager = threading.Thread(target=package, name="evidence", daemon=True)
         blurrer = threading.Thread(target=blur, name="blur", daemon=True)
         pipeline.start()
         packager.start()
+        asks.start()
         if config.evidence.blur != "none":
             blurrer.start()
         _LOG.info("pipeline runs", extra={"event": "pipeline.started"})

@@ -94,6 +94,18 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             "auto: vedette, and ffmpeg for cameras that it cannot read"
         ),
     ] = "auto"
+    onvif_port: (
+        Annotated[
+            int,
+            entry(
+                "Where the camera is asked by ONVIF for make, model and firmware; null: the usual "
+                "ports; 0: not at all",
+                ge=0,
+                le=65_535,
+            ),
+        ]
+        | None
+    ) = None
     rotate: Annotated[
         Literal["auto", 0, 90, 180, 270, "0", "90", "180", "270"],
         entry("Turn pictures clockwise by so many degrees; auto: as the stream itself says"),

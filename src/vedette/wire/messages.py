@@ -357,6 +357,7 @@ class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     firmware: str = ""
     announced_fps: Finite | None = None  # as the stream announces it, whatever it really gives
+    serial: str = ""  # of the camera, where ONVIF says it
 
 
 class ModelHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from vedette.clock import NS_PER_S, ManualClock, wall_ms
 from vedette.edge.capture import CameraDown, CameraUp, EvidenceStream, Loss, SourceEnded
+from vedette.edge.identity import Identity
 from vedette.edge.lane import CameraLane
 from vedette.ids import CameraId
 from vedette.sim.closed_world import World, back_and_forth
@@ -517,3 +518,29 @@ def test_an_analysis_that_always_fails_is_no_observation(
     assert {span.cause for span in spans if span.end_ms - span.start_ms > 1} == {
         Cause.PIPELINE_STOPPED
     }
+
+
+def test_a_reconnect_is_told_in_one_window_only(street: MakeStreet, clock: ManualClock) -> None:
+    """The report says what happened since the last one: sums of reports must not count it again."""
+    at = street()
+    counts = []
+    for ups in (1, 2, 0, 1):
+        for _ in range(ups):
+            at.lane.says(up(clock))
+        counts.append(at.lane.health(wall_ms(clock.now_at()), 0).reconnects)
+    assert counts == [0, 2, 0, 1]
+
+
+def test_what_the_camera_says_of_itself_is_in_its_health(
+    street: MakeStreet, clock: ManualClock
+) -> None:
+    """The server's name until ONVIF says more; the announced rate beside the real one."""
+    at = street()
+    said = dataclasses.replace(up(clock), announced_fps=25.0, server="Hipcam RealServer/V1.0")
+    at.lane.says(said)
+    health = at.lane.health(wall_ms(clock.now_at()), 0)
+    assert (health.make, health.firmware) == ("Hipcam RealServer", "V1.0")
+    assert health.announced_fps == 25.0
+    at.lane.identify(Identity(make="ACME", model="Eye", firmware="2", serial="7"))
+    health = at.lane.health(wall_ms(clock.now_at()), 0)
+    assert (health.make, health.model, health.firmware, health.serial) == ("ACME", "Eye", "2", "7")

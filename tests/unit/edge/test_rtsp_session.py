@@ -359,6 +359,17 @@ def test_random_descriptions_raise_nothing_but_a_loss(text: str) -> None:
             continue
 
 
+@pytest.mark.parametrize(
+    ("line", "fps"),
+    [("framerate:25", 25.0), ("x-framerate: 12.5", 12.5), ("framerate:0", None),
+     ("framerate:1e9", None), ("framerate:-5", None), ("framerate:٢٥", None)],
+)  # fmt: skip
+def test_the_announced_rate_is_taken_where_a_camera_can_have_it(line: str, fps: float) -> None:
+    """As the description says it; nonsense is no rate."""
+    _, track = description.read((SDP + f"a={line}\r\n").encode())
+    assert track.fps == fps
+
+
 def test_a_silent_camera_ends_the_wait_whatever_drips_in() -> None:
     """Reports alone are no pictures: the deadline of the next picture holds."""
     ours, end = socket.socketpair()

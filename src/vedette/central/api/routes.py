@@ -15,7 +15,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ControllerRouterHandler
 
 from vedette import __version__
-from vedette.central.api import access, changing, organising, problems, reading
+from vedette.central.api import access, changing, inventorying, organising, problems, reading
 from vedette.central.console import account, doors, live, pages
 from vedette.central.console.headers import SECURITY_HEADERS
 
@@ -44,7 +44,12 @@ def operator_routes() -> list[ControllerRouterHandler]:
         ),
         Router(
             path="/v1",
-            route_handlers=[*reading.ROUTES, *changing.ROUTES, *organising.ROUTES],
+            route_handlers=[
+                *reading.ROUTES,
+                *changing.ROUTES,
+                *organising.ROUTES,
+                *inventorying.ROUTES,
+            ],
             dependencies=behind_the_door,
             after_request=with_headers,
             tags=["operator"],

@@ -23,6 +23,7 @@ _BACKFILL_AFTER_MS: Final = int(BACKFILL_AFTER_S * 1000)
 _DRAIN_MARGIN_MS: Final = 180_000
 _MAX_AGE_MS: Final = int(limits.MAX_AGE_S * 1000)
 _DEFAULT_KEEP_DAYS: Final = 7
+_MAX_RECONNECTS: Final = 1_000  # in one report: more than any back-off lets happen
 
 
 class Sender(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +89,7 @@ class Effects(msgspec.Struct, kw_only=True):
     minutes: dict[tuple[str, str, int], list[messages.Aggregate]] = {}
     health: dict[str, Health] = {}
     settled: list[tuple[str, int, str, list[tuple[int, int]]]] = []
+    reconnects: dict[tuple[str, str, int], int] = {}  # by device, camera, day; rare
 
     def take(self, item: Item, sender: Sender) -> str:
         """Collect what `item` changes; return why it is refused, empty where it is not."""
@@ -278,6 +280,12 @@ def _evidence(to: Effects, body: messages.EvidenceRecord, item: Item, sender: Se
 
 
 def _health(to: Effects, body: messages.HealthReport, item: Item, sender: Sender) -> None:
+    for camera in body.pipeline.cameras if body.pipeline else []:
+        if camera.reconnects > 0 and camera.camera in sender.cameras:
+            made_ms = item.dating.made_ms or item.dating.latest_ms
+            day = (sender.device, camera.camera, rollups.floor_ms(made_ms, rollups.DAY_MS))
+            many = min(camera.reconnects, _MAX_RECONNECTS)
+            to.reconnects[day] = to.reconnects.get(day, 0) + many
     key = (item.envelope.epoch, item.envelope.seq)
     before = to.health.get(sender.device)
     if before and (before.epoch, before.seq) >= key:

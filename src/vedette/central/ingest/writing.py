@@ -61,6 +61,13 @@ async def write(tx: Tx, effects: Effects, heard: Mapping[str, tuple[int, str]]) 
         await _write_minutes(tx, effects.minutes)
         now_ms = max(received_ms for received_ms, _ in heard.values())
         await _mark_hours(tx, effects.minutes, now_ms)
+    if effects.reconnects:
+        days = sorted(effects.reconnects)
+        await tx.run(
+            "reconnects_add",
+            **columns(days, "devices", "cameras", "days"),
+            counts=[effects.reconnects[day] for day in days],
+        )
     await _write_devices(tx, effects.health, heard)
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from vedette.clock import NS_PER_S, Clock
-from vedette.edge.capture.packets import RAW_CODECS, EncodedPacket
+from vedette.edge.capture.packets import RAW_CODECS, EncodedPacket, StreamInfo
 from vedette.edge.capture.seam import CameraDown, CameraUp, Loss, Sink, SourceEnded, SourceLost
 from vedette.edge.frame import Frame
 from vedette.ids import CameraId
@@ -128,6 +128,7 @@ class CameraFeed:
         self._generation = 0
         self._state = _State.STARTING
         self._counts = _Counts()
+        self._announced: tuple[float | None, str] = (None, "")
         now_ns = clock.mono_ns()
         self._last = _Last(clock.now_at(), now_ns / NS_PER_S, now_ns)
         self._since_at = self._last.at
@@ -154,11 +155,12 @@ class CameraFeed:
             self._beat = _Beat(phase, now_ns)
             return True
 
-    def opened(self, generation: int) -> None:
-        """Count a connection."""
+    def opened(self, generation: int, info: StreamInfo | None = None) -> None:
+        """Count a connection, and keep what the stream says of itself."""
         with self._lock:
             if generation == self._generation:
                 self._counts.opened += 1
+                self._announced = (info.announced_fps, info.server) if info else (None, "")
 
     def packet(self, generation: int, packet: EncodedPacket, *, is_skipped: bool = False) -> None:
         """Pass a packet on; one that is not decoded by choice shows that the camera lives."""
@@ -192,7 +194,15 @@ class CameraFeed:
             )
             if self._state is not _State.UP:
                 self._state, self._since_at = _State.UP, frame.captured_at
-                up = CameraUp(self.camera, frame.captured_at, frame.t_s, codec, size, self.source)
+                up = CameraUp(
+                    self.camera,
+                    frame.captured_at,
+                    frame.t_s,
+                    codec,
+                    size,
+                    self.source,
+                    *self._announced,
+                )
         if up:
             self._sink.on_state(up)
 
@@ -207,7 +217,9 @@ class CameraFeed:
             self._last = _Last(at, packet.t_s, packet.received_mono_ns, True, info.codec, size)
             if self._state is not _State.UP:
                 self._state, self._since_at = _State.UP, at
-                up = CameraUp(self.camera, at, packet.t_s, info.codec, size, self.source)
+                up = CameraUp(
+                    self.camera, at, packet.t_s, info.codec, size, self.source, *self._announced
+                )
         if up:
             self._sink.on_state(up)
 

@@ -23,6 +23,8 @@ class StreamInfo:
         height: Pixels as announced; 0 where unknown until decoded.
         rotation_deg: Clockwise turn under which it is to be shown: 0, 90, 180 or 270. The packets
             and the sizes above are not turned.
+        announced_fps: As the stream says, whatever comes; None where it does not say.
+        server: How the camera's server names itself. Neither makes another stream of one.
     """
 
     codec: str
@@ -30,6 +32,8 @@ class StreamInfo:
     width: int = 0
     height: int = 0
     rotation_deg: int = 0
+    announced_fps: float | None = field(default=None, compare=False)
+    server: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class CameraUp:
     codec: str
     picture_px: tuple[int, int]
     source: str  # without credentials
+    announced_fps: float | None = None
+    server: str = ""  # how its server names itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class CaptureSettings:
             it gives up after twice this time, before its thread has to be abandoned. Other clients
             wait as long in all.
         rtsp_client: Who speaks RTSP with the camera.
+        onvif_port: Where the camera's ONVIF service is; None: the usual ports; 0: nobody asks.
         silent_s: Without a picture for so long a camera is down; longer where it is a slow one.
     """
 
@@ -66,3 +67,4 @@ class CaptureSettings:
     read_timeout_s: float = 4.5
     rtsp_client: RtspClient = RtspClient.AUTO
     silent_s: float = CAMERA_DOWN_AFTER_S
+    onvif_port: int | None = None

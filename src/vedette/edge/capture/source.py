@@ -20,6 +20,7 @@ import av.error
 import av.logging
 from av.container import InputContainer
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from vedette.clock import NS_PER_S, Clock
 from vedette.edge.address import (
@@ -342,6 +343,7 @@ class _AvStream:
             extradata=context.extradata or b"",
             width=context.width,
             height=context.height,
+            announced_fps=_rate_of(self._video),
         )
 
     @property
@@ -372,6 +374,13 @@ class _AvStream:
     def close(self) -> None:
         self._container.close()
         self._close()
+
+
+def _rate_of(video: VideoStream) -> float | None:
+    """Return the rate that a container or camera announces; None where there is none."""
+    rate = video.average_rate
+    fps = float(rate) if rate else 0.0
+    return fps if 0 < fps <= 1000 else None
 
 
 def _open(

@@ -178,7 +178,7 @@ class CaptureThread:
         self._beat(Phase.OPENING)
         stream = self._source.open()
         try:
-            self._feed.opened(self._generation)
+            self._feed.opened(self._generation, stream.info)
             self._begin(stream)
             self._read(stream)
         finally:

@@ -33,6 +33,7 @@ class Track:
         codec: `h264` or `hevc`.
         control: Relative or absolute address of the track.
         sets: Parameter sets, without start codes; empty where they come in-band.
+        fps: Pictures per second, where it says so.
     """
 
     codec: str
@@ -40,6 +41,7 @@ class Track:
     clock_hz: int
     control: str
     sets: tuple[bytes, ...] = ()
+    fps: float | None = None
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class _Media:
     profile: str
     types: list[int]
     control: str = ""
+    fps: float | None = None
     maps: dict[int, tuple[str, int]] = field(default_factory=dict[int, tuple[str, int]])
     formats: dict[int, dict[str, str]] = field(default_factory=dict[int, dict[str, str]])
 
@@ -104,6 +107,9 @@ def _attribute(media: _Media, name: str, value: str) -> None:
     if name == "control":
         media.control = value
         return
+    if name in ("framerate", "x-framerate"):
+        media.fps = _fps(value)
+        return
     if name not in ("rtpmap", "fmtp"):
         return
     number, _, rest = value.partition(" ")
@@ -132,7 +138,15 @@ def _track(media: _Media, number: int) -> Track | str:
         return "its packets come out of order on purpose"
     if clock_hz not in _CLOCKS_HZ:
         clock_hz = 90_000
-    return Track(codec, number, clock_hz, media.control, _sets(codec, said))
+    return Track(codec, number, clock_hz, media.control, _sets(codec, said), media.fps)
+
+
+def _fps(text: str) -> float | None:
+    """Return a rate that a camera can have; Source: RFC 8866 (6.13)."""
+    plain = text.strip()
+    if not plain.isascii() or not plain.replace(".", "", 1).isdigit() or len(plain) > 12:
+        return None
+    return float(plain) if 0 < float(plain) <= 1000 else None
 
 
 def _sets(codec: str, said: dict[str, str]) -> tuple[bytes, ...]:

@@ -36,6 +36,7 @@ _REDIRECTS: Final = frozenset({300, 301, 302, 303, 307, 308})
 _DECISIVE: Final = frozenset({401, 403, 404, 410})
 _MAX_STRANGERS: Final = 32  # answers to nothing, requests of the server
 _MAX_EARLY: Final = 512  # RTP packets before the answer to PLAY
+_MAX_SERVER_CHARS: Final = 120
 _MAX_EARLY_BYTES: Final = 4 * 1024 * 1024
 _LONGEST_SILENCE_S: Final = 25.0
 
@@ -47,6 +48,7 @@ class Session:
         track: The video.
         channel: Where its RTP comes.
         early: RTP packets that came before PLAY was answered.
+        server: How the server names itself.
     """
 
     track: description.Track
@@ -58,6 +60,7 @@ class Session:
         self.early: deque[bytes] = deque()
         self._clock = clock
         self._deadline_ns = deadline_ns
+        self.server = ""
         self._sequence = 0
         self._challenges: list[str] = []
         self._answered = 0
@@ -87,6 +90,8 @@ class Session:
             return answer.get("location") or "nowhere"
         if answer.status != 200:
             raise refused(answer.status)
+        named = answer.get("server") or options.get("server")
+        self.server = "".join(char for char in named if char.isprintable())[:_MAX_SERVER_CHARS]
         control, self.track = description.read(answer.body)
         base = answer.get("content-base") or answer.get("content-location") or uri
         if not base.lower().startswith(("rtsp://", "rtsps://")):

@@ -51,7 +51,14 @@ class CameraStream:
         width = height = 0
         for sps in nal.picture_parameters(track.codec, track.sets)[:1]:
             width, height = self._learn(sps)
-        self.info = StreamInfo(track.codec, nal.to_annexb(iter(track.sets)), width, height)
+        self.info = StreamInfo(
+            track.codec,
+            nal.to_annexb(iter(track.sets)),
+            width,
+            height,
+            announced_fps=track.fps,
+            server=session.server,
+        )
 
     @property
     def codec_context(self) -> VideoCodecContext:
