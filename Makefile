@@ -5,6 +5,8 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 ARGS   ?=
+# Processes that `make test` uses; 0: one, without a helper, for a debugger.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check accept bench docs serve lock format clean
@@ -25,7 +27,10 @@ demo: $(READY)  ## central and a site with three cameras, for real; ARGS=--check
 
 test: $(READY)  ## the whole test suite: unit, integration with real servers, browser
 	@$(PY) tools/system_parts.py
-	@$(PY) -m pytest -q $(ARGS)
+	@# A file's tests stay together, so that what they share is made once; the long ones begin first.
+	@# A worker that crashes fails its test and the run, and is not replaced. The suite starts hundreds
+	@# of processes: their bytecode is kept, also where the environment says otherwise.
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 $(ARGS)
 
 check: $(READY)  ## ruff, pyright, import contracts, size limits, docs
 	@$(VENV)/bin/ruff check .

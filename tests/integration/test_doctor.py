@@ -20,6 +20,10 @@ from vedette.sim.closed_world import World, back_and_forth, write_bundle
 from vedette.sim.rtsp import RtspServer
 from vedette.wire.messages import Aggregate, Drop, Frames
 
+# Real processes in real time: a busy machine may be many times slower, and a wait costs nothing
+# where what it waits for comes.
+pytestmark = pytest.mark.timeout(240)
+
 FPS = 10
 Run = Callable[..., Result]
 

@@ -19,6 +19,10 @@ from vedette.sim.rtsp import RtspServer
 from vedette.wire.messages import Aggregate, EventReport
 from vedette.wire.signed import Line
 
+# Real processes in real time: a busy machine may be many times slower, and a wait costs nothing
+# where what it waits for comes.
+pytestmark = pytest.mark.timeout(240)
+
 FPS = 10
 MID = Line(name="mid", a=(0.5, 0.0), b=(0.5, 1.0))
 

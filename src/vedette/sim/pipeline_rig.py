@@ -153,7 +153,7 @@ class PipelineRig:
         with self._told:
             return [message for message in self._messages if isinstance(message, kind)]
 
-    def wait_for(self, kind: type[M], wanted: Callable[[M], bool], *, timeout_s: float = 30.0) -> M:
+    def wait_for(self, kind: type[M], wanted: Callable[[M], bool], *, timeout_s: float = 50.0) -> M:
         """Return the first message of that kind that is wanted, waiting for it.
 
         Raises:
