@@ -261,4 +261,4 @@ def test_a_duration_ends_a_live_camera(watch: Watch, folder: Path) -> None:
         out, _ = ended(watch(server.url("door"), "--json", "--duration", "5"))
     summary = json.loads(out.splitlines()[-1])
     assert summary["frames"]["captured"] > 0
-    assert 5 <= summary["elapsed_s"] <= 15
+    assert 5 <= summary["elapsed_s"] <= 30  # on an idle machine six
