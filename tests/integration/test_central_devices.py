@@ -7,7 +7,7 @@ import pytest
 
 from vedette.central import accounts, audit, desired, enrolment, jobs, liveness, rollups
 from vedette.central import fleet as looking
-from vedette.errors import BadSignature, NotAllowed, RollbackAttempt
+from vedette.errors import BadSignature, ConflictError, NotAllowed, RollbackAttempt
 from vedette.trust.dsse import open_struct, sign_struct
 from vedette.trust.keys import SigningKey, prove_possession
 from vedette.wire import messages
@@ -84,11 +84,13 @@ async def test_nobody_enrols_somebody_elses_key(fleet) -> None:
 
 
 async def test_a_name_is_given_once(fleet) -> None:
-    """A second box cannot take over the name of an enrolled one."""
+    """A second box cannot take over an enrolled one's name, also with a claim from before it."""
+    earlier = await fleet.claim(device="box-1")
     first = await fleet.device(name="box-1")
     assert first.device == "box-1"
-    answer = await fleet.stranger().enrol(await fleet.claim(device="box-1"))
-    assert answer.status_code == 409
+    assert (await fleet.stranger().enrol(earlier)).status_code == 409
+    with pytest.raises(ConflictError, match="box-1 is taken"):
+        await fleet.claim(device="box-1")
 
 
 async def test_a_nonce_works_once_and_not_for_long(fleet) -> None:
