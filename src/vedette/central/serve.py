@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 ADMIN: Final = "admin"
 _BACKLOG: Final = 1024
 _STOP_S: Final = 5.0
+_COLLECT_AFTER: Final = (50_000, 20, 50)
 
 
 @contextlib.contextmanager
@@ -116,6 +118,17 @@ def run(config: CentralConfig, say: Callable[[str], None]) -> None:
         asyncio.run(_serve(config, conninfo, key, say))
 
 
+def _calm_collector() -> None:
+    """Have the cycle collector look rarely, and never at what stays for good.
+
+    Decoded reports are many small objects without cycles, which counting references frees; looking
+    through them all again and again was a third of what a report cost (benchmarks/bench_ingest.py).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
+
+
 async def _serve(
     config: CentralConfig,
     conninfo: str,
@@ -137,6 +150,7 @@ async def _serve(
         ssl_cert=Path(config.tls_certificate) if config.tls_certificate else None,
         ssl_key=Path(config.tls_key) if config.tls_key else None,
     )
+    _calm_collector()
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     if threading.current_thread() is threading.main_thread():
