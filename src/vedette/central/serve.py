@@ -118,7 +118,7 @@ def run(config: CentralConfig, say: Callable[[str], None]) -> None:
         asyncio.run(_serve(config, conninfo, key, say))
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """Have the cycle collector look rarely, and never at what stays for good.
 
     Decoded reports are many small objects without cycles, which counting references frees; looking
@@ -150,7 +150,7 @@ async def _serve(
         ssl_cert=Path(config.tls_certificate) if config.tls_certificate else None,
         ssl_key=Path(config.tls_key) if config.tls_key else None,
     )
-    _calm_collector()
+    calm_collector()
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     if threading.current_thread() is threading.main_thread():
