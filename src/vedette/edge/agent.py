@@ -28,6 +28,7 @@ from vedette.edge.central_client import CentralClient
 from vedette.edge.desired import DesiredStore, Effective
 from vedette.edge.enrolment import Identity, device_key, load_identity
 from vedette.edge.health.watch import HealthWatch, Probe
+from vedette.edge.network import read_link, with_link
 from vedette.edge.settings import CentralLink, EdgeConfig
 from vedette.edge.spool import Spool
 from vedette.edge.supervisor import AgentLock, Supervisor, end_orphan
@@ -99,6 +100,7 @@ class Agent:
         self._time: Final = Timekeeper(clock, config.state_dir / "time.json", boot_id)
         quota_bytes = round(config.spool.quota_mb * 1024 * 1024)
         self.spool: Final = Spool.open(config.state_dir / "spool", quota_bytes, clock, boot_id)
+        self.spool.verify_later()
         self.spool.keep_s = config.uplink.keep_acknowledged_h * 3600
         self._stop: Final = threading.Event()
         self._clock_noted = False
@@ -329,7 +331,9 @@ class Agent:
                 memory_kills=supervisor.memory_kills,
             ),
             models=models,
-            network=self._client.meter.take() if self._client else NetworkHealth(),
+            network=with_link(
+                self._client.meter.take() if self._client else NetworkHealth(), read_link()
+            ),
             spool=self.spool.health(),
             config_version=str(self._effective.settings_version or ""),
             site_policy_version=self._effective.policy_version,

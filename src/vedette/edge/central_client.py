@@ -7,9 +7,11 @@ retried here except once after a token ran out; when to try again is `edge.uplin
 
 import contextlib
 import ipaddress
+import socket
 import threading
 from typing import Final, TypeVar
 from urllib.parse import urlencode, urlsplit
+from weakref import WeakKeyDictionary
 
 import msgspec
 import urllib3
@@ -17,6 +19,7 @@ import urllib3
 from vedette import __version__
 from vedette.clock import NS_PER_MS, NS_PER_S, Clock, wall_ms
 from vedette.edge.enrolment import Identity
+from vedette.edge.network import Segments, segments
 from vedette.edge.settings import CentralLink
 from vedette.errors import CentralUnreachable, ConfigError, NotAllowed, ReportRejected, WireError
 from vedette.stats.sketch import ExpHistogram
@@ -40,6 +43,9 @@ T = TypeVar("T")
 CONNECT_S: Final = 5.0
 READ_S: Final = 20.0
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+TELLING_BYTES: Final = 64 * 1024
+"""A body of this size takes long enough for its time to say something about the line."""
+
 RENEW_BEFORE_S: Final = 60.0
 _REFUSED: Final = {400, 409, 410, 413, 415, 422}
 
@@ -73,12 +79,15 @@ class Meter:
     def __init__(self, clock: Clock) -> None:
         self._clock: Final = clock
         self._lock: Final = threading.Lock()
+        self._counted: WeakKeyDictionary[socket.socket, Segments] = WeakKeyDictionary()
         self._clear()
         self._offset_ms: float | None = None
         self._contact_ms: int | None = None
 
     def _clear(self) -> None:
         self._sent = self._received = self._requests = self._failures = self._backfill = 0
+        self._segments = self._again = 0
+        self._throughput_mbps: float | None = None
         self._round_trip_ms = ExpHistogram()
 
     def count(self, sent: int, received: int, round_trip_ms: float) -> None:
@@ -88,6 +97,9 @@ class Meter:
             self._sent += sent
             self._received += received
             self._round_trip_ms.add(round_trip_ms)
+            if sent >= TELLING_BYTES and round_trip_ms > 0:
+                seen_mbps = sent * 8 / round_trip_ms / 1000
+                self._throughput_mbps = max(seen_mbps, self._throughput_mbps or 0.0)
             self._contact_ms = wall_ms(self._clock.now_at())
 
     def count_failure(self, sent: int) -> None:
@@ -96,6 +108,17 @@ class Meter:
             self._requests += 1
             self._failures += 1
             self._sent += sent
+
+    def watch(self, connection: socket.socket) -> None:
+        """Count the segments that a connection sent since it was last watched."""
+        now = segments(connection)
+        if now is None:
+            return
+        with self._lock:
+            before = self._counted.get(connection, Segments(0, 0))
+            self._counted[connection] = now
+            self._segments += max(now.sent - before.sent, 0)
+            self._again += max(now.again - before.again, 0)
 
     def count_backfill(self, size: int) -> None:
         """Count bytes of a batch that had waited, before compression."""
@@ -125,6 +148,8 @@ class Meter:
                 clock_offset_ms=self._offset_ms,
                 last_contact_ms=self._contact_ms,
                 backfill_bytes=self._backfill,
+                loss_fraction=min(self._again / self._segments, 1.0) if self._segments else None,
+                throughput_mbps=self._throughput_mbps,
             )
             self._clear()
             return taken
@@ -350,6 +375,9 @@ class CentralClient:
                 redirect=False,
                 preload_content=False,
             )
+            connection = getattr(response.connection, "sock", None)
+            if connection is not None:
+                self.meter.watch(connection)
             data = _read(response)
         except urllib3.exceptions.HTTPError as error:
             self.meter.count_failure(sent)

@@ -71,6 +71,7 @@ class SpoolFile:
         self._mutex: Final = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._inode = -1
+        self._verifying: sqlite3.Connection | None = None
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock: Final = os.open(
@@ -114,6 +115,29 @@ class SpoolFile:
                 operator_hint="the disk is failing; replace it",
             ) from error
 
+    def verify(self) -> bool:
+        """Read the whole file, which others may use meanwhile; replace it where it is damaged.
+
+        Returns whether it was whole. Takes as long as the disk needs; `close` ends it.
+
+        Raises:
+            SpoolUnwritable: It is damaged and the disk refuses a new one.
+        """
+        inode = _inode(self.path)
+        try:
+            with contextlib.closing(connect(self.path)) as db:
+                self._verifying = db
+                try:
+                    _check_pages(db)
+                finally:
+                    self._verifying = None
+        except (SpoolCorrupt, sqlite3.DatabaseError) as error:
+            broken = isinstance(error, SpoolCorrupt) or _is_corrupt(error)
+            if broken and inode == _inode(self.path):
+                self._replace(str(error))
+            return not broken
+        return True
+
     def version(self) -> int:
         """Return a number that changes when another process committed something."""
         with self._mutex:
@@ -129,6 +153,10 @@ class SpoolFile:
 
     def close(self) -> None:
         """Let go of the file; what was committed stays."""
+        verifying = self._verifying
+        if verifying is not None:
+            with contextlib.suppress(sqlite3.Error):
+                verifying.interrupt()
         with self._mutex:
             if self._db is not None:
                 self._db.close()
@@ -218,18 +246,21 @@ class SpoolFile:
         with _translated():
             if not self.path.exists() and _is_complete(new):
                 new.replace(self.path)
-            if self.path.exists():
-                try:
-                    db = connect(self.path)
-                    _check(db)
-                except (SpoolCorrupt, sqlite3.DatabaseError) as error:
-                    if isinstance(error, sqlite3.DatabaseError) and not _is_corrupt(error):
-                        raise
-                    self._renew(str(error))
-                    db = connect(self.path)
-            else:
-                self._renew("")
+            db = self._connect_good() if self.path.exists() else None
+            if db is None:
+                if not self.path.exists():
+                    self._renew("")
                 db = connect(self.path)
+            self._write_epoch_note(db)
+        self._db = db
+        self._inode = _inode(self.path)
+
+    def _connect_good(self) -> sqlite3.Connection | None:
+        """Return a connection to the file in our format; None where it was broken and replaced."""
+        db: sqlite3.Connection | None = None
+        try:
+            db = connect(self.path)
+            _check(db)
             self._bring_up(db)
             note = self._read_epoch_note()
             if note is not None and note.epoch > int(rows.read_meta(db, "epoch")):
@@ -237,9 +268,14 @@ class SpoolFile:
                 db.execute("BEGIN IMMEDIATE")
                 rows.write_meta(db, "epoch", str(note.epoch + 1))
                 db.execute("COMMIT")
-            self._write_epoch_note(db)
-        self._db = db
-        self._inode = _inode(self.path)
+        except (SpoolCorrupt, sqlite3.DatabaseError) as error:
+            if db is not None:
+                db.close()
+            if isinstance(error, sqlite3.DatabaseError) and not _is_corrupt(error):
+                raise
+            self._renew(str(error))
+            return None
+        return db
 
     @staticmethod
     def _bring_up(db: sqlite3.Connection) -> None:
@@ -349,10 +385,11 @@ def peek(folder: Path, quota_bytes: int) -> SpoolHealth | None:
 
 
 def _check(db: sqlite3.Connection) -> None:
-    """Raise `SpoolCorrupt` where the file is damaged or not a spool."""
-    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise SpoolCorrupt(f"the spool is damaged: {verdict}")
+    """Raise `SpoolCorrupt` where the file is not a spool, or its first pages are damaged.
+
+    Cheap whatever the file's size: a device must be back at once. The pages are checked behind it
+    (`SpoolFile.verify`), each message again when it is read.
+    """
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise SpoolError(
@@ -361,6 +398,15 @@ def _check(db: sqlite3.Connection) -> None:
         )
     if not 1 <= version <= VERSION or not rows.read_meta(db, "epoch").isdigit():
         raise SpoolCorrupt("the file is not a spool")
+    for table in ("lane", "volume", "covered"):
+        db.execute(f"SELECT * FROM {table}").fetchall()
+
+
+def _check_pages(db: sqlite3.Connection) -> None:
+    """Read every page; raise `SpoolCorrupt` where one does not fit into its tree."""
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise SpoolCorrupt(f"the spool is damaged: {verdict}")
 
 
 def _upgrade(db: sqlite3.Connection, version: int) -> None:
@@ -390,6 +436,7 @@ def _is_complete(path: Path) -> bool:
     try:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
             _check(db)
+            _check_pages(db)
     except (SpoolCorrupt, sqlite3.Error):
         return False
     return True

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from vedette.edge.spool import pack
+from vedette.errors import SpoolCorrupt, WireError
 from vedette.wire import codec, limits
 from vedette.wire.envelope import LaneAck
 from vedette.wire.messages import Tombstone
@@ -192,10 +193,17 @@ def _named(db: sqlite3.Connection, epoch: int, lane: str) -> Ranges:
     """Return the numbers of a lane that tombstones name which wait or are kept."""
     named: Ranges = []
     for body in _stone_bodies(db):
-        stone = codec.decode(body, Tombstone)
+        stone = _stone(body)
         if (stone.epoch, stone.lane) == (epoch, lane):
             named += stone.ranges
     return named
+
+
+def _stone(body: bytes) -> Tombstone:
+    try:
+        return codec.decode(body, Tombstone)
+    except WireError as error:
+        raise SpoolCorrupt(f"a tombstone cannot be read: {error}") from error
 
 
 def _stone_bodies(db: sqlite3.Connection) -> Iterator[bytes]:
@@ -303,7 +311,7 @@ def _forget(db: sqlite3.Connection, packs: Sequence[int], rows: Sequence[int], n
     for row in gone:
         _note(chunks, row[0], row[1], (row[2], row[2]), row[9:12])
         if row[3] == TOMBSTONE:
-            stone = codec.decode(row[14], Tombstone)
+            stone = _stone(row[14])
             for named in stone.ranges:
                 spoken = (stone.cameras, stone.start_ms, stone.end_ms)
                 _note(chunks, stone.epoch, stone.lane, named, spoken)

@@ -17,6 +17,7 @@ import msgspec
 from vedette.edge.spool import entry as entries
 from vedette.edge.spool import pack
 from vedette.edge.spool.entry import ClockNote, Entry
+from vedette.errors import SpoolCorrupt
 from vedette.wire.envelope import ClockState
 from vedette.wire.messages import Tombstone
 
@@ -51,7 +52,10 @@ def write_meta(db: sqlite3.Connection, key: str, value: str) -> None:
 def read_clock(db: sqlite3.Connection) -> ClockNote:
     """Return what the agent last noted about the wall clock."""
     text = read_meta(db, "clock")
-    return msgspec.json.decode(text, type=ClockNote) if text else ClockNote()
+    try:
+        return msgspec.json.decode(text, type=ClockNote) if text else ClockNote()
+    except msgspec.DecodeError as error:
+        raise SpoolCorrupt(f"the note about the clock cannot be read: {error}") from error
 
 
 def insert(

@@ -20,6 +20,7 @@ from vedette.edge.spool import pack, rows
 from vedette.edge.spool.rows import Now
 from vedette.edge.spool.store import MAX_GAP_MS
 from vedette.errors import SpoolCorrupt
+from vedette.wire.envelope import ClockState
 from vedette.wire.messages import Tombstone
 from vedette.wire.streams import STREAMS, Lane
 
@@ -28,6 +29,7 @@ MAX_UNSETTLED: Final = 5_000_000
 """More unsettled numbers than any quota holds are not believed, but said to be unknown."""
 
 _BEFORE: Final = 1 << 40
+_STATES: Final = set(ClockState)
 _SCHEMAS: Final = {row.schema for row in STREAMS}
 _COLUMNS: Final = f"id, {pack.COLUMNS}"
 
@@ -117,7 +119,7 @@ def restore(
         [row for key, row in rescued.kept.items() if key not in rescued.messages],
     )
     db.executemany(
-        "INSERT INTO forgotten (epoch, lane, low, high, start_ms, end_ms, cameras, at_ms)"
+        "INSERT OR IGNORE INTO forgotten (epoch, lane, low, high, start_ms, end_ms, cameras, at_ms)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         rescued.forgotten,
     )
@@ -198,5 +200,8 @@ def _is_whole(row: tuple[Any, ...]) -> bool:
         and row[14] == zlib.crc32(body)
         and row[2] in set(Lane)
         and row[4] in _SCHEMAS
+        and row[9] in _STATES
+        and isinstance(row[6], str)
+        and isinstance(row[10], str)
         and all(isinstance(row[i], int) for i in (1, 3, 5, 7, 8, 11, 12, 13))
     )

@@ -116,6 +116,7 @@ class Spool:
         self._commit_lock: Final = threading.Lock()
         self._stop: Final = threading.Event()
         self._writer: threading.Thread | None = None
+        self._checker: threading.Thread | None = None
         self._urgent = False
 
     @classmethod
@@ -368,6 +369,29 @@ class Spool:
         """Return depth, size and age of what is on disk."""
         return self._transaction(lambda db: store.health(db, self._quota_bytes), write=False)
 
+    def verify(self) -> bool:
+        """Check the whole file and replace it where it is damaged; return whether it was whole.
+
+        Raises:
+            SpoolUnwritable: It is damaged and the disk refuses a new one.
+        """
+        return self._file.verify()
+
+    def verify_later(self) -> None:
+        """Check the whole file in a thread of its own, while everything else goes on."""
+
+        def work() -> None:
+            try:
+                self.verify()
+            except SpoolUnwritable as error:
+                log.warning(
+                    "the spool is damaged and cannot be replaced yet",
+                    extra={"event": "spool.unwritable", "reason": str(error)},
+                )
+
+        self._checker = threading.Thread(target=work, name="spool-check", daemon=True)
+        self._checker.start()
+
     def status(self) -> SpoolStatus:
         """Return how this process's side is doing; never touches the disk."""
         with self._pending_lock:
@@ -388,6 +412,8 @@ class Spool:
                 extra={"event": "spool.lost_at_close", "messages": len(self._waiting)},
             )
         self._file.close()
+        if self._checker is not None:
+            self._checker.join(10)
 
     # ------------------------------------------------------------------------------- internals
 

@@ -188,15 +188,19 @@ def pick(
 
 
 def _envelope(row: Sequence[Any]) -> Envelope:
+    try:
+        lane, clock_state = Lane(row[1]), ClockState(row[8])
+    except ValueError as error:
+        raise SpoolCorrupt(f"message {row[0]}/{row[1]}/{row[2]}: {error}") from error
     return Envelope(
         epoch=row[0],
-        lane=Lane(row[1]),
+        lane=lane,
         seq=row[2],
         schema=row[3],
         boot_id=row[5],
         t_wall_ms=row[6],
         t_mono_ms=row[7],
-        clock_state=ClockState(row[8]),
+        clock_state=clock_state,
         body=msgspec.Raw(row[14]),
     )
 
