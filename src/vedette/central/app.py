@@ -9,7 +9,8 @@ Background tasks live as long as the application: the committer, liveness, jobs.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
+from typing import Any
 
 from vedette.central import jobs, liveness
 from vedette.central.boundary import (
@@ -28,10 +29,11 @@ from vedette.central.device_api import DeviceApi
 from vedette.central.enrolment import Tokens
 from vedette.central.ingest.committer import Committer
 from vedette.central.ingest.route import Up
+from vedette.central.meters import Ingest
 from vedette.central.services import Services
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
-from vedette.clock import Clock, SystemClock
+from vedette.clock import NS_PER_S, Clock, SystemClock
 from vedette.errors import StoreError
 from vedette.trust.keys import SigningKey
 
@@ -60,6 +62,7 @@ class Central:
     def __init__(self, services: Services, web: AsgiApp) -> None:
         self.services = services
         self.committer = Committer(services.db, services.bulletin)
+        services.meters.ingest = self._ingest
         tokens = Tokens(services.db, services.clock)
         self._handlers: dict[tuple[str, str], Handler] = {
             ("POST", "/v1/up"): Up(tokens, self.committer, services.clock),
@@ -71,19 +74,43 @@ class Central:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a device directly, everything else through Litestar."""
-        handler = self._find(scope) if scope["type"] == "http" else None
+        route, handler = self._find(scope) if scope["type"] == "http" else ("", None)
+        began_ns = self.services.clock.mono_ns()
         if handler is None:
             hurried = within_time(receive) if scope["type"] == "http" else receive
-            await self._web(scope, hurried, send)
+            await self._web(scope, hurried, self._counted(send, began_ns))
             return
         request = Request(scope, receive, behind_proxy=self.services.config.behind_proxy)
-        await (await guard(handler, request)).send(send)
+        answer = await guard(handler, request)
+        await answer.send(send)
+        self._count(route, answer.status, began_ns)
 
-    def _find(self, scope: Scope) -> Handler | None:
-        key = (scope["method"], scope["path"])
-        if key in self._handlers:
-            return self._handlers[key]
-        return self._handlers.get((key[0], key[1][: key[1].rfind("/") + 1]))
+    def _ingest(self) -> Ingest:
+        committer = self.committer
+        return Ingest(groups=committer.groups, taken=committer.taken, waiting=committer.waiting)
+
+    def _count(self, route: str, status: int, began_ns: int) -> None:
+        seconds = (self.services.clock.mono_ns() - began_ns) / NS_PER_S
+        self.services.meters.answered(route, status, seconds)
+
+    def _counted(self, send: Send, began_ns: int) -> Send:
+        """Return `send`, counting the answer when it begins: a stream of events never ends."""
+
+        async def counted(message: MutableMapping[str, Any]) -> None:
+            await send(message)
+            if message["type"] == "http.response.start":
+                self._count("operators", message["status"], began_ns)
+
+        return counted
+
+    def _find(self, scope: Scope) -> tuple[str, Handler | None]:
+        """Return a device's route, by the path that it is known by, and what answers there."""
+        method, path = scope["method"], scope["path"]
+        for known in (path, path[: path.rfind("/") + 1]):
+            handler = self._handlers.get((method, known))
+            if handler is not None:
+                return f"{method} {known}", handler
+        return "", None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -170,6 +170,8 @@ async def expire(db: Database, retention: Retention, now_ms: int) -> None:
         ("events_expire", events_days),
         ("evidence_expire", events_days),
         ("reconnects_expire", retention.days_days),
+        ("kpi_expire", retention.days_days),
+        ("overrides_expire", retention.days_days),
     )
     for query, days in steps:
         async with db.transaction() as tx:

@@ -3,6 +3,7 @@
 import msgspec
 
 from vedette.central.bulletin import Bulletin
+from vedette.central.meters import Meters
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
 from vedette.clock import Clock, wall_ms
@@ -21,6 +22,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     db: Database
     bulletin: Bulletin
     online_key: SigningKey
+    meters: Meters = msgspec.field(default_factory=Meters)
 
     def now_ms(self) -> int:
         """Return central's wall clock in milliseconds."""

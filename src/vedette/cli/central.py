@@ -10,7 +10,7 @@ from vedette.central import desired, enrolment, serve, settings
 from vedette.central.bulletin import Bulletin
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
-from vedette.cli import central_cameras, central_tree
+from vedette.cli import central_business, central_cameras, central_tree
 from vedette.cli.at_central import ACTOR as _ACTOR
 from vedette.cli.at_central import now_ms as _now_ms
 from vedette.cli.at_central import with_database as _with_database
@@ -189,5 +189,8 @@ for _further in (
     central_tree.select_command,
     central_tree.user_group,
     central_cameras.cameras_command,
+    central_business.slo_group,
+    central_business.kpi_group,
+    central_business.overrides_command,
 ):
     command.add_command(_further)

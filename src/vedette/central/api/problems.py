@@ -64,7 +64,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def is_for_programs(path: str) -> bool:
     """True where the answer to a failure is JSON."""
-    return path.startswith(("/v1/", "/schema")) or path == "/places"
+    return path.startswith(("/v1/", "/schema")) or path in {"/places", "/metrics"}
 
 
 def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:

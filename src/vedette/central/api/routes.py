@@ -15,7 +15,15 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ControllerRouterHandler
 
 from vedette import __version__
-from vedette.central.api import access, changing, inventorying, organising, problems, reading
+from vedette.central.api import (
+    access,
+    business,
+    changing,
+    inventorying,
+    organising,
+    problems,
+    reading,
+)
 from vedette.central.console import account, doors, live, pages
 from vedette.central.console.headers import SECURITY_HEADERS
 
@@ -38,7 +46,13 @@ def operator_routes() -> list[ControllerRouterHandler]:
         Router(path="/", route_handlers=[*doors.OPEN, *pages.OPEN], dependencies=services),
         Router(
             path="/",
-            route_handlers=[*doors.OWN, *account.OWN, *pages.OWN, live.events_stream],
+            route_handlers=[
+                *doors.OWN,
+                *account.OWN,
+                *pages.OWN,
+                *business.AT_THE_TOP,
+                live.events_stream,
+            ],
             dependencies=behind_the_door,
             after_request=with_headers,
         ),
@@ -49,6 +63,7 @@ def operator_routes() -> list[ControllerRouterHandler]:
                 *changing.ROUTES,
                 *organising.ROUTES,
                 *inventorying.ROUTES,
+                *business.ROUTES,
             ],
             dependencies=behind_the_door,
             after_request=with_headers,

@@ -142,6 +142,11 @@ class Committer:
         self.groups = 0
         self.taken = 0
 
+    @property
+    def waiting(self) -> int:
+        """Envelopes that wait to be committed."""
+        return self._fresh.envelopes + self._late.envelopes
+
     async def submit(self, parcel: Parcel) -> UpAnswer | None:
         """Return the answer once `parcel` is committed; None where its device is not known.
 

@@ -1,0 +1,271 @@
+"""`vedette central slo, kpi, overrides`: what was promised, and what business and people say.
+
+Thin: reads arguments, calls `central.business`, prints.
+"""
+
+import csv
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from vedette.central import tree
+from vedette.central.business import kpi, overrides, slo
+from vedette.central.business.kpi import Kpi, Value
+from vedette.central.settings import CentralConfig
+from vedette.central.store.db import Tx
+from vedette.central.tree import SitePlace
+from vedette.cli.at_central import ACTOR, in_transaction, now_ms, show_json, show_table
+from vedette.errors import ConfigError
+
+_DAY_MS: Final = 86_400_000
+_WORDS: Final = {
+    "met": "met",
+    "missed": "MISSED",
+    "undecided": "undecided: records wait on devices",
+    "too_little": "too little to judge",
+}
+
+_of = click.option("--of", default="", help="A selection, as 'folder:europe/**'. Default: all.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+async def chosen(tx: Tx, of: str) -> list[SitePlace]:
+    """Return the sites that a selection means; all for an empty one."""
+    found = await tree.sites(tx, None)
+    if not of.strip():
+        return found
+    wanted = {place.site for place in await tree.select(tx, of, "site", None)}
+    return [site for site in found if site.site in wanted]
+
+
+# ----------------------------------------------------------------------------------- objectives
+
+
+@click.group("slo")
+def slo_group() -> None:
+    """Objectives: how much of a month must be observed, and how much was."""
+
+
+@slo_group.command("report")
+@click.option("--month", default="", help="As 2026-10. Default: this month, so far.")
+@_of
+@click.option("--opening-hours", is_flag=True, help="Count opening hours only.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one row per site.")
+@_as_json
+@click.pass_obj
+def slo_report(
+    config: CentralConfig, *, month: str, of: str, opening_hours: bool, as_csv: bool, as_json: bool
+) -> None:
+    """Show each site's month against its objective, worst first.
+
+    \b
+    Exit status 1 where a site missed it.
+      vedette central slo report --month 2026-10 --of 'folder:europe/**'
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+
+    async def read(tx: Tx) -> slo.Report:
+        now = now_ms()
+        return await slo.report(
+            tx,
+            await chosen(tx, of),
+            month=month or slo.this_month(now),
+            now_ms=now,
+            opening_hours_only=opening_hours,
+        )
+
+    found = in_transaction(config, read)
+    if as_json:
+        show_json(found)
+    elif as_csv:
+        _csv(found)
+    else:
+        _show_report(found)
+    if found.counts.get("missed"):
+        sys.exit(1)
+
+
+def _show_report(found: slo.Report) -> None:
+    rows = [
+        [
+            one.site,
+            str(one.cameras),
+            _percent(one.fraction),
+            f"{one.objective_percent:g} %",
+            "–" if one.spent is None else f"{one.spent * 100:.0f} %",
+            _hours(sum(one.lost_s.values())),
+            ", ".join(f"{cause} {_hours(s)}" for cause, s in _worst_first(one.lost_s))[:60],
+            _WORDS[one.verdict] + ("" if one.is_over else ", so far"),
+        ]
+        for one in found.sites
+    ]
+    head = [
+        "site",
+        "cameras",
+        "observed",
+        "objective",
+        "budget spent",
+        "lost",
+        "causes",
+        found.month,
+    ]
+    show_table(head, rows, "no site here")
+
+
+def _csv(found: slo.Report) -> None:
+    causes = sorted({cause for one in found.sites for cause in one.lost_s})
+    writer = csv.writer(sys.stdout)
+    head = ["month", "site", "cameras", "fraction", "objective_percent", "verdict", "observed_s"]
+    writer.writerow([*head, "pending_s", "exempt_s", *(f"lost_s.{cause}" for cause in causes)])
+    for one in found.sites:
+        fraction = "" if one.fraction is None else one.fraction
+        row = [found.month, one.site, one.cameras, fraction, one.objective_percent, one.verdict]
+        times = [one.observed_s, one.pending_s, one.exempt_s]
+        writer.writerow([*row, *times, *(one.lost_s.get(cause, 0.0) for cause in causes)])
+
+
+def _worst_first(lost_s: dict[str, float]) -> Iterable[tuple[str, float]]:
+    return sorted(lost_s.items(), key=lambda item: -item[1])
+
+
+def _percent(fraction: float | None) -> str:
+    # never rounded up: 99.699 % is not 99.7 %
+    return "no data" if fraction is None else f"{int(fraction * 100_000) / 1000:.3f} %"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds / 60:.1f} min"
+
+
+@slo_group.command("objective")
+@click.argument("place", required=False)
+@click.argument("percent", required=False, type=float)
+@click.option("--clear", is_flag=True, help="Have no own objective at PLACE any more.")
+@_as_json
+@click.pass_obj
+def slo_objective(
+    config: CentralConfig, place: str | None, percent: float | None, *, clear: bool, as_json: bool
+) -> None:
+    """Show the objectives, or set the one of PLACE.
+
+    \b
+    PLACE is site:NAME, folder:PATH, or 'everywhere'.
+      vedette central slo objective folder:europe/portugal 99.9
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    if place is not None and percent is None and not clear:
+        raise ConfigError("which objective?", operator_hint="give a percentage, or --clear")
+    where = "" if place == "everywhere" else place
+
+    async def do(tx: Tx) -> dict[str, float]:
+        if where is not None:
+            wanted = None if clear else percent
+            return await slo.set_target(tx, where, wanted, actor=ACTOR, now_ms=now_ms())
+        return await slo.targets(tx)
+
+    found = in_transaction(config, do)
+    found.setdefault("", slo.DEFAULT_PERCENT)
+    if as_json:
+        show_json(found)
+        return
+    rows = [[at or "everywhere", f"{value:g} %"] for at, value in sorted(found.items())]
+    show_table(["place", "objective"], rows, "")
+
+
+# -------------------------------------------------------------------------------------- figures
+
+
+@click.group("kpi")
+def kpi_group() -> None:
+    """Figures that somebody else measures: receipts, scrap, turnover."""
+
+
+@kpi_group.command("list")
+@_as_json
+@click.pass_obj
+def kpi_list(config: CentralConfig, *, as_json: bool) -> None:
+    """List the kinds of figures."""
+    found = in_transaction(config, kpi.kinds)
+    if as_json:
+        show_json(found)
+        return
+    rows = [[k.kpi, k.title, k.unit, "adds up" if k.adds_up else "level"] for k in found]
+    show_table(["figure", "title", "unit", ""], rows, "no figures yet: vedette central kpi make")
+
+
+@kpi_group.command("make")
+@click.argument("name")
+@click.option("--title", default="")
+@click.option("--unit", default="")
+@click.option("--level", is_flag=True, help="A level (queue length), not a sum over time.")
+@click.pass_obj
+def kpi_make(config: CentralConfig, name: str, *, title: str, unit: str, level: bool) -> None:
+    """Have a kind of figure called NAME."""
+
+    async def do(tx: Tx) -> Kpi:
+        return await kpi.put(
+            tx, name, title=title, unit=unit, adds_up=not level, actor=ACTOR, now_ms=now_ms()
+        )
+
+    click.echo(f"{in_transaction(config, do).kpi} can be pushed to /v1/kpis/{name}/values")
+
+
+@kpi_group.command("push")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.pass_obj
+def kpi_push(config: CentralConfig, name: str, file: Path) -> None:
+    """Push the figures in FILE: JSON, a list of {site, start_ms, end_ms, value}."""
+    try:
+        values = msgspec.json.decode(file.read_bytes(), type=list[Value])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is no list of figures: {error}") from error
+
+    async def do(tx: Tx) -> int:
+        return await kpi.push(tx, name, values, now_ms=now_ms())
+
+    click.echo(f"{in_transaction(config, do)} figures taken")
+
+
+# ------------------------------------------------------------------------------------- overrides
+
+
+@click.command("overrides")
+@_of
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 3650))
+@_as_json
+@click.pass_obj
+def overrides_command(config: CentralConfig, *, of: str, days: int, as_json: bool) -> None:
+    """Show how often people said that a model was wrong, by camera, model and answer."""
+
+    async def read(tx: Tx) -> list[overrides.Counted]:
+        sites = [site.site for site in await chosen(tx, of)]
+        now = now_ms()
+        return await overrides.counted(tx, sites, from_ms=now - days * _DAY_MS, to_ms=now + 1)
+
+    found = in_transaction(config, read)
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        [
+            f"{one.site}/{one.device}/{one.camera}",
+            one.model or "–",
+            one.said or "–",
+            str(one.overridden),
+            str(one.agreed + one.overridden),
+            _share(one),
+        ]
+        for one in found
+    ]
+    head = ["camera", "model", "said", "overridden", "of", "share (95 % interval)"]
+    show_table(head, rows, "nobody said anything in this time")
+
+
+def _share(one: overrides.Counted) -> str:
+    if one.overridden_share is None or one.interval is None:
+        return "no data"
+    low, high = one.interval
+    return f"{one.overridden_share * 100:.0f} % ({low * 100:.0f} to {high * 100:.0f} %)"
