@@ -45,6 +45,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     policy: bytes | None
     policy_version: int
     desired_etag: str
+    rotate_asked_ms: int | None = None
+    keys_version: int = 1
 
 
 class Thumbnail(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +70,7 @@ async def desired(tx: Tx, device: str, now_ms: int) -> Desired:
         settings=_signed.decode(facts.settings) if facts.settings else None,
         site_policy=_signed.decode(facts.policy) if facts.policy else None,
         requests=await tx.all("requests_open", Request, device=device, now_ms=now_ms),
+        rotate_key=facts.rotate_asked_ms is not None,
     )
 
 
@@ -84,7 +87,10 @@ async def refresh(tx: Tx, device: str, now_ms: int) -> str:
     open_ids = [
         r.request for r in await tx.all("requests_open", Request, device=device, now_ms=now_ms)
     ]
-    text = msgspec.json.encode([facts.settings_version, facts.policy_version, open_ids])
+    parts: list[object] = [facts.settings_version, facts.policy_version, open_ids]
+    if facts.rotate_asked_ms is not None or facts.keys_version > 1:
+        parts += [facts.rotate_asked_ms, facts.keys_version]
+    text = msgspec.json.encode(parts)
     etag = hashlib.sha256(text).hexdigest()[:16]
     await tx.run("desired_etag_set", device=device, etag=etag)
     return etag

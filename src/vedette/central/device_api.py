@@ -9,9 +9,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from vedette.central import desired, enrolment
+from vedette.central import desired, enrolment, rotation
 from vedette.central.boundary import Answer, Handler, Request, json_answer
-from vedette.central.enrolment import Tokens
+from vedette.central.enrolment import Bearer, Tokens
 from vedette.central.rate import RateLimit
 from vedette.central.services import Services
 from vedette.errors import BadSignature, MalformedReport
@@ -19,7 +19,7 @@ from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, MAX_CHARS
 from vedette.trust.dsse import sign_struct
 from vedette.trust.keys import from_text
 from vedette.wire import codec
-from vedette.wire.enrol import Desired, EnrolRequest, TimeRequest, TimeStatement
+from vedette.wire.enrol import Desired, EnrolRequest, RotateRequest, TimeRequest, TimeStatement
 from vedette.wire.signed import TIME_TYPE
 
 _MAX_BODY_BYTES: Final = 16 * 1024
@@ -43,6 +43,7 @@ class DeviceApi:
             ("POST", "/v1/enrol"): self.enrol,
             ("POST", "/v1/nonce"): self.nonce,
             ("POST", "/v1/token"): self.token,
+            ("POST", "/v1/rotate"): self.rotate,
             ("POST", "/v1/time"): self.time,
             ("GET", "/v1/desired"): self.desired,
             ("POST", "/v1/thumbnail/"): self.thumbnail,
@@ -84,12 +85,28 @@ class DeviceApi:
         assertion = form.get("client_assertion", [""])[0]
         services = self._services
         async with services.db.transaction() as tx:
-            answer = await enrolment.make_token(
+            answer = await rotation.make_token(
                 tx,
                 assertion,
                 device=_name_in(assertion),
                 audience=services.online_key.public.keyid,
                 life_s=services.config.access_token_s,
+                now_ms=services.now_ms(),
+            )
+        return json_answer(answer)
+
+    async def rotate(self, request: Request) -> Answer:
+        """Take a device's next key; both are good until the next one is first used."""
+        self._token_limit.spend(request.client)
+        body = await request.body(_MAX_BODY_BYTES)
+        asked = codec.decode(body, RotateRequest, json=True)
+        services = self._services
+        async with services.db.transaction() as tx:
+            answer = await rotation.announce(
+                tx,
+                asked,
+                device=_name_in(asked.assertion),
+                audience=services.online_key.public.keyid,
                 now_ms=services.now_ms(),
             )
         return json_answer(answer)
@@ -106,25 +123,26 @@ class DeviceApi:
 
     async def desired(self, request: Request) -> Answer:
         """Say what should run; wait for a change where the device asks for it."""
-        device = await self._tokens.device_of(request.bearer)
+        holder = await self._tokens.holder_of(request.bearer)
         known = request.headers.get("if-none-match", "").removeprefix("W/").strip('" ')
         try:
             wait_s = min(max(float(request.query.get("wait", "0")), 0.0), _MAX_WAIT_S)
         except ValueError as error:
             raise MalformedReport("wait is a number of seconds") from error
-        state = await self._wait_for_change(device, known, wait_s)
+        state = await self._wait_for_change(holder, known, wait_s)
         headers = {"etag": f'"{state.etag}"'}
         if known and state.etag == known:
             return Answer(status=304, headers=headers)
         return json_answer(state, headers=headers)
 
-    async def _wait_for_change(self, device: str, known: str, wait_s: float) -> Desired:
+    async def _wait_for_change(self, holder: Bearer, known: str, wait_s: float) -> Desired:
         services = self._services
         deadline = asyncio.get_running_loop().time() + wait_s
-        async with services.bulletin.subscribe(f"desired:{device}") as news:
+        async with services.bulletin.subscribe(f"desired:{holder.device}") as news:
             while True:
                 async with services.db.transaction() as tx:
-                    state = await desired.desired(tx, device, services.now_ms())
+                    await enrolment.require_speaker(tx, holder)
+                    state = await desired.desired(tx, holder.device, services.now_ms())
                 left_s = deadline - asyncio.get_running_loop().time()
                 if state.etag != known or left_s <= 0:
                     return state
@@ -132,12 +150,14 @@ class DeviceApi:
 
     async def thumbnail(self, request: Request) -> Answer:
         """Take a picture that this device was asked for."""
-        device = await self._tokens.device_of(request.bearer)
+        holder = await self._tokens.holder_of(request.bearer)
         picture = await request.body(desired.MAX_THUMBNAIL_BYTES)
+        async with self._services.db.transaction() as tx:
+            await enrolment.require_speaker(tx, holder)
         await desired.answer_request(
             self._services.db,
             self._services.bulletin,
-            device,
+            holder.device,
             request.path.rpartition("/")[2][:128],
             picture,
             now_ms=self._services.now_ms(),

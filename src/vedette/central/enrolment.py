@@ -18,9 +18,8 @@ from vedette.central.tree import SitePlace
 from vedette.clock import Clock, wall_ms
 from vedette.errors import BadSignature, ConfigError, ConflictError, NotAllowed
 from vedette.ids import is_slug
-from vedette.trust.assertion import verify_assertion
 from vedette.trust.keys import PublicKey, check_possession
-from vedette.wire.enrol import EnrolAnswer, EnrolRequest, Nonce, TokenAnswer
+from vedette.wire.enrol import EnrolAnswer, EnrolRequest, Nonce
 
 CLAIM_S: Final = 24 * 3600
 NONCE_S: Final = 120
@@ -40,13 +39,40 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: int
 
 
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim token, without what it takes to use it."""
+
+    claim: str
+    site: str
+    device: str | None
+    replaces: bool
+    made_by: str
+    created_ms: int
+    expires_ms: int
+    used_ms: int | None
+    used_by: str | None
+
+
 class _Claimed(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     device: str
+    min_epoch: int = 0
+    replaces: bool = False
 
 
-class _Token(msgspec.Struct, frozen=True, kw_only=True):
+class _Named(msgspec.Struct, frozen=True, kw_only=True):
     device: str
+    site: str
+    public_key: str
+    generation: int
+    revoked_ms: int | None
+
+
+class Bearer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who holds an access token, and under which generation of the device's key."""
+
+    device: str
+    generation: int
     expires_ms: int
 
 
@@ -139,35 +165,91 @@ async def get_site(tx: Tx, site: str) -> Site:
 
 
 async def make_claim(
-    tx: Tx, site: str, *, device: str | None = None, actor: str, now_ms: int, life_s: int = CLAIM_S
+    tx: Tx,
+    site: str,
+    *,
+    device: str | None = None,
+    replace: bool = False,
+    actor: str,
+    now_ms: int,
+    life_s: int = CLAIM_S,
 ) -> str:
-    """Return a claim token for one new device of `site`.
+    """Return a claim token for one device of `site`.
+
+    With `replace` it lets a machine with a fresh key take over the name `device` and its history;
+    from that moment the key that spoke for it is worth nothing, for ever.
 
     Raises:
-        ConfigError: No such site, or a device name that cannot be.
-        ConflictError: The device name is taken.
+        ConfigError: No such site, a device name that cannot be, or none to be replaced.
+        ConflictError: The device name is taken, and it is not to be replaced.
     """
     await get_site(tx, site)
     if device is not None and not is_slug(device):
         raise ConfigError(f"{device!r} cannot name a device", operator_hint="use a-z 0-9 . _ -")
-    if device is not None and await tx.value("device_taken", device=device):
+    if device is not None and not replace and await tx.value("device_taken", device=device):
         raise ConflictError(
             f"the device name {device} is taken",
-            operator_hint="choose another one: what the old device sent stays under its name",
+            operator_hint="choose another one, or take it over with --replace: then the key that"
+            " speaks for it now never does again",
         )
+    if replace:
+        found = await tx.one("device_hold_name", _Named, device=device) if device else None
+        if found is None or found.site != site:
+            raise ConfigError(
+                f"there is no device {device!r} at {site} whose name could be taken over",
+                operator_hint="name one: vedette central devices list",
+            )
     token = f"vc-{secrets.token_urlsafe(24)}"
     await tx.run(
         "claim_put",
         token_hash=secret_hash(token),
         site=site,
         device=device,
+        replaces=replace,
+        actor=actor,
         now_ms=now_ms,
         expires_ms=now_ms + life_s * 1000,
     )
     await audit.write(
-        tx, at_ms=now_ms, actor=actor, action="claim.make", target=site, detail={"device": device}
+        tx,
+        at_ms=now_ms,
+        actor=actor,
+        action="claim.make",
+        target=site,
+        detail={"device": device, "replace": replace, "claim": secret_hash(token)[:8].hex()},
     )
     return token
+
+
+async def list_claims(
+    tx: Tx, now_ms: int, scope: list[str] | None = None, *, used: bool = False
+) -> list[Claim]:
+    """Return the claim tokens that can still be used; with `used` also those that were."""
+    return await tx.all("claims_all", Claim, now_ms=now_ms, scope=scope, all=used)
+
+
+async def withdraw_claim(
+    tx: Tx, claim: str, *, actor: str, now_ms: int, scope: list[str] | None = None
+) -> None:
+    """Have this claim token worth nothing.
+
+    Raises:
+        ConfigError: No such token, or it was used or withdrawn already.
+    """
+    site = await tx.value("claim_withdraw", claim=claim, now_ms=now_ms, scope=scope)
+    if site is None:
+        raise ConfigError(
+            f"no claim {claim!r} that could be withdrawn",
+            operator_hint="list them: vedette central claims; used ones are devices: revoke those",
+        )
+    await audit.write(
+        tx,
+        at_ms=now_ms,
+        actor=actor,
+        action="claim.withdraw",
+        target=str(site),
+        detail={"claim": claim},
+    )
 
 
 async def enrol(
@@ -196,6 +278,7 @@ async def enrol(
         site_keys=site.site_keys,
         site_threshold=site.site_threshold,
         time_zone=site.time_zone,
+        min_epoch=known.min_epoch,
     )
 
 
@@ -209,44 +292,76 @@ async def _take_claim(
             "this claim token was used, has expired or never was",
             operator_hint="make a new one: vedette central claim --site SITE",
         )
-    added = await tx.run(
-        "device_add",
-        device=claim.device,
-        site=claim.site,
-        public_key=public.text,
-        hardware=_printable(request.hardware, 200),
-        version=_printable(request.version, 64),
-        now_ms=now_ms,
-    )
-    if not added:
+    if await tx.value("key_is_used", public_key=public.text):
         raise ConflictError(
-            "this key or this name is enrolled already",
-            operator_hint="make a fresh key on the device, or a claim token with another name",
+            "this key is or was a device's",
+            operator_hint="make a fresh one on the device: vedette edge enrol --replace",
+        )
+    facts = {
+        "device": claim.device,
+        "public_key": public.text,
+        "hardware": _printable(request.hardware, 200),
+        "version": _printable(request.version, 64),
+        "now_ms": now_ms,
+    }
+    if claim.replaces:
+        claim = await _replace(tx, claim, facts, now_ms)
+    elif not await tx.run("device_add", site=claim.site, **facts):
+        raise ConflictError(
+            "this name is enrolled already",
+            operator_hint="make a claim with another name, or with --replace to take it over",
         )
     await audit.write(
         tx,
         at_ms=now_ms,
         actor=f"device:{claim.device}",
-        action="device.enrol",
+        action="device.replace" if claim.replaces else "device.enrol",
         target=claim.site,
         detail={"keyid": public.keyid},
     )
     return claim
 
 
+async def _replace(tx: Tx, claim: _Claimed, facts: dict[str, object], now_ms: int) -> _Claimed:
+    """Give a device's name to another key; the one before is retired for ever."""
+    before = await tx.one("device_hold_name", _Named, device=claim.device)
+    if before is None or before.site != claim.site:
+        raise NotAllowed("the device whose name was to be taken over is not there any more")
+    await tx.run(
+        "key_retire",
+        public_key=before.public_key,
+        device=claim.device,
+        now_ms=now_ms,
+        why="replaced",
+    )
+    min_epoch = await tx.value("device_replace", **facts)
+    return msgspec.structs.replace(claim, min_epoch=int(str(min_epoch)))
+
+
 def _printable(text: str, limit: int) -> str:
     return "".join(char for char in text if char.isprintable())[:limit]
 
 
-async def revoke(tx: Tx, device: str, *, actor: str, now_ms: int) -> None:
+async def revoke(tx: Tx, device: str, *, reason: str = "", actor: str, now_ms: int) -> None:
     """Take nothing from this device any more; what it sent stays.
+
+    It holds at once and in every process: tokens are gone, and whoever still remembers one looks
+    the device up again before anything is done for it.
 
     Raises:
         ConfigError: No such device, or revoked already.
     """
-    if not await tx.run("device_revoke", device=device, now_ms=now_ms):
+    said = _printable(reason, 500)
+    if not await tx.run("device_revoke", device=device, reason=said, now_ms=now_ms):
         raise ConfigError(f"no device named {device!r} that could be revoked")
-    await audit.write(tx, at_ms=now_ms, actor=actor, action="device.revoke", target=device)
+    await audit.write(
+        tx,
+        at_ms=now_ms,
+        actor=actor,
+        action="device.revoke",
+        target=device,
+        detail={"reason": said},
+    )
 
 
 async def make_nonce(tx: Tx, now_ms: int) -> Nonce:
@@ -256,44 +371,50 @@ async def make_nonce(tx: Tx, now_ms: int) -> Nonce:
     return Nonce(nonce=nonce, expires_in_s=float(NONCE_S))
 
 
-async def make_token(
-    tx: Tx, assertion: str, *, device: str, audience: str, life_s: int, now_ms: int
-) -> TokenAnswer:
-    """Return an access token for the device that signed `assertion` over our nonce.
-
-    `device` is the name in the assertion, not yet believed: it chooses the key.
+async def re_enrol(
+    tx: Tx, device: str, *, reason: str, actor: str, now_ms: int, life_s: int = CLAIM_S
+) -> str:
+    """Return a claim token that takes over this device's name; its key is worth nothing from now.
 
     Raises:
-        BadSignature: Not signed by that device for us, or the nonce was used or is too old.
+        ConfigError: No such device.
     """
-    key = await tx.value("device_key", device=device[:128].replace("\0", ""))
-    public = PublicKey.from_text(str(key)) if key else None
-    verified = verify_assertion(
-        assertion, key_of=lambda name: public if name == device else None, audience=audience
+    found = await tx.one("device_hold_name", _Named, device=device)
+    if found is None:
+        raise ConfigError(f"there is no device {device!r}")
+    if found.revoked_ms is None:
+        await revoke(tx, device, reason=reason, actor=actor, now_ms=now_ms)
+    return await make_claim(
+        tx, found.site, device=device, replace=True, actor=actor, now_ms=now_ms, life_s=life_s
     )
-    spent = await tx.value("nonce_take", nonce_hash=secret_hash(verified.nonce), now_ms=now_ms)
-    if spent is None:
-        raise BadSignature("the nonce was used, is too old or is not ours")
-    token = secrets.token_urlsafe(32)
-    await tx.run(
-        "token_put",
-        token_hash=secret_hash(token),
-        device=verified.device,
-        expires_ms=now_ms + life_s * 1000,
-    )
-    return TokenAnswer(access_token=token, expires_in=life_s)
+
+
+async def require_speaker(tx: Tx, holder: Bearer) -> None:
+    """Return where the holder of a token that was found a moment ago still may speak.
+
+    Raises:
+        BadSignature: Its device was revoked, or another key speaks for it now.
+    """
+    of = {"device": holder.device, "generation": holder.generation}
+    if await tx.value("device_speaks", **of) is None:
+        raise BadSignature("the access token is not good any more")
 
 
 class Tokens:
-    """Which device a bearer token belongs to; remembered for seconds, so revoking takes seconds."""
+    """Which device a bearer token belongs to; remembered for seconds.
+
+    What is remembered is never enough to do anything: whatever a device changes or reads is looked
+    up with its generation in the same transaction, so that revoking and replacing hold at once and
+    in every process.
+    """
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
         self._clock = clock
-        self._cache: dict[bytes, tuple[str, int]] = {}
+        self._cache: dict[bytes, tuple[Bearer, int]] = {}
 
-    async def device_of(self, token: str) -> str:
-        """Return the device.
+    async def holder_of(self, token: str) -> Bearer:
+        """Return the device, with the generation that the token was given to.
 
         Raises:
             BadSignature: No such token, or its time is over.
@@ -307,10 +428,10 @@ class Tokens:
         if not token:
             raise BadSignature("no bearer token")
         async with self._db.transaction() as tx:
-            found = await tx.one("token_find", _Token, token_hash=hashed, now_ms=now_ms)
+            found = await tx.one("token_find", Bearer, token_hash=hashed, now_ms=now_ms)
         if found is None:
             raise BadSignature("the access token is unknown or its time is over")
         if len(self._cache) >= _MAX_CACHED:
             self._cache.clear()
-        self._cache[hashed] = (found.device, min(now_ms + _CACHE_MS, found.expires_ms))
-        return found.device
+        self._cache[hashed] = (found, min(now_ms + _CACHE_MS, found.expires_ms))
+        return found

@@ -10,11 +10,10 @@ from vedette.central import desired, enrolment, serve, settings
 from vedette.central.bulletin import Bulletin
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
-from vedette.cli import central_business, central_cameras, central_tree
+from vedette.cli import central_business, central_cameras, central_devices, central_tree
 from vedette.cli.at_central import ACTOR as _ACTOR
 from vedette.cli.at_central import now_ms as _now_ms
 from vedette.cli.at_central import with_database as _with_database
-from vedette.clock import from_wall_ms
 from vedette.errors import ConfigError
 from vedette.wire.signed import Signed
 
@@ -66,10 +65,13 @@ def reset_admin(config: CentralConfig, user: str) -> None:
 @command.command("claim")
 @click.option("--site", required=True)
 @click.option("--device", help="The name that the device will get.")
+@click.option("--replace", is_flag=True, help="Let it take over the name and history of --device.")
 @click.option("--hours", default=24, show_default=True, type=click.IntRange(1, 24 * 30))
 @click.pass_obj
-def claim(config: CentralConfig, site: str, device: str | None, hours: int) -> None:
-    """Print a claim token with which one new device joins a site."""
+def claim(
+    config: CentralConfig, site: str, device: str | None, hours: int, *, replace: bool
+) -> None:
+    """Print a claim token with which one device joins a site."""
 
     async def make(db: Database) -> str:
         async with db.transaction() as tx:
@@ -77,6 +79,7 @@ def claim(config: CentralConfig, site: str, device: str | None, hours: int) -> N
                 tx,
                 site,
                 device=device,
+                replace=replace,
                 actor=_ACTOR,
                 now_ms=_now_ms(),
                 life_s=int(timedelta(hours=hours).total_seconds()),
@@ -163,26 +166,18 @@ def site_policy(config: CentralConfig, site: str, file: Path) -> None:
 @command.command("device")
 @click.argument("device", required=False)
 @click.option("--revoke", is_flag=True, help="Take nothing from this device any more.")
+@click.option("--reason", default="", help="Why it is revoked; stands in the audit log.")
 @click.pass_obj
-def device_command(config: CentralConfig, device: str | None, *, revoke: bool) -> None:
-    """List devices, or revoke one."""
-
-    async def do(db: Database) -> list[tuple[object, ...]]:
-        async with db.transaction() as tx:
-            if device and revoke:
-                await enrolment.revoke(tx, device, actor=_ACTOR, now_ms=_now_ms())
-            return await tx.tuples("devices_list")
-
-    for name, site, state, version, hardware, contact_ms, revoked_ms in _with_database(config, do):
-        if device in {None, name}:
-            at = "never"
-            if isinstance(contact_ms, int):
-                at = from_wall_ms(contact_ms).isoformat(timespec="seconds")
-            word = "revoked" if revoked_ms else state
-            click.echo(f"{site}/{name}  {word}  last contact {at}  {version}  {hardware}")
+def device_command(config: CentralConfig, device: str | None, reason: str, *, revoke: bool) -> None:
+    """List devices, or revoke one; more: `vedette central devices --help`."""
+    if device and revoke:
+        central_devices.revoke(config, device, reason)
+    central_devices.print_devices(config, device)
 
 
 for _further in (
+    central_devices.command,
+    central_devices.claims,
     central_tree.folder_group,
     central_tree.label_command,
     central_tree.group_group,

@@ -32,11 +32,17 @@ MAX_CHARS: Final = 4_096
 
 
 class Assertion(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verified assertion says; `nonce` is still to be spent by whoever issued it."""
+    """What a verified assertion says; `nonce` is still to be spent by whoever issued it.
+
+    Attributes:
+        next_key: The public key that its maker will use from now on; empty where it asks for a
+            token only.
+    """
 
     device: str
     nonce: str
     jti: str
+    next_key: str = ""
 
 
 class _Claims(msgspec.Struct, frozen=True):
@@ -47,13 +53,24 @@ class _Claims(msgspec.Struct, frozen=True):
     nonce: str
     iat: int
     exp: int
+    next_key: str = ""
 
 
 def make_assertion(
-    key: SigningKey, *, device: str, audience: str, nonce: str, now_s: int, jti: str = ""
+    key: SigningKey,
+    *,
+    device: str,
+    audience: str,
+    nonce: str,
+    now_s: int,
+    jti: str = "",
+    next_key: PublicKey | None = None,
 ) -> str:
-    """Return a compact JWT by which `device` asks the central called `audience` for a token."""
-    claims = {
+    """Return a compact JWT by which `device` asks the central called `audience` for a token.
+
+    With `next_key` it asks instead that this key may speak for it from now on.
+    """
+    claims: dict[str, str | int] = {
         "iss": device,
         "sub": device,
         "aud": audience,
@@ -62,6 +79,8 @@ def make_assertion(
         "iat": now_s,
         "exp": now_s + LIFETIME_S,
     }
+    if next_key is not None:
+        claims["next_key"] = next_key.text
     header = {"alg": ALGORITHM, "kid": key.public.keyid}
     return jwt.encode(header, claims, jwk.OKPKey.import_key(key.native), algorithms=[ALGORITHM])
 
@@ -102,7 +121,24 @@ def verify_assertion(
         raise Expired(f"an assertion lives for at most {MAX_LIFETIME_S} s")
     if not claims.nonce or not claims.jti:
         raise BadSignature("an assertion carries a nonce and a jti")
-    return Assertion(device=claims.iss, nonce=claims.nonce, jti=claims.jti)
+    return Assertion(
+        device=claims.iss, nonce=claims.nonce, jti=claims.jti, next_key=claims.next_key
+    )
+
+
+def signer_of(token: str) -> str:
+    """Return the key id that the token says it was signed by; it chooses the key, nothing else.
+
+    Raises:
+        BadSignature: Not a JWT.
+    """
+    if len(token) > MAX_CHARS:
+        raise BadSignature(f"an assertion has at most {MAX_CHARS} characters")
+    try:
+        kid = jws.extract_compact(token.encode("ascii")).headers().get("kid", "")
+    except (JoseError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadSignature(f"not an assertion: {error}") from error
+    return kid if isinstance(kid, str) else ""
 
 
 def _unverified_name(token: str) -> str:

@@ -3,6 +3,7 @@
     POST /v1/enrol    EnrolRequest  -> EnrolAnswer      (claim token + public key, once)
     POST /v1/nonce                  -> Nonce            (single use, short-lived)
     POST /v1/token    form, RFC 7523 client assertion -> TokenAnswer
+    POST /v1/rotate   RotateRequest -> RotateAnswer     (old key names new, new key signs that)
     POST /v1/time     TimeRequest   -> SignedTime       (over the device's own nonce)
     POST /v1/up       Batch         -> UpAnswer
     GET  /v1/desired?wait=S         -> Desired          (ETag; 304 where unchanged)
@@ -33,7 +34,12 @@ class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnrolAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the device is from now on, and which keys it pins."""
+    """Who the device is from now on, and which keys it pins.
+
+    Attributes:
+        min_epoch: The first epoch of its spool may not be lower: it takes over the name of a
+            device that gave the numbers of earlier ones. 0 for a new name.
+    """
 
     device: str
     site: str
@@ -41,6 +47,7 @@ class EnrolAnswer(msgspec.Struct, frozen=True, kw_only=True):
     site_keys: list[str]
     site_threshold: int = 1
     time_zone: str = "UTC"
+    min_epoch: int = 0
 
 
 class Nonce(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +63,24 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     access_token: str
     expires_in: int
     token_type: str = "Bearer"  # noqa: S105 - a scheme's name, not a secret
+
+
+class RotateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A device announces its next key. Both keys speak for it until the next one is first used.
+
+    Attributes:
+        assertion: By the present key, as for a token, with the next one in the claim `next_key`.
+        proof: Signature by the next key over `assertion`, base64url: proof of possession.
+    """
+
+    assertion: str
+    proof: str
+
+
+class RotateAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The next key may speak from now on."""
+
+    keyid: str
 
 
 class TimeRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,9 +118,11 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         settings: `DeviceSettings`, signed by central's online key; None until there are any.
         site_policy: `SitePolicy`, signed by the site's key; None until there is one.
         requests: Open requests for this device.
+        rotate_key: The device should make itself another key now.
     """
 
     etag: str
     settings: Signed | None = None
     site_policy: Signed | None = None
     requests: list[Request] = []
+    rotate_key: bool = False

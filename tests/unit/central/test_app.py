@@ -6,8 +6,8 @@ import pytest
 
 from vedette.central import app
 from vedette.central.bulletin import Bulletin
-from vedette.central.ingest.commit import Incoming
 from vedette.central.ingest.committer import Busy, Committer, Parcel
+from vedette.central.ingest.incoming import Incoming
 from vedette.central.store.db import Database
 
 

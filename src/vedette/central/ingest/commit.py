@@ -14,8 +14,11 @@ import msgspec
 
 from vedette.central.ingest import writing
 from vedette.central.ingest.effects import Effects, Sender
+from vedette.central.ingest.incoming import Incoming, SenderRow
 from vedette.central.ingest.lane import MAX_RANGES, LaneState
 from vedette.central.ingest.unpack import Item
+from vedette.central.ingest.watch import FULL_RETRY_S, Watch
+from vedette.central.ingest.writing import Heard
 from vedette.central.store import arrays
 from vedette.central.store.arrays import columns
 from vedette.central.store.db import Tx
@@ -33,31 +36,6 @@ _NEVER_GIVEN: Final = 2**53
 _NUMBER_COLUMNS: Final = ("devices", "epochs", "lanes", "seqs")
 
 
-class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """One device's batch, unpacked.
-
-    Attributes:
-        believed: Lanes that the device wants to hear of, whatever this batch brings.
-    """
-
-    device: str
-    boot_id: str
-    received_ms: int
-    items: list[Item]
-    believed: list[tuple[int, Lane]] = []
-
-
-class SenderRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A device as the transaction found it."""
-
-    device: str
-    site: str
-    state: str
-    contact_before_ms: int
-    desired_etag: str
-    attended_until_ms: int
-
-
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the transaction did: one answer per incoming batch (None: no such device), and news."""
 
@@ -70,15 +48,17 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
     """Write everything new in `group`; the caller commits, then answers."""
     devices = sorted({incoming.device for incoming in group})
     rows = {row.device: row for row in await tx.all("senders_lock", SenderRow, devices=devices)}
-    present = [incoming for incoming in group if incoming.device in rows]
+    present = [incoming for incoming in group if _is_known(incoming, rows)]
     lanes = await _find_lanes(tx, present)
     cameras: dict[str, dict[str, int]] = {device: {} for device in rows}
     for device, camera, from_ms in await tx.tuples("cameras_of_devices", devices=list(rows)):
         cameras[device][camera] = from_ms
 
-    effects = Effects()
+    effects, watch = Effects(), Watch(rows)
     refused: dict[int, list[Rejection]] = {}
-    reused = await _find_reused(tx, present, lanes)
+    reused = await _find_reused(tx, present, lanes, rows)
+    for incoming in present:
+        watch.look(incoming, forked=id(incoming) in reused)
     for incoming in present:
         row = rows[incoming.device]
         sender = Sender(
@@ -90,23 +70,43 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
         )
         stale = reused.get(id(incoming), set())
         items = [item for item in incoming.items if _key(incoming, item) not in stale]
-        refused[id(incoming)] = _take_all(effects, incoming.device, items, sender, lanes)
+        refused[id(incoming)] = _take_all(
+            effects, watch, incoming, [] if watch.is_full(incoming) else items, sender, lanes
+        )
     await _settle_evicted(tx, effects, lanes)
-    heard = {incoming.device: (incoming.received_ms, incoming.boot_id) for incoming in present}
-    await writing.write(tx, effects, heard)
+    heard = {
+        incoming.device: Heard(incoming.received_ms, incoming.boot_id, incoming.sent_mono_ms)
+        for incoming in present
+        if not incoming.replay
+    }
+    now_ms = max((incoming.received_ms for incoming in present), default=0)
+    await writing.write(tx, effects, heard, now_ms)
+    await watch.write(tx)
     await _move_lanes(tx, lanes)
     lanes |= await _read_lanes(tx, sorted(_believed(present) - set(lanes)))
     topics = _topics(effects, [rows[incoming.device] for incoming in present])
     answers = [
         _disown(
-            _answer(incoming, rows[incoming.device], lanes, refused[id(incoming)]),
+            _answer(
+                incoming,
+                rows[incoming.device],
+                lanes,
+                refused[id(incoming)],
+                retry_after_s=FULL_RETRY_S if watch.is_full(incoming) else 0.0,
+            ),
             reused.get(id(incoming), set()),
         )
-        if incoming.device in rows
+        if id(incoming) in refused
         else None
         for incoming in group
     ]
     return Outcome(answers=answers, topics=topics, taken=len(effects.raw))
+
+
+def _is_known(incoming: Incoming, rows: dict[str, SenderRow]) -> bool:
+    """True where the device is enrolled and this batch came under the key that it has now."""
+    row = rows.get(incoming.device)
+    return row is not None and incoming.generation in {None, row.generation}
 
 
 def _key(incoming: Incoming, item: Item) -> LaneKey:
@@ -123,16 +123,22 @@ def _believed(group: list[Incoming]) -> set[LaneKey]:
 
 
 async def _find_reused(
-    tx: Tx, group: list[Incoming], lanes: dict[LaneKey, LaneState]
+    tx: Tx,
+    group: list[Incoming],
+    lanes: dict[LaneKey, LaneState],
+    rows: dict[str, SenderRow],
 ) -> dict[int, set[LaneKey]]:
     """Return, per batch, the lanes in which it gives a number again that another message had.
 
     So does a device whose whole disk was put back from a copy, or was cloned: it cannot know, and
     what is new would pass for what central has. New numbers are above old ones, so the highest
-    number of a lane that was seen before tells, as long as its raw message is kept.
+    number of a lane that was seen before tells, as long as its raw message is kept. Where another
+    machine took the name over, a number of before that nothing is kept of was another's.
     """
     highest: dict[tuple[int, LaneKey], Item] = {}
     for incoming in group:
+        if incoming.replay:
+            continue
         for item in incoming.items:
             at = id(incoming), _key(incoming, item)
             whole = at[1] in lanes and not item.refusal
@@ -142,11 +148,12 @@ async def _find_reused(
     if not highest:
         return {}
     asked = {(*key, item.envelope.seq) for (_, key), item in highest.items()}
-    rows = await tx.tuples("reports_of_numbers", **columns(asked, *_NUMBER_COLUMNS))
-    had: dict[tuple[object, ...], bytes] = {tuple(row[:4]): row[4] for row in rows}
+    found = await tx.tuples("reports_of_numbers", **columns(asked, *_NUMBER_COLUMNS))
+    had: dict[tuple[object, ...], bytes] = {tuple(row[:4]): row[4] for row in found}
     reused: dict[int, set[LaneKey]] = {}
     for (of, key), item in highest.items():
-        if had.get((*key, item.envelope.seq), item.stored) != item.stored:
+        unknown = b"" if key[1] < rows[key[0]].min_epoch else item.stored
+        if had.get((*key, item.envelope.seq), unknown) != item.stored:
             reused.setdefault(of, set()).add(key)
             _log.error(
                 "a device gives numbers again; it is asked for a new epoch",
@@ -167,22 +174,30 @@ def _disown(answer: UpAnswer, reused: set[LaneKey]) -> UpAnswer:
     return msgspec.structs.replace(answer, acks=acks)
 
 
-def _take_all(
+def _take_all(  # noqa: PLR0917 - what one batch and one transaction are made of
     effects: Effects,
-    device: str,
+    watch: Watch,
+    incoming: Incoming,
     items: list[Item],
     sender: Sender,
     lanes: dict[LaneKey, LaneState],
 ) -> list[Rejection]:
     """Collect every message of one batch that was never seen; return the refused ones."""
     rejections: list[Rejection] = []
+    aside = watch.is_aside(incoming)
     for item in items:
         envelope = item.envelope
-        lane = lanes.get((device, envelope.epoch, str(envelope.lane)))
+        lane = lanes.get(_key(incoming, item))
         if lane is None:
             refusal = "more epochs than a device can have"
+        elif incoming.replay:
+            refusal = effects.take(item, sender)
         elif envelope.seq in lane or (lane.is_full and envelope.seq != lane.acked_through + 1):
             continue  # seen before; or one hole too many: neither taken nor refused, it comes again
+        elif aside and item.body is not None:
+            watch.set_aside(incoming, item)
+            lane.add(envelope.seq, envelope.seq)
+            continue
         else:
             refusal = effects.take(item, sender)
             lane.add(envelope.seq, envelope.seq)
@@ -264,6 +279,8 @@ def _answer(
     row: SenderRow,
     lanes: dict[LaneKey, LaneState],
     rejected: list[Rejection],
+    *,
+    retry_after_s: float = 0.0,
 ) -> UpAnswer:
     asked = set(incoming.believed)
     keys = {(item.envelope.epoch, item.envelope.lane) for item in incoming.items} | asked
@@ -277,6 +294,7 @@ def _answer(
         rejected=rejected,
         server_time_ms=incoming.received_ms,
         desired_etag=row.desired_etag,
+        retry_after_s=retry_after_s,
         attend=row.attended_until_ms > incoming.received_ms,
     )
 

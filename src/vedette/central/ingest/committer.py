@@ -20,7 +20,8 @@ from typing import Final
 import msgspec
 
 from vedette.central.bulletin import Bulletin
-from vedette.central.ingest.commit import Incoming, Outcome, commit
+from vedette.central.ingest.commit import Outcome, commit
+from vedette.central.ingest.incoming import Incoming
 from vedette.central.ingest.unpack import Item
 from vedette.central.store.db import Database, DataRefused
 from vedette.errors import StoreError, WireError

@@ -11,8 +11,8 @@ import msgspec
 
 from vedette.central.boundary import Answer, Request
 from vedette.central.enrolment import Tokens
-from vedette.central.ingest.commit import Incoming
 from vedette.central.ingest.committer import Busy, Committer, Parcel
+from vedette.central.ingest.incoming import Incoming
 from vedette.central.ingest.unpack import check_batch, unpack, without_backlog
 from vedette.clock import Clock, wall_ms
 from vedette.errors import NotAllowed
@@ -41,14 +41,14 @@ class Up:
             WireError: Over a limit, or not a batch.
             StoreError: The database is away.
         """
-        device = await self._tokens.device_of(request.bearer)
+        holder = await self._tokens.holder_of(request.bearer)
         body = await request.body(limits.MAX_BODY_BYTES)
         received_ms = wall_ms(self._clock.now_at())
         is_json = request.headers.get("content-type", "").startswith(codec.JSON)
         # msgpack always comes in a zstd frame; JSON only where the device says so
         is_zstd = request.headers.get("content-encoding", "") == "zstd" or not is_json
         batch = codec.decode_batch(body, json=is_json, zstd=is_zstd, inflater=self._inflater)
-        if batch.device != device:
+        if batch.device != holder.device:
             raise NotAllowed(
                 "this batch speaks for another device than its token",
                 operator_hint="a device that was cloned needs its own key: enrol it",
@@ -57,11 +57,14 @@ class Up:
         fresh = without_backlog(batch, received_ms)
         parcel = Parcel(
             contact=Incoming(
-                device=device,
+                device=holder.device,
                 boot_id=batch.boot_id,
                 received_ms=received_ms,
                 items=[],
                 believed=[(lane.epoch, lane.lane) for lane in batch.believed],
+                sent_mono_ms=batch.sent_mono_ms,
+                address=request.client,
+                generation=holder.generation,
             ),
             fresh=unpack(fresh, received_ms, json=is_json),
             late=len(batch.envelopes) - len(fresh.envelopes),

@@ -6,7 +6,7 @@ an unchanged camera or a minute that nobody spoke of before costs no reading.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -35,8 +35,16 @@ _NO_HEALTH: Final = Health(
 Minute = tuple[str, str, int]  # device, camera, start
 
 
-async def write(tx: Tx, effects: Effects, heard: Mapping[str, tuple[int, str]]) -> None:
-    """Write everything in `effects`; `heard` has receive time and boot of each device.
+class Heard(NamedTuple):
+    """When a device was heard, in which boot, and when that was by its monotonic clock."""
+
+    received_ms: int
+    boot_id: str
+    sent_mono_ms: int | None
+
+
+async def write(tx: Tx, effects: Effects, heard: Mapping[str, Heard], now_ms: int) -> None:
+    """Write everything in `effects`, and that the devices in `heard` were.
 
     Raises:
         MalformedReport: A minute would grow beyond `MAX_MINUTE_BYTES`.
@@ -59,7 +67,6 @@ async def write(tx: Tx, effects: Effects, heard: Mapping[str, tuple[int, str]]) 
     await tx.many("evidence_add", effects.evidence)
     if effects.minutes:
         await _write_minutes(tx, effects.minutes)
-        now_ms = max(received_ms for received_ms, _ in heard.values())
         await _mark_hours(tx, effects.minutes, now_ms)
     if effects.reconnects:
         days = sorted(effects.reconnects)
@@ -71,17 +78,16 @@ async def write(tx: Tx, effects: Effects, heard: Mapping[str, tuple[int, str]]) 
     await _write_devices(tx, effects.health, heard)
 
 
-async def _write_devices(
-    tx: Tx, health: Mapping[str, Health], heard: Mapping[str, tuple[int, str]]
-) -> None:
+async def _write_devices(tx: Tx, health: Mapping[str, Health], heard: Mapping[str, Heard]) -> None:
     """Write contact and newest health of each device as one change of its row."""
     devices = sorted(heard)
     latest = [health.get(device, _NO_HEALTH) for device in devices]
     await tx.run(
         "devices_heard",
         devices=devices,
-        received=[heard[device][0] for device in devices],
-        boots=[heard[device][1] for device in devices],
+        received=[heard[device].received_ms for device in devices],
+        boots=[heard[device].boot_id for device in devices],
+        sent=[heard[device].sent_mono_ms for device in devices],
         **{name: [getattr(one, name) for one in latest] for name in Health.__struct_fields__},
         dark_after_ms=int(DARK_AFTER_S * 1000),
     )

@@ -28,39 +28,117 @@ WHERE site = %(site)s AND policy_version < %(version)s
 
 -- name: claim_put
 -- A claim token that nobody used yet.
-INSERT INTO claim_tokens (token_hash, site, device, created_ms, expires_ms)
-VALUES (%(token_hash)s, %(site)s, %(device)s, %(now_ms)s, %(expires_ms)s)
+INSERT INTO claim_tokens (token_hash, site, device, created_ms, expires_ms, replaces, made_by)
+VALUES (%(token_hash)s, %(site)s, %(device)s, %(now_ms)s, %(expires_ms)s, %(replaces)s, %(actor)s)
 
 -- name: claim_take
 -- Use a claim token up; no row where it was used, is too old or never was.
 UPDATE claim_tokens SET used_ms = %(now_ms)s, used_by = coalesce(device, %(device)s)
-WHERE token_hash = %(token_hash)s AND used_ms IS NULL AND expires_ms > %(now_ms)s
-RETURNING site, used_by AS device
+WHERE token_hash = %(token_hash)s AND used_ms IS NULL AND withdrawn_ms IS NULL
+  AND expires_ms > %(now_ms)s
+RETURNING site, used_by AS device, replaces
+
+-- name: claims_all
+-- Claim tokens that were not withdrawn, newest first; `claim` is the head of the hash.
+SELECT encode(substr(token_hash, 1, 8), 'hex') AS claim, site, device, replaces, made_by,
+       created_ms, expires_ms, used_ms, used_by FROM claim_tokens
+WHERE withdrawn_ms IS NULL AND (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]))
+  AND (used_ms IS NULL AND expires_ms > %(now_ms)s OR %(all)s)
+ORDER BY created_ms DESC LIMIT 500
+
+-- name: claim_withdraw
+-- A claim token that nobody used can not be used any more.
+UPDATE claim_tokens SET withdrawn_ms = %(now_ms)s
+WHERE encode(substr(token_hash, 1, 8), 'hex') = %(claim)s
+  AND used_ms IS NULL AND withdrawn_ms IS NULL
+  AND (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]))
+RETURNING site
 
 -- name: claim_of
 -- The device that used this claim token with this very key: its answer may have been lost.
-SELECT d.device, d.site FROM claim_tokens c JOIN devices d ON d.device = c.used_by
+SELECT d.device, d.site, d.min_epoch FROM claim_tokens c JOIN devices d ON d.device = c.used_by
 WHERE c.token_hash = %(token_hash)s AND d.public_key = %(public_key)s AND c.expires_ms > %(now_ms)s
   AND d.revoked_ms IS NULL
 
 -- name: device_add
 -- A device, not heard of yet.
 INSERT INTO devices (device, site, public_key, hardware, version, enrolled_ms)
-VALUES (%(device)s, %(site)s, %(public_key)s, %(hardware)s, %(version)s, %(now_ms)s)
+SELECT %(device)s, %(site)s, %(public_key)s, %(hardware)s, %(version)s, %(now_ms)s
 ON CONFLICT DO NOTHING
 
--- name: device_key
--- The public key of a device that is not revoked.
-SELECT public_key FROM devices WHERE device = %(device)s AND revoked_ms IS NULL
+-- name: key_is_used
+-- True where this key speaks, spoke or is about to speak for a device.
+SELECT true WHERE EXISTS (SELECT FROM retired_keys WHERE public_key = %(public_key)s)
+  OR EXISTS (SELECT FROM devices
+             WHERE public_key = %(public_key)s OR next_key = %(public_key)s)
+
+-- name: device_hold_name
+-- A device by its name, held: somebody is about to take it over.
+SELECT device, site, public_key, generation, revoked_ms FROM devices
+WHERE device = %(device)s FOR UPDATE
+
+-- name: device_replace
+-- Another key under the same name: its numbers begin above all that were ever given.
+WITH gone AS (DELETE FROM access_tokens WHERE device = %(device)s)
+UPDATE devices SET public_key = %(public_key)s, generation = generation + 1, next_key = NULL,
+    next_key_ms = NULL, key_since_ms = %(now_ms)s, rotate_asked_ms = NULL, revoked_ms = NULL,
+    revoked_reason = '', quarantined_ms = NULL, quarantine = NULL, lives = NULL,
+    hardware = %(hardware)s, version = %(version)s,
+    min_epoch = 1 + greatest(
+        (SELECT coalesce(max(epoch), 0) FROM lanes WHERE device = %(device)s),
+        min_epoch, health_epoch)
+WHERE device = %(device)s RETURNING min_epoch
+
+-- name: key_retire
+-- This key never speaks again.
+INSERT INTO retired_keys (public_key, device, retired_ms, why)
+VALUES (%(public_key)s, %(device)s, %(now_ms)s, %(why)s) ON CONFLICT DO NOTHING
+
+-- name: key_retired_of
+-- Why one of a device's former keys was retired.
+SELECT why FROM retired_keys WHERE public_key = %(public_key)s
+
+-- name: keys_retired_all
+-- The former keys of a device.
+SELECT public_key FROM retired_keys WHERE device = %(device)s ORDER BY retired_ms DESC LIMIT 20
+
+-- name: device_keys
+-- The keys that may speak for a device that is not revoked.
+SELECT public_key, next_key, generation, quarantined_ms FROM devices
+WHERE device = %(device)s AND revoked_ms IS NULL FOR UPDATE
+
+-- name: next_key_set
+-- Announce a device's next key.
+UPDATE devices SET next_key = %(public_key)s, next_key_ms = %(now_ms)s WHERE device = %(device)s
+
+-- name: next_key_promote
+-- The next key was used: from now on it is the only one.
+WITH gone AS (DELETE FROM access_tokens WHERE device = %(device)s)
+UPDATE devices SET public_key = next_key, next_key = NULL, next_key_ms = NULL,
+    key_since_ms = %(now_ms)s, rotate_asked_ms = NULL, generation = generation + 1
+WHERE device = %(device)s RETURNING generation
+
+-- name: rotate_ask
+-- This device should make itself another key.
+UPDATE devices SET rotate_asked_ms = coalesce(rotate_asked_ms, %(now_ms)s)
+WHERE device = %(device)s AND revoked_ms IS NULL
+
+-- name: rotate_due
+-- Devices whose key is older than it may get.
+SELECT device FROM devices WHERE revoked_ms IS NULL AND rotate_asked_ms IS NULL
+  AND coalesce(key_since_ms, enrolled_ms) < %(before_ms)s ORDER BY device LIMIT %(limit)s
 
 -- name: device_revoke
 -- Nothing is taken from this device any more.
 WITH gone AS (DELETE FROM access_tokens WHERE device = %(device)s)
-UPDATE devices SET revoked_ms = %(now_ms)s WHERE device = %(device)s AND revoked_ms IS NULL
+UPDATE devices SET revoked_ms = %(now_ms)s, revoked_reason = %(reason)s,
+    generation = generation + 1, next_key = NULL, rotate_asked_ms = NULL
+WHERE device = %(device)s AND revoked_ms IS NULL
 
 -- name: devices_list
 -- Every device, for a person at a terminal.
-SELECT device, site, state, version, hardware, last_contact_ms, revoked_ms FROM devices
+SELECT device, site, state, version, hardware, last_contact_ms, revoked_ms, revoked_reason,
+       quarantined_ms FROM devices
 ORDER BY site, device
 
 -- name: nonce_put
@@ -73,17 +151,25 @@ DELETE FROM nonces WHERE nonce_hash = %(nonce_hash)s AND expires_ms > %(now_ms)s
 
 -- name: token_put
 -- An access token.
-INSERT INTO access_tokens (token_hash, device, expires_ms)
-VALUES (%(token_hash)s, %(device)s, %(expires_ms)s)
+INSERT INTO access_tokens (token_hash, device, generation, expires_ms)
+SELECT %(token_hash)s, device, generation, %(expires_ms)s FROM devices
+WHERE device = %(device)s AND generation = %(generation)s AND revoked_ms IS NULL
 
 -- name: token_find
 -- Whose access token this is, while it holds.
-SELECT t.device, t.expires_ms FROM access_tokens t JOIN devices d USING (device)
+SELECT t.device, t.generation, t.expires_ms
+FROM access_tokens t JOIN devices d USING (device, generation)
 WHERE t.token_hash = %(token_hash)s AND t.expires_ms > %(now_ms)s AND d.revoked_ms IS NULL
+
+-- name: device_speaks
+-- True while the holder of a token that was found a moment ago still may speak.
+SELECT true FROM devices
+WHERE device = %(device)s AND generation = %(generation)s AND revoked_ms IS NULL
 
 -- name: desired_facts
 -- What a device's desired state is made of.
-SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version, d.desired_etag
+SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version,
+       d.desired_etag, d.rotate_asked_ms, s.keys_version
 FROM devices d JOIN sites s USING (site) WHERE d.device = %(device)s
 
 -- name: desired_etag_set
@@ -92,7 +178,8 @@ UPDATE devices SET desired_etag = %(etag)s WHERE device = %(device)s
 
 -- name: device_settings_lock
 -- The settings that a device has, held until the new ones are stored.
-SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version, d.desired_etag
+SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version,
+       d.desired_etag, d.rotate_asked_ms, s.keys_version
 FROM devices d JOIN sites s USING (site) WHERE d.device = %(device)s FOR UPDATE OF d
 
 -- name: device_last_health

@@ -3,7 +3,8 @@
 -- name: senders_lock
 -- The devices of this group, locked in one order so that two groups never wait for each other.
 SELECT device, site, state, coalesce(last_contact_ms, enrolled_ms) AS contact_before_ms,
-       desired_etag, attended_until_ms
+       desired_etag, attended_until_ms, generation, boot_id, sent_mono_ms, last_contact_ms, lives,
+       quarantined_ms, set_aside_bytes, min_epoch
 FROM devices WHERE device = ANY(%(devices)s) AND revoked_ms IS NULL
 ORDER BY device FOR NO KEY UPDATE
 
@@ -43,10 +44,14 @@ FROM STDIN (FORMAT BINARY)
 
 -- name: reports_of_numbers
 -- What the messages with these numbers said, as far as it was kept whole.
+WITH asked AS (
+    SELECT * FROM unnest(%(devices)s::text[], %(epochs)s::bigint[], %(lanes)s::text[],
+                         %(seqs)s::bigint[]) AS asked (device, epoch, lane, seq))
 SELECT r.device, r.epoch, r.lane, r.seq, r.body FROM reports r
-JOIN unnest(%(devices)s::text[], %(epochs)s::bigint[], %(lanes)s::text[], %(seqs)s::bigint[])
-     AS asked (device, epoch, lane, seq) USING (device, epoch, lane, seq)
-WHERE r.outcome IN ('accepted', 'undated')
+JOIN asked USING (device, epoch, lane, seq) WHERE r.outcome IN ('accepted', 'undated')
+UNION ALL
+SELECT s.device, s.epoch, s.lane, s.seq, s.body FROM set_aside s
+JOIN asked USING (device, epoch, lane, seq)
 
 -- name: claims_copy
 -- Coverage claims in.
@@ -132,9 +137,9 @@ WITH heard AS (
     SELECT * FROM unnest(%(devices)s::text[], %(received)s::bigint[], %(boots)s::text[],
                          %(epoch)s::bigint[], %(seq)s::bigint[], %(at_ms)s::bigint[],
                          %(body)b::bytea[], %(version)s::text[], %(clock_state)s::text[],
-                         %(drained_to_ms)s::bigint[])
+                         %(drained_to_ms)s::bigint[], %(sent)s::bigint[])
          AS heard (device, received_ms, boot_id, epoch, seq, at_ms, body, version, clock_state,
-                   drained_to_ms)),
+                   drained_to_ms, sent_mono_ms)),
 turned AS (
     INSERT INTO device_transitions (device, at_ms, noticed_ms, state)
     SELECT device, received_ms, received_ms, 'ok' FROM heard JOIN devices d USING (device)
@@ -146,6 +151,7 @@ UPDATE devices d SET
     since_ms = CASE WHEN d.state = 'ok' THEN d.since_ms ELSE heard.received_ms END,
     state = 'ok',
     boot_id = heard.boot_id,
+    sent_mono_ms = heard.sent_mono_ms,
     health = CASE WHEN newer THEN heard.body ELSE d.health END,
     health_epoch = CASE WHEN newer THEN heard.epoch ELSE d.health_epoch END,
     health_seq = CASE WHEN newer THEN heard.seq ELSE d.health_seq END,
