@@ -32,8 +32,9 @@ from vedette.central.ingest.route import Up
 from vedette.central.meters import Ingest
 from vedette.central.services import Services
 from vedette.central.settings import CentralConfig
+from vedette.central.steady import SteadyClock
 from vedette.central.store.db import Database
-from vedette.clock import NS_PER_S, Clock, SystemClock
+from vedette.clock import NS_PER_S, Clock, SystemClock, elapsed_ns
 from vedette.errors import StoreError
 from vedette.trust.keys import SigningKey
 
@@ -49,7 +50,7 @@ def build_services(
     """Return what every route shares, not yet connected."""
     return Services(
         config=config,
-        clock=clock or SystemClock(),
+        clock=SteadyClock(clock) if clock else SteadyClock(SystemClock(), elapsed_ns),
         db=Database(conninfo),
         bulletin=Bulletin(),
         online_key=online_key,

@@ -41,11 +41,15 @@ async def fleet_view(db: Database, now_ms: int, scope: Scope, span_ms: int = DAY
     async with db.transaction() as tx:
         sites = await tx.all("look_sites", Site, scope=listed)
         devices = await tx.all("look_devices", rows.DeviceFacts, scope=listed, device=None)
+        dark = {
+            site: (since_ms, together)
+            for site, since_ms, together in await tx.tuples("look_dark_sites", scope=listed)
+        }
         found = await _device_rows(tx, sites, devices, from_ms, now_ms)
     of_site: dict[str, list[DeviceRow]] = defaultdict(list)
     for row in found:
         of_site[row.site].append(row)
-    site_rows = [_site_row(site, of_site[site.site]) for site in sites]
+    site_rows = [_site_row(site, of_site[site.site], dark) for site in sites]
     cameras = Counter(camera.state for row in found for camera in row.cameras)
     return FleetView(
         at_ms=now_ms,
@@ -93,7 +97,10 @@ async def _device_rows(
     return made
 
 
-def _site_row(site: Site, devices: list[DeviceRow]) -> SiteRow:
+def _site_row(
+    site: Site, devices: list[DeviceRow], dark: dict[str, tuple[int, list[str]]]
+) -> SiteRow:
+    since_ms, together = dark.get(site.site, (None, []))
     states = [device.state for device in devices]
     states += [camera.state for device in devices for camera in device.cameras]
     return SiteRow(
@@ -102,4 +109,6 @@ def _site_row(site: Site, devices: list[DeviceRow]) -> SiteRow:
         time_zone=site.time_zone,
         state=min(states, key=rows.badness, default="unknown"),
         devices=sorted(devices, key=lambda row: (rows.badness(row.state), row.device)),
+        dark_since_ms=since_ms,
+        dark_together=together,
     )

@@ -12,7 +12,8 @@ from vedette.wire.messages import CameraHealth, Cause, HealthReport
 from vedette.wire.signed import Signed, SitePolicy
 
 WORST_FIRST: Final = (
-    "dark", "down", "tampered", "degraded", "unknown", "starting", "never", "off", "ok",
+    "quarantined", "dark", "down", "tampered", "degraded", "unknown", "starting", "never", "off",
+    "ok",
 )  # fmt: skip
 
 _health = msgspec.msgpack.Decoder(HealthReport)
@@ -46,6 +47,7 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     settings: bytes | None
     settings_version: int
     enrolled_ms: int
+    quarantined_ms: int | None = None
 
     def report(self) -> HealthReport | None:
         """Return the newest health report."""
@@ -126,12 +128,16 @@ def device_row(
     system = report.system if report else None
     temperatures = system.temperatures_c.values() if system else ()
     flags = system.throttle_flags if system else None
+    state = "degraded" if device.state == "ok" and _stopped(report) else device.state
+    since_ms = device.since_ms
+    if device.quarantined_ms is not None:
+        state, since_ms = "quarantined", device.quarantined_ms
     pending_s = sum(row.coverage.causes.get(Cause.PENDING_BACKFILL, 0.0) for row in cameras)
     return DeviceRow(
         device=device.device,
         site=device.site,
-        state="degraded" if device.state == "ok" and _stopped(report) else device.state,
-        since_ms=device.since_ms,
+        state=state,
+        since_ms=since_ms,
         last_contact_ms=device.last_contact_ms,
         version=device.version,
         hardware=device.hardware or (system.hardware if system else ""),

@@ -5,8 +5,9 @@ import msgspec
 from vedette.central.bulletin import Bulletin
 from vedette.central.meters import Meters
 from vedette.central.settings import CentralConfig
+from vedette.central.steady import SteadyClock
 from vedette.central.store.db import Database
-from vedette.clock import Clock, wall_ms
+from vedette.clock import wall_ms
 from vedette.trust.keys import SigningKey
 
 
@@ -18,7 +19,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     config: CentralConfig
-    clock: Clock
+    clock: SteadyClock
     db: Database
     bulletin: Bulletin
     online_key: SigningKey

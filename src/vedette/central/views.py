@@ -61,7 +61,7 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
 
     device: str
     site: str
-    state: str  # ok dark never
+    state: str  # ok dark never quarantined
     since_ms: int | None
     last_contact_ms: int | None
     version: str
@@ -78,13 +78,20 @@ class DeviceRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A site with its devices; worst first."""
+    """A site with its devices; worst first.
+
+    Attributes:
+        dark_since_ms: Last sign of life of a site that is dark as a whole; None where it is not.
+        dark_together: The devices that fell silent together then.
+    """
 
     site: str
     name: str
     time_zone: str
     state: str
     devices: list[DeviceRow]
+    dark_since_ms: int | None = None
+    dark_together: list[str] = []
 
 
 class FleetView(msgspec.Struct, frozen=True, kw_only=True):

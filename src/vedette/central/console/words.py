@@ -35,6 +35,9 @@ class CauseWord(msgspec.Struct, frozen=True):
 
 
 STATES: Final[dict[str, StateWord]] = {
+    "quarantined": StateWord(
+        "quarantined", "diamond", "two copies speak with its key: what they say is set aside"
+    ),
     "dark": StateWord("dark", "moon", "its device has not been heard from"),
     "down": StateWord("down", "cross", "the camera gives no pictures"),
     "tampered": StateWord("tampered", "diamond", "covered, turned, blinded or frozen"),

@@ -4,8 +4,10 @@ Receive time is taken when the body is complete. Fresh messages are decoded here
 works on the group before; a backlog is decoded when its turn has come.
 """
 
+import logging
 import math
 from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -14,11 +16,16 @@ from vedette.central.enrolment import Tokens
 from vedette.central.ingest.committer import Busy, Committer, Parcel
 from vedette.central.ingest.incoming import Incoming
 from vedette.central.ingest.unpack import check_batch, unpack, without_backlog
-from vedette.clock import Clock, wall_ms
+from vedette.central.steady import SteadyClock
+from vedette.clock import wall_ms
 from vedette.errors import NotAllowed
 from vedette.wire import codec, limits
-from vedette.wire.envelope import UpAnswer
+from vedette.wire.envelope import Batch, ClockState, UpAnswer
 
+_log = logging.getLogger(__name__)
+
+_DOUBT_RETRY_S: Final = 60.0
+_DOUBT_MS: Final = 86_400_000
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
 
@@ -26,7 +33,7 @@ _encode_json = msgspec.json.Encoder().encode
 class Up:
     """The handler, with what it needs."""
 
-    def __init__(self, tokens: Tokens, committer: Committer, clock: Clock) -> None:
+    def __init__(self, tokens: Tokens, committer: Committer, clock: SteadyClock) -> None:
         self._tokens = tokens
         self._committer = committer
         self._clock = clock
@@ -54,6 +61,9 @@ class Up:
                 operator_hint="a device that was cloned needs its own key: enrol it",
             )
         check_batch(batch)
+        is_doubtful = self._is_doubtful(batch, received_ms)
+        if is_doubtful:
+            batch = msgspec.structs.replace(batch, envelopes=[], believed=[])
         fresh = without_backlog(batch, received_ms)
         parcel = Parcel(
             contact=Incoming(
@@ -77,7 +87,27 @@ class Up:
             return _answer(answer, is_json=is_json, status=503)
         if answer is None:
             raise NotAllowed("this device is not enrolled any more")
+        if is_doubtful:
+            answer = msgspec.structs.replace(answer, acks=[], retry_after_s=_DOUBT_RETRY_S)
         return _answer(answer, is_json=is_json)
+
+    def _is_doubtful(self, batch: Batch, received_ms: int) -> bool:
+        """True where this device's trusted clock and ours are a day apart: one of them is wrong.
+
+        It was heard, but nothing is taken: by a date a day or a year off its messages would be
+        refused as too old, and so be lost. They stay on the device until the clocks agree.
+        """
+        if not batch.envelopes or batch.envelopes[-1].clock_state is not ClockState.TRUSTED:
+            return False
+        self._clock.witness(batch.device, batch.sent_wall_ms)
+        behind_ms = received_ms - batch.sent_wall_ms
+        if behind_ms <= _DOUBT_MS:
+            return False
+        _log.error(
+            "central's clock is a day ahead of a device's trusted one: nothing is taken",
+            extra={"event": "ingest.clocks_differ", "device": batch.device, "by_ms": behind_ms},
+        )
+        return True
 
 
 def _answer(answer: UpAnswer, *, is_json: bool, status: int = 200) -> Answer:

@@ -51,3 +51,85 @@ ON CONFLICT (one) DO UPDATE SET beat_ms = excluded.beat_ms
 -- Central was away.
 INSERT INTO central_downs (start_ms, end_ms) VALUES (%(start_ms)s, %(end_ms)s)
 ON CONFLICT (start_ms) DO UPDATE SET end_ms = greatest(central_downs.end_ms, excluded.end_ms)
+
+-- name: sites_fell
+-- Sites of which no device is left, where those that fell last fell together: dark since the last
+-- sign of life.
+WITH found AS (
+    SELECT d.site, max(d.last_contact_ms) AS at_ms, count(*) AS devices
+    FROM devices d JOIN sites s USING (site)
+    WHERE s.dark_since_ms IS NULL AND d.revoked_ms IS NULL AND d.state <> 'never'
+      AND (%(sites)s::text[] IS NULL OR d.site = ANY(%(sites)s::text[]))
+    GROUP BY d.site HAVING bool_and(d.state = 'dark')),
+together AS (
+    SELECT f.site, f.at_ms, f.devices, array_agg(d.device ORDER BY d.device) AS fell
+    FROM found f JOIN devices d ON d.site = f.site AND d.revoked_ms IS NULL AND d.state = 'dark'
+      AND d.last_contact_ms >= f.at_ms - %(together_ms)s
+    GROUP BY f.site, f.at_ms, f.devices),
+turned AS (
+    UPDATE sites s SET dark_since_ms = t.at_ms FROM together t
+    WHERE s.site = t.site AND s.dark_since_ms IS NULL
+      AND (t.devices = 1 OR cardinality(t.fell) > 1)
+    RETURNING s.site, t.at_ms, t.fell)
+INSERT INTO site_transitions (site, at_ms, noticed_ms, state, devices)
+SELECT site, at_ms, %(now_ms)s, 'dark', fell FROM turned
+ON CONFLICT (site, at_ms, state) DO UPDATE SET devices = excluded.devices
+RETURNING site, at_ms, state, devices
+
+-- name: sites_back
+-- Dark sites of which a device was heard again: back since the first of them.
+WITH found AS (
+    SELECT d.site, min(d.since_ms) AS at_ms, array_agg(d.device ORDER BY d.device) AS devices
+    FROM sites s JOIN devices d USING (site)
+    WHERE s.dark_since_ms IS NOT NULL AND d.revoked_ms IS NULL AND d.state = 'ok'
+    GROUP BY d.site),
+turned AS (
+    UPDATE sites s SET dark_since_ms = NULL FROM found f
+    WHERE s.site = f.site AND s.dark_since_ms IS NOT NULL
+    RETURNING s.site, f.at_ms, f.devices)
+INSERT INTO site_transitions (site, at_ms, noticed_ms, state, devices)
+SELECT site, at_ms, %(now_ms)s, 'ok', devices FROM turned
+ON CONFLICT (site, at_ms, state) DO UPDATE SET devices = excluded.devices
+RETURNING site, at_ms, state, devices
+
+-- name: site_transitions_of
+-- When a site was dark as a whole, newest first.
+SELECT site, at_ms, state, devices, noticed_ms FROM site_transitions
+WHERE site = %(site)s ORDER BY at_ms DESC, noticed_ms DESC LIMIT %(limit)s
+
+-- name: clock_step_add
+-- Something that happened to central's wall clock.
+INSERT INTO clock_steps (noticed_ms, by_ms, outcome)
+VALUES (%(at_ms)s, %(by_ms)s, %(outcome)s)
+
+-- name: clock_steps_newest
+-- What happened to central's wall clock, newest first.
+SELECT noticed_ms AS at_ms, by_ms, outcome FROM clock_steps ORDER BY number DESC LIMIT %(limit)s
+
+-- name: set_back_devices
+-- No device was heard in a time to come, and none has until then to speak.
+UPDATE devices SET last_contact_ms = least(last_contact_ms, %(now_ms)s),
+    since_ms = least(since_ms, %(now_ms)s),
+    drained_to_ms = least(drained_to_ms, %(now_ms)s),
+    dark_deadline_ms = least(dark_deadline_ms, %(deadline_ms)s)
+WHERE greatest(last_contact_ms, since_ms, drained_to_ms) > %(now_ms)s
+   OR dark_deadline_ms > %(deadline_ms)s
+
+-- name: set_back_transitions
+-- What devices did in a time to come, they do now: the last of it.
+WITH moved AS (
+    DELETE FROM device_transitions WHERE at_ms > %(now_ms)s RETURNING device),
+latest AS (
+    SELECT DISTINCT d.device, d.state FROM moved JOIN devices d USING (device)
+    WHERE d.state <> 'never')
+INSERT INTO device_transitions (device, at_ms, noticed_ms, state)
+SELECT device, %(now_ms)s, %(now_ms)s, state FROM latest ON CONFLICT DO NOTHING
+
+-- name: set_back_sites
+-- The same for whole sites.
+WITH gone AS (DELETE FROM site_transitions WHERE at_ms > %(now_ms)s)
+UPDATE sites SET dark_since_ms = %(now_ms)s WHERE dark_since_ms > %(now_ms)s
+
+-- name: set_back_downs
+-- Central was not away in a time to come.
+DELETE FROM central_downs WHERE start_ms > %(now_ms)s

@@ -5,10 +5,16 @@
 SELECT site, name, time_zone, site_keys, site_threshold, policy, policy_version FROM sites
 WHERE %(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]) ORDER BY site
 
+-- name: look_dark_sites
+-- Sites in scope that are dark as a whole, and the devices that fell silent together.
+SELECT s.site, s.dark_since_ms, t.devices FROM sites s
+JOIN site_transitions t ON t.site = s.site AND t.at_ms = s.dark_since_ms AND t.state = 'dark'
+WHERE %(scope)s::text[] IS NULL OR s.site = ANY(%(scope)s::text[])
+
 -- name: look_devices
 -- Devices in scope, or one of them.
 SELECT device, site, state, since_ms, last_contact_ms, version, hardware, clock_state, health,
-       drained_to_ms, settings, settings_version, enrolled_ms
+       drained_to_ms, settings, settings_version, enrolled_ms, quarantined_ms
 FROM devices
 WHERE (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]))
   AND (%(device)s::text IS NULL OR device = %(device)s) AND revoked_ms IS NULL
