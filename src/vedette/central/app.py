@@ -126,7 +126,15 @@ class Central:
             asyncio.create_task(
                 liveness.run(services.db, services.bulletin, services.clock), name="liveness"
             ),
-            asyncio.create_task(jobs.run(services.db, retention, services.clock), name="jobs"),
+            asyncio.create_task(
+                jobs.run(
+                    services.db,
+                    retention,
+                    services.clock,
+                    device_key_days=services.config.device_key_days,
+                ),
+                name="jobs",
+            ),
         ]
         for task in tasks:
             task.add_done_callback(_report_death)

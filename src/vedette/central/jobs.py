@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from vedette.central import inventory, rollups
+from vedette.central import inventory, quarantine, rollups, rotation
 from vedette.central.query import keeping
 from vedette.central.settings import Retention
 from vedette.central.store.db import Database, Tx
@@ -189,7 +189,9 @@ async def expire(db: Database, retention: Retention, now_ms: int) -> None:
             await tx.run("claims_join", device=device, camera=camera, before_ms=before_ms)
 
 
-async def run(db: Database, retention: Retention, clock: Clock) -> None:
+async def run(
+    db: Database, retention: Retention, clock: Clock, *, device_key_days: int = 0
+) -> None:
     """Do all of it again and again until cancelled."""
     expired_ms = 0
     while True:
@@ -201,6 +203,9 @@ async def run(db: Database, retention: Retention, clock: Clock) -> None:
             await inventory.look(db, now_ms)
             if now_ms - expired_ms > rollups.HOUR_MS:
                 await expire(db, retention, now_ms)
+                async with db.transaction() as tx:
+                    await quarantine.expire(tx, now_ms)
+                    await rotation.ask_old_keys(tx, device_key_days, now_ms)
                 expired_ms = now_ms
         except StoreError as error:
             _log.error("a job failed", extra={"event": "jobs.failed", "why": str(error)})

@@ -39,6 +39,9 @@ class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     access_token_s: Annotated[
         int, entry("Life of a device's access token", unit="s", ge=60, le=86_400)
     ] = 3600
+    device_key_days: Annotated[
+        int, entry("Ask devices for another key at this age; 0: never", unit="days", ge=0)
+    ] = 365
     session_h: Annotated[int, entry("Life of an operator's session", unit="h", ge=1)] = 12
     behind_proxy: Annotated[
         bool, entry("Take a client's address from X-Forwarded-For for the rate limits")

@@ -24,7 +24,7 @@ from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import address, settings
 from vedette.edge.agent import Agent, read_status
 from vedette.edge.central_client import CentralClient, check_link
-from vedette.edge.enrolment import Identity, enrol, load_identity
+from vedette.edge.enrolment import Identity, enrol, keyring, load_identity
 from vedette.edge.health import SystemProbe
 from vedette.edge.health.system import boot_id
 from vedette.edge.settings import CentralLink, EdgeConfig
@@ -114,8 +114,11 @@ def run(path: Path) -> None:
     help="The claim token that central gave for this site. Environment: VEDETTE_CLAIM_TOKEN.",
 )
 @click.option("--central", "url", help="Address of central, if the configuration has none.")
+@click.option(
+    "--replace", is_flag=True, help="Enrolled before: take a fresh key and what the token gives."
+)
 @_as_json
-def enrol_command(path: Path, token: str, url: str | None, *, as_json: bool) -> None:
+def enrol_command(path: Path, token: str, url: str | None, *, replace: bool, as_json: bool) -> None:
     """Make this device known to central, once.
 
     \b
@@ -132,7 +135,12 @@ def enrol_command(path: Path, token: str, url: str | None, *, as_json: bool) -> 
     client = CentralClient(link, SystemClock())
     hardware = config.build_hint or _probe(config.state_dir).collect().hardware
     identity = enrol(
-        config.state_dir, client, token.strip(), version=__version__, hardware=hardware
+        config.state_dir,
+        client,
+        token.strip(),
+        version=__version__,
+        hardware=hardware,
+        replace=replace,
     )
     client.close()
     if as_json:
@@ -142,8 +150,31 @@ def enrol_command(path: Path, token: str, url: str | None, *, as_json: bool) -> 
     click.echo(f"central's key  {identity.central.keyid}")
     for key in identity.site_signers:
         click.echo(f"site key       {key.keyid}")
+    if replace and AgentLock.is_held(config.state_dir):
+        click.echo("restart the agent: it still speaks as it did before")
     if not identity.site_keys:
         click.echo("no site key yet: no policy is accepted until this device is enrolled again")
+
+
+@command.command("rotate-key")
+@_config
+def rotate_key(path: Path) -> None:
+    """Change the key with which this device proves who it is.
+
+    \b
+    Safe to repeat wherever it ended, and beside a running agent. The key before
+    stays on the disk, for a central that is put back to a backup.
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    config = settings.load(path)
+    identity = load_identity(config.state_dir)
+    if identity is None or config.central is None:
+        raise ConfigError("this device is not enrolled", operator_hint="run: vedette edge enrol")
+    client = CentralClient(
+        config.central, SystemClock(), identity=identity, keyring=keyring(config.state_dir)
+    )
+    keyid = client.rotate_key()
+    client.close()
+    click.echo(f"{identity.device} speaks with key {keyid}")
 
 
 @command.command("status")

@@ -26,7 +26,7 @@ from vedette.edge.attendant import Attendant
 from vedette.edge.bandwidth import Bandwidth
 from vedette.edge.central_client import CentralClient
 from vedette.edge.desired import DesiredStore, Effective
-from vedette.edge.enrolment import Identity, device_key, load_identity
+from vedette.edge.enrolment import Identity, device_key, keyring, load_identity
 from vedette.edge.health.watch import HealthWatch, Probe
 from vedette.edge.network import read_link, with_link
 from vedette.edge.settings import CentralLink, EdgeConfig
@@ -188,7 +188,8 @@ class Agent:
         """Begin to speak to central once this device is enrolled."""
         try:
             identity = load_identity(self._config.state_dir)
-            key = device_key(self._config.state_dir) if identity else None
+            if identity is not None:
+                device_key(self._config.state_dir)
         except TrustError as error:
             if not self._identity_problem:
                 log.warning(
@@ -199,7 +200,9 @@ class Agent:
             return
         if identity is None:
             return
-        client = CentralClient(link, self._clock, identity=identity, key=key)
+        client = CentralClient(
+            link, self._clock, identity=identity, keyring=keyring(self._config.state_dir)
+        )
         before = self._desired.effective.config
         self._desired = DesiredStore(self._config.state_dir, self._config, identity)
         self._desired.write_effective()

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from vedette.clock import Clock
 from vedette.edge import requests
 from vedette.edge.desired import DesiredStore
-from vedette.errors import VedetteError
+from vedette.errors import ReportRejected, TrustError, VedetteError
 from vedette.ids import is_slug
 from vedette.wire.enrol import Desired, Request
 from vedette.wire.envelope import UpAnswer
@@ -38,6 +38,10 @@ class Central(Protocol):
         """Send a picture."""
         ...
 
+    def rotate_key(self) -> str:
+        """Have another key speak for this device."""
+        ...
+
 
 class Attendant:
     """Thread: `run` on its own; `look` and `take_change` any."""
@@ -53,6 +57,7 @@ class Attendant:
         self._wanted: Final = threading.Event()
         self._attend = False
         self._asks = False
+        self._rotates = False
         self._change = ""
         self._open: dict[str, Request] = {}
         self._done: dict[str, None] = {}
@@ -90,6 +95,8 @@ class Attendant:
             self._send_pictures()
             if self._asks:
                 self._ask()
+            if self._rotates:
+                self._rotate()
         except VedetteError as error:
             log.info(
                 "desired state or picture waits",
@@ -111,7 +118,25 @@ class Attendant:
         if self._attend and not self._open:
             self._wanted.set()
 
+    def _rotate(self) -> None:
+        """Change the key, as central asked; a refusal waits until it asks again.
+
+        Raises:
+            UplinkError: Central did not answer; it is tried again.
+        """
+        try:
+            keyid = self._central.rotate_key()
+        except (TrustError, ReportRejected) as error:
+            log.warning(
+                "the key was not changed",
+                extra={"event": "attendant.not_rotated", "reason": str(error)},
+            )
+        else:
+            log.info("the key was changed", extra={"event": "attendant.rotated", "keyid": keyid})
+        self._rotates = False
+
     def _take(self, desired: Desired) -> None:
+        self._rotates = desired.rotate_key
         try:
             if self._store.apply(desired):
                 with self._lock:

@@ -19,18 +19,21 @@ import urllib3
 from vedette import __version__
 from vedette.clock import NS_PER_MS, NS_PER_S, Clock, wall_ms
 from vedette.edge.enrolment import Identity
+from vedette.edge.keyring import Keyring
 from vedette.edge.network import Segments, segments
 from vedette.edge.settings import CentralLink
 from vedette.errors import CentralUnreachable, ConfigError, NotAllowed, ReportRejected, WireError
 from vedette.stats.sketch import ExpHistogram
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, make_assertion
-from vedette.trust.keys import SigningKey
+from vedette.trust.keys import PublicKey, SigningKey, to_text
 from vedette.wire import codec
 from vedette.wire.enrol import (
     Desired,
     EnrolAnswer,
     EnrolRequest,
     Nonce,
+    RotateAnswer,
+    RotateRequest,
     TimeRequest,
     TokenAnswer,
 )
@@ -193,10 +196,13 @@ class CentralClient:
         *,
         identity: Identity | None = None,
         key: SigningKey | None = None,
+        keyring: Keyring | None = None,
         connect_s: float = CONNECT_S,
         read_s: float = READ_S,
     ) -> None:
-        """Prepare; nothing is sent yet. Without identity and key only `enrol` can be called.
+        """Prepare; nothing is sent yet. Without identity and keys only `enrol` can be called.
+
+        With a `keyring` whichever of its keys central knows is used, and the key can be changed.
 
         Raises:
             ConfigError: See `check_link`.
@@ -206,6 +212,7 @@ class CentralClient:
         self._clock: Final = clock
         self._identity: Final = identity
         self._key: Final = key
+        self._keyring: Final = keyring
         self._timeout: Final = (connect_s, read_s)
         self._pool: Final = urllib3.PoolManager(
             num_pools=1,
@@ -263,6 +270,37 @@ class CentralClient:
         headers = {"Content-Type": "image/jpeg"}
         self._with_token("POST", f"/v1/thumbnail/{request}", body=jpeg, headers=headers)
 
+    def rotate_key(self) -> str:
+        """Have another key speak for this device from now on; return its id.
+
+        Safe to repeat wherever it ended: the next key stays the same until it has spoken.
+
+        Raises:
+            CentralUnreachable: No answer; both keys are kept.
+            NotAllowed: Central knows none of our keys, or takes no other one now.
+            ReportRejected: Central will never take this next key; another is made next time.
+            TrustError: The keys cannot be read or moved.
+        """
+        if self._keyring is None:
+            raise NotAllowed("not enrolled", operator_hint="run: vedette edge enrol")
+        self._access_token(fresh=True)  # first finish what was begun, or learn which key speaks
+        with self._token_lock:
+            with self._keyring.held():
+                key, following = self._keyring.current(), self._keyring.make_next()
+                try:
+                    self._announce(key, following)
+                except ReportRejected:
+                    self._keyring.forget_next()
+                    raise
+            self._renew_token()
+        return following.public.keyid
+
+    def _announce(self, key: SigningKey, following: SigningKey) -> None:
+        assertion = self._assert(key, following.public)
+        proof = to_text(following.sign(assertion.encode()))
+        body = msgspec.json.encode(RotateRequest(assertion=assertion, proof=proof))
+        self._json("/v1/rotate", body, RotateAnswer)
+
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()
@@ -318,28 +356,43 @@ class CentralClient:
         """Return a token that is good for a while, a new one where `fresh`."""
         with self._token_lock:
             if fresh or self._clock.mono_ns() >= self._token_until_ns:
-                answer = self._ask_for_token()
-                renew_s = max(answer.expires_in - RENEW_BEFORE_S, answer.expires_in / 2)
-                self._token = answer.access_token
-                self._token_until_ns = self._clock.mono_ns() + round(renew_s * NS_PER_S)
+                self._renew_token()
             return self._token
 
+    def _renew_token(self) -> None:
+        answer = self._ask_for_token()
+        renew_s = max(answer.expires_in - RENEW_BEFORE_S, answer.expires_in / 2)
+        self._token = answer.access_token
+        self._token_until_ns = self._clock.mono_ns() + round(renew_s * NS_PER_S)
+
     def _ask_for_token(self) -> TokenAnswer:
-        if self._identity is None or self._key is None:
-            raise NotAllowed("not enrolled", operator_hint="run: vedette edge enrol")
-        nonce = self._json("/v1/nonce", b"", Nonce)
-        assertion = make_assertion(
-            self._key,
-            device=self._identity.device,
-            audience=self._identity.central.keyid,
-            nonce=nonce.nonce,
-            now_s=wall_ms(self._clock.now_at()) // 1000,
-        )
+        """Return a token for whichever of our keys central knows.
+
+        Raises:
+            NotAllowed: For none of them.
+            TrustError: The keys cannot be read or moved.
+        """
+        if self._keyring is None:
+            if self._key is None:
+                raise NotAllowed("not enrolled", operator_hint="run: vedette edge enrol")
+            return self._token_for(self._key)
+        with self._keyring.held():
+            *others, last = self._keyring.speaking()
+            for key in others:
+                with contextlib.suppress(NotAllowed):
+                    answer = self._token_for(key)
+                    self._keyring.accepted(key)
+                    return answer
+            answer = self._token_for(last)
+            self._keyring.accepted(last)
+            return answer
+
+    def _token_for(self, key: SigningKey) -> TokenAnswer:
         form = urlencode(
             {
                 "grant_type": GRANT_TYPE,
                 "client_assertion_type": ASSERTION_TYPE,
-                "client_assertion": assertion,
+                "client_assertion": self._assert(key),
             }
         )
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -351,6 +404,18 @@ class CentralClient:
                 operator_hint="it was revoked, or central was replaced: enrol again",
             ) from error
         return self._decode(data, TokenAnswer)
+
+    def _assert(self, key: SigningKey, next_key: PublicKey | None = None) -> str:
+        if self._identity is None:
+            raise NotAllowed("not enrolled", operator_hint="run: vedette edge enrol")
+        return make_assertion(
+            key,
+            device=self._identity.device,
+            audience=self._identity.central.keyid,
+            nonce=self._json("/v1/nonce", b"", Nonce).nonce,
+            now_s=wall_ms(self._clock.now_at()) // 1000,
+            next_key=next_key,
+        )
 
     def _send(
         self,

@@ -13,6 +13,8 @@ from typing import Protocol
 
 import msgspec
 
+from vedette.edge.keyring import Keyring
+from vedette.edge.spool import raise_epoch
 from vedette.errors import ConfigError, TrustError
 from vedette.ids import DeviceId, SiteId, is_slug
 from vedette.trust.keys import PublicKey, SigningKey, prove_possession, write_private
@@ -54,6 +56,11 @@ class Enroller(Protocol):
         ...
 
 
+def keyring(state_dir: Path) -> Keyring:
+    """Return the keys of this device."""
+    return Keyring(state_dir / FOLDER)
+
+
 def device_key(state_dir: Path) -> SigningKey:
     """Return this device's key, made and kept where there is none yet.
 
@@ -84,23 +91,32 @@ def load_identity(state_dir: Path) -> Identity | None:
 
 
 def enrol(
-    state_dir: Path, enroller: Enroller, claim_token: str, *, version: str, hardware: str = ""
+    state_dir: Path,
+    enroller: Enroller,
+    claim_token: str,
+    *,
+    version: str,
+    hardware: str = "",
+    replace: bool = False,
 ) -> Identity:
     """Return the identity that central gave this device, kept before this returns.
 
-    Safe to repeat with the same token where the answer was lost: the key stays the same.
+    Safe to repeat with the same token where the answer was lost: the key stays the same. With
+    `replace` a device that was enrolled before gets a fresh key, and whatever identity the claim
+    token gives; what waits in its spool stays, under the numbers that it has.
 
     Raises:
         ConfigError: Enrolled already.
         UplinkError: Not reachable, or the claim was refused.
         TrustError: Central's answer makes no sense, or the key cannot be kept.
     """
-    if load_identity(state_dir) is not None:
+    if not replace and load_identity(state_dir) is not None:
         raise ConfigError(
             "this device is enrolled already",
-            operator_hint=f"to start over, remove {state_dir / FOLDER / 'identity.json'}",
+            operator_hint="where a claim takes its name over: vedette edge enrol --replace",
         )
-    key = device_key(state_dir)
+    fresh = state_dir / FOLDER / "enrolling.key"
+    key = SigningKey.load_or_make(fresh) if replace else device_key(state_dir)
     answer = enroller.enrol(
         EnrolRequest(
             claim_token=claim_token,
@@ -120,7 +136,13 @@ def enrol(
     )
     _check(identity)
     try:
+        if answer.min_epoch:
+            raise_epoch(state_dir / "spool", answer.min_epoch)
         write_private(state_dir / FOLDER / "identity.json", msgspec.json.encode(identity))
+        if replace:
+            fresh.replace(state_dir / FOLDER / "device.key")
+            for name in ("next.key", "previous.key"):
+                (state_dir / FOLDER / name).unlink(missing_ok=True)
     except OSError as error:
         raise TrustError(
             f"the identity cannot be kept: {error}",

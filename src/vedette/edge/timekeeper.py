@@ -24,7 +24,7 @@ import msgspec
 
 from vedette.clock import NS_PER_MS, Clock, wall_ms
 from vedette.edge.spool import ClockNote
-from vedette.errors import BadSignature, Expired, RollbackAttempt
+from vedette.errors import BadSignature, Expired, NotAllowed, RollbackAttempt
 from vedette.trust import dsse
 from vedette.trust.keys import PublicKey, to_text, write_private
 from vedette.wire.enrol import TimeRequest, TimeStatement
@@ -44,6 +44,14 @@ MAX_ROUND_TRIP_MS: Final = 10_000
 AGREE_MS: Final = 2_000
 DRIFT_PER_MS: Final = 200e-6
 """Worst crystal, 200 ppm: the carried time is that uncertain after a while."""
+
+MAX_AHEAD_MS: Final = 3_600_000
+"""Signed time further ahead of what was carried is not believed at once: central's own clock may
+be wrong, or its key in wrong hands, and a floor that was raised never comes down."""
+
+AHEAD_FOR_MS: Final = 24 * 3_600_000
+LATEST_AT: Final = BUILD_AT.replace(year=BUILD_AT.year + 30)
+"""No device runs this program that long."""
 
 STEP_MS: Final = 1_000
 
@@ -82,6 +90,7 @@ class Timekeeper:
         self._nonce: tuple[str, int] | None = None
         self._offset_ms = self._wall_ms() - self._mono_ms()
         self._stepped = False
+        self._ahead_since_ms: int | None = None
         self.state = ClockState.FLOOR
         self.check()
 
@@ -140,6 +149,7 @@ class Timekeeper:
             BadSignature: Not by the pinned key, or over another nonce (a replay).
             Expired: The answer took too long to mean anything.
             RollbackAttempt: Before the floor: central's own clock is wrong, or an attack.
+            NotAllowed: So far ahead that it must be said for a day before it is believed.
         """
         asked, self._nonce = self._nonce, None
         mono = self._mono_ms()
@@ -154,11 +164,30 @@ class Timekeeper:
                 "central states a time before what this device knows has passed",
                 operator_hint="set central's clock right",
             )
+        self._refuse_far_ahead(said.time_ms, mono)
         self._anchor = _Anchor(said.time_ms + round_trip_ms // 2, mono, round_trip_ms // 2 + 1)
         self._stepped = False
         self._floor_ms = max(self._floor_ms, said.time_ms)
         self._persist()
         return self.check()
+
+    def _refuse_far_ahead(self, said_ms: int, mono: int) -> None:
+        """Raise `NotAllowed` where central states a time far beyond what this boot carried."""
+        if said_ms > wall_ms(LATEST_AT):
+            raise NotAllowed(
+                "central states a time that no device will see",
+                operator_hint="set central's clock right",
+            )
+        if self._anchor is None or said_ms - self.now_ms <= MAX_AHEAD_MS:
+            self._ahead_since_ms = None
+            return
+        if self._ahead_since_ms is None:
+            self._ahead_since_ms = mono
+        if mono - self._ahead_since_ms < AHEAD_FOR_MS:
+            raise NotAllowed(
+                "central states a time far ahead of what has passed here; not believed for a day",
+                operator_hint="set central's clock right; if it is right, restart this device",
+            )
 
     def _judge(self, wall: int, mono: int) -> ClockState:
         if self._anchor is None:

@@ -14,7 +14,7 @@ The rule: nothing that was committed leaves without central's acknowledgement or
 """
 
 from vedette.edge.spool.entry import ClockNote
-from vedette.edge.spool.file import peek
+from vedette.edge.spool.file import peek, raise_epoch
 from vedette.edge.spool.spool import Kept, Spool, SpoolStatus
 
-__all__ = ["ClockNote", "Kept", "Spool", "SpoolStatus", "peek"]
+__all__ = ["ClockNote", "Kept", "Spool", "SpoolStatus", "peek", "raise_epoch"]

@@ -363,6 +363,22 @@ class SpoolFile:
                 raise _unwritable(error) from error
 
 
+def raise_epoch(folder: Path, epoch: int) -> None:
+    """Have the spool in `folder` give numbers in no epoch below `epoch`, from its next opening on.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    path = folder.with_name(f"{folder.name}.epoch")
+    try:
+        note = msgspec.json.decode(path.read_bytes(), type=_EpochNote)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        note = _EpochNote(0, 0)
+    if note.epoch < epoch - 1:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, msgspec.json.encode(_EpochNote(epoch - 1, note.since_ms)))
+
+
 def connect(path: Path, *, journal: str = "WAL") -> sqlite3.Connection:
     """Return a connection that syncs every commit and never begins a transaction by itself."""
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
