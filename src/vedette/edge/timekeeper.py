@@ -172,13 +172,17 @@ class Timekeeper:
         return self.check()
 
     def _refuse_far_ahead(self, said_ms: int, mono: int) -> None:
-        """Raise `NotAllowed` where central states a time far beyond what this boot carried."""
+        """Raise `NotAllowed` where central states a time far beyond what this boot carried.
+
+        A machine that slept has a wall clock that says the same: two that agree are believed.
+        """
         if said_ms > wall_ms(LATEST_AT):
             raise NotAllowed(
                 "central states a time that no device will see",
                 operator_hint="set central's clock right",
             )
-        if self._anchor is None or said_ms - self.now_ms <= MAX_AHEAD_MS:
+        agrees = abs(said_ms - self._wall_ms()) <= MAX_ROUND_TRIP_MS + AGREE_MS
+        if self._anchor is None or agrees or said_ms - self.now_ms <= MAX_AHEAD_MS:
             self._ahead_since_ms = None
             return
         if self._ahead_since_ms is None:

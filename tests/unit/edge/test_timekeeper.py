@@ -158,3 +158,26 @@ def test_trusted_time_is_kept_each_hour(tmp_path: Path) -> None:
     assert again.floor_ms >= wall_ms(TRUE) + 3_600_000
     (tmp_path / "time.json").write_text("broken")
     assert keeper(tmp_path, ManualClock(TRUE)).floor_ms == wall_ms(BUILD_AT)
+
+
+def test_a_central_that_states_a_far_future_is_not_believed_at_once(tmp_path: Path) -> None:
+    """Its clock or its key is in wrong hands: the floor is not raised, time goes on as it was."""
+    clock = ManualClock(TRUE)
+    time = keeper(tmp_path, clock)
+    time.learn(state_time(time.ask()), KEY.public)
+    for _ in range(3):
+        clock.advance(3_600)
+        with pytest.raises(NotAllowed, match="far ahead"):
+            time.learn(state_time(time.ask(), TRUE + timedelta(days=400)), KEY.public)
+    assert time.floor_ms < wall_ms(TRUE + timedelta(days=1))
+    assert time.check() is ClockState.TRUSTED
+    clock.advance(22 * 3_600)
+    time.learn(state_time(time.ask(), TRUE + timedelta(days=400)), KEY.public)
+    assert time.floor_ms >= wall_ms(TRUE + timedelta(days=400))
+
+
+def test_a_time_that_no_device_will_see_is_never_believed(tmp_path: Path) -> None:
+    """Not even by a device that just woke and knows nothing else."""
+    time = keeper(tmp_path, ManualClock(TRUE))
+    with pytest.raises(NotAllowed, match="no device will see"):
+        time.learn(state_time(time.ask(), TRUE + timedelta(days=31 * 366)), KEY.public)
