@@ -13,8 +13,9 @@ import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from vedette.central import audit
 from vedette.central.store.db import Database, Tx
-from vedette.errors import NotAllowed
+from vedette.errors import ConfigError, NotAllowed
 
 ROLES: Final = ("viewer", "reviewer", "operator", "admin")
 MIN_PASSWORD_CHARS: Final = 10
@@ -160,8 +161,12 @@ async def open_session(
 
 async def find_session(db: Database, token: str, now_ms: int) -> Session | None:
     """Return whose token this is, while it holds."""
+    hashed = token_hash(token)
     async with db.transaction() as tx:
-        return await tx.one("session_find", Session, token_hash=token_hash(token), now_ms=now_ms)
+        found = await tx.one("session_find", Session, token_hash=hashed, now_ms=now_ms)
+        if found is not None:
+            await tx.run("session_seen", token_hash=hashed, now_ms=now_ms)
+        return found
 
 
 async def end_session(tx: Tx, token: str) -> None:
@@ -173,3 +178,30 @@ async def has_users(db: Database) -> bool:
     """True where somebody can sign in."""
     async with db.transaction() as tx:
         return bool(await tx.value("users_count"))
+
+
+async def require_user(tx: Tx, username: str) -> None:
+    """Return where this user is there and may sign in.
+
+    Raises:
+        ConfigError: They are not, or were disabled.
+    """
+    if await tx.value("user_is_there", username=username[:128].replace("\0", "")) is None:
+        raise ConfigError(f"there is no user {username!r} who may sign in")
+
+
+async def disable_user(tx: Tx, username: str, *, actor: str, now_ms: int) -> None:
+    """Let nobody sign in by this name any more; every session and API token of theirs ends.
+
+    Raises:
+        ConfigError: No such user, or the last administrator of the whole fleet.
+    """
+    await require_user(tx, username)
+    if not await tx.value("admins_left", username=username):
+        raise ConfigError(
+            f"{username} is the last administrator of the whole fleet",
+            operator_hint="make somebody else one first",
+        )
+    await tx.run("user_disable", username=username, now_ms=now_ms)
+    await tx.run("sessions_end_all_of_user", username=username)
+    await audit.write(tx, at_ms=now_ms, actor=actor, action="user.disable", target=username)

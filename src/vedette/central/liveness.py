@@ -66,7 +66,7 @@ async def turn_overdue(db: Database, now_ms: int) -> list[Dark]:
             return turned
 
 
-class SiteChange(msgspec.Struct, frozen=True, kw_only=True):
+class SiteTurn(msgspec.Struct, frozen=True, kw_only=True):
     """A whole site went dark, or came back."""
 
     site: str
@@ -77,15 +77,15 @@ class SiteChange(msgspec.Struct, frozen=True, kw_only=True):
 
 async def turn_sites(
     db: Database, now_ms: int, sites: Collection[str] | None = None
-) -> list[SiteChange]:
+) -> list[SiteTurn]:
     """Return which sites this call found wholly dark (among `sites`; None: all), or back."""
     async with db.transaction() as tx:
-        back = await tx.all("sites_back", SiteChange, now_ms=now_ms)
+        back = await tx.all("sites_back", SiteTurn, now_ms=now_ms)
         if sites is not None and not sites:
             return back
         fell = await tx.all(
             "sites_fell",
-            SiteChange,
+            SiteTurn,
             sites=None if sites is None else sorted(sites),
             now_ms=now_ms,
             together_ms=TOGETHER_MS,

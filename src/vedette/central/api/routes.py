@@ -23,6 +23,7 @@ from vedette.central.api import (
     organising,
     problems,
     reading,
+    trusting,
 )
 from vedette.central.console import account, doors, live, pages
 from vedette.central.console.headers import SECURITY_HEADERS
@@ -64,6 +65,7 @@ def operator_routes() -> list[ControllerRouterHandler]:
                 *organising.ROUTES,
                 *inventorying.ROUTES,
                 *business.ROUTES,
+                *trusting.ROUTES,
             ],
             dependencies=behind_the_door,
             after_request=with_headers,

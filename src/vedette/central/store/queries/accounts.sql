@@ -63,6 +63,36 @@ SELECT s.username, u.role, s.kind, s.csrf, s.expires_ms, u.folders,
 FROM sessions s JOIN users u USING (username)
 WHERE s.token_hash = %(token_hash)s AND s.expires_ms > %(now_ms)s AND u.disabled_ms IS NULL
 
+-- name: sessions_all
+-- Sessions and API tokens that still hold, of one user or of all; `token` is the head of the hash.
+SELECT encode(substr(token_hash, 1, 8), 'hex') AS token, username, kind, label, created_ms, seen_ms,
+       expires_ms FROM sessions
+WHERE expires_ms > %(now_ms)s AND (%(username)s::text IS NULL OR username = %(username)s)
+ORDER BY username, created_ms DESC LIMIT 1000
+
+-- name: session_seen
+-- A session was used; written at most once a minute.
+UPDATE sessions SET seen_ms = %(now_ms)s
+WHERE token_hash = %(token_hash)s AND seen_ms < %(now_ms)s - 60000
+
+-- name: session_end_named
+-- End one session or API token by the head of its hash; return whose it was.
+DELETE FROM sessions WHERE encode(substr(token_hash, 1, 8), 'hex') = %(token)s
+  AND (%(username)s::text IS NULL OR username = %(username)s) RETURNING username
+
+-- name: sessions_end_all_of_user
+-- End every session and every API token of one user.
+DELETE FROM sessions WHERE username = %(username)s
+
+-- name: user_is_there
+-- True where this user is there and not disabled.
+SELECT true FROM users WHERE username = %(username)s AND disabled_ms IS NULL
+
+-- name: admins_left
+-- How many administrators of the whole fleet could still sign in without this user.
+SELECT count(*) FROM users WHERE username <> %(username)s AND role = 'admin' AND sites IS NULL
+  AND disabled_ms IS NULL
+
 -- name: session_end
 -- End one session.
 DELETE FROM sessions WHERE token_hash = %(token_hash)s

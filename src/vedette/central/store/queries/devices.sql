@@ -66,6 +66,10 @@ INSERT INTO devices (device, site, public_key, hardware, version, enrolled_ms)
 SELECT %(device)s, %(site)s, %(public_key)s, %(hardware)s, %(version)s, %(now_ms)s
 ON CONFLICT DO NOTHING
 
+-- name: device_site
+-- The site of a device.
+SELECT site FROM devices WHERE device = %(device)s
+
 -- name: key_is_used
 -- True where this key speaks, spoke or is about to speak for a device.
 SELECT true WHERE EXISTS (SELECT FROM retired_keys WHERE public_key = %(public_key)s)

@@ -1,0 +1,309 @@
+"""Who may speak, through the operator API: devices' keys, quarantine, claims, tokens, users.
+
+The rule: administrators only, except for one's own tokens; a device or claim out of the asker's
+scope is not there; nothing that is secret is ever listed, and what is made is shown once.
+"""
+
+from typing import Final
+
+import msgspec
+from litestar import delete, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from vedette.central import accounts, audit, enrolment, liveness, quarantine, rotation
+from vedette.central.accounts import Session
+from vedette.central.api import access
+from vedette.central.api.access import NotThere, TheServices, TheSession
+from vedette.central.api.changing import Claim
+from vedette.central.enrolment import Claim as ListedClaim
+from vedette.central.quarantine import Judged, Suspect
+from vedette.central.services import Services
+from vedette.central.steady import Step
+from vedette.central.store.db import Tx
+
+DEVICE: Final = "/devices/{device:str}"
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why; it stands in the audit log."""
+
+    reason: str = ""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to become of what was set aside.
+
+    Attributes:
+        copy: Count only this copy (the beginning of its boot id); empty: all.
+        drop: Count nothing, forget it; the quarantine goes on.
+    """
+
+    copy: str = ""
+    drop: bool = False
+
+
+class TokenRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A session or API token, without the token."""
+
+    token: str
+    username: str
+    kind: str
+    label: str
+    created_ms: int
+    seen_ms: int
+    expires_ms: int
+
+
+class UserRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A user, as others may see them."""
+
+    username: str
+    role: str
+    sites: list[str] | None
+    folders: list[str]
+    disabled: bool
+    has_password: bool
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A one-time link with which a user sets a password."""
+
+    url: str
+    expires_ms: int
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands now."""
+
+    device: str
+    state: str
+
+
+class ClockView(msgspec.Struct, frozen=True, kw_only=True):
+    """Central's own clock: how far off the machine's is now, and what happened to it."""
+
+    held_by_ms: int | None
+    steps: list[Step]
+
+
+async def _require_device(services: Services, session: Session, device: str) -> None:
+    """Return where this device is there, in scope, and the asker an administrator."""
+    access.require(session, "admin")
+    async with services.db.transaction() as tx:
+        site = await tx.value("device_site", device=device[:128].replace("\0", ""))
+    if site is None or not access.in_scope(session, str(site)):
+        raise NotThere(detail="there is no such device")
+
+
+@get("/quarantine", summary="Devices of which two copies are alive, and what is set aside (admin)")
+async def read_quarantine(services: TheServices, session: TheSession) -> list[Suspect]:
+    """Return why each is in quarantine, and what waits for a judgement."""
+    access.require(session, "admin")
+    return await quarantine.suspects(services.db, session.sites)
+
+
+@post(f"{DEVICE}/release", status_code=200, summary="Judge what was set aside (admin)")
+async def release(
+    services: TheServices, session: TheSession, device: FromPath[str], data: JSONBody[Judgement]
+) -> Judged:
+    """End a quarantine and count what was set aside, of one copy or of all; or drop it."""
+    await _require_device(services, session, device)
+    by = {"actor": session.username, "now_ms": services.now_ms()}
+    if data.drop:
+        return await quarantine.drop(services.db, device, **by)
+    judged = await quarantine.release(services.db, device, copy=data.copy, **by)
+    services.bulletin.publish("fleet", f"device:{device}")
+    return judged
+
+
+@post(f"{DEVICE}/revoke", status_code=200, summary="Take nothing from a device any more (admin)")
+async def revoke(
+    services: TheServices, session: TheSession, device: FromPath[str], data: JSONBody[Reason]
+) -> Standing:
+    """Have its key and tokens worth nothing, at once and everywhere."""
+    await _require_device(services, session, device)
+    async with services.db.transaction() as tx:
+        await enrolment.revoke(
+            tx, device, reason=data.reason, actor=session.username, now_ms=services.now_ms()
+        )
+    services.bulletin.publish("fleet", f"device:{device}")
+    return Standing(device=device, state="revoked")
+
+
+@post(f"{DEVICE}/re-enrol", status_code=201, summary="Give a device's name to another key (admin)")
+async def re_enrol(
+    services: TheServices, session: TheSession, device: FromPath[str], data: JSONBody[Reason]
+) -> Claim:
+    """Return a claim token that takes over the device's name; its key never speaks again."""
+    await _require_device(services, session, device)
+    now_ms = services.now_ms()
+    async with services.db.transaction() as tx:
+        token = await enrolment.re_enrol(
+            tx, device, reason=data.reason, actor=session.username, now_ms=now_ms
+        )
+        site = await tx.value("device_site", device=device)
+    services.bulletin.publish("fleet", f"device:{device}")
+    return Claim(token=token, site=str(site), expires_ms=now_ms + enrolment.CLAIM_S * 1000)
+
+
+@post(f"{DEVICE}/rotate-key", status_code=202, summary="Demand another key of a device (admin)")
+async def rotate_key(services: TheServices, session: TheSession, device: FromPath[str]) -> Standing:
+    """Ask it at its next contact."""
+    await _require_device(services, session, device)
+    async with services.db.transaction() as tx:
+        await rotation.ask_rotation(tx, device, actor=session.username, now_ms=services.now_ms())
+    services.bulletin.publish(f"desired:{device}")
+    return Standing(device=device, state="asked")
+
+
+@get("/claims", summary="Claim tokens that are still good (admin)")
+async def read_claims(
+    services: TheServices, session: TheSession, used: FromQuery[bool] = False
+) -> list[ListedClaim]:
+    """Return them without the tokens; with `used` also those that were used or have expired."""
+    access.require(session, "admin")
+    async with services.db.transaction() as tx:
+        return await enrolment.list_claims(tx, services.now_ms(), session.sites, used=used)
+
+
+@delete("/claims/{claim:str}", summary="Withdraw a claim token (admin)")
+async def withdraw_claim(services: TheServices, session: TheSession, claim: FromPath[str]) -> None:
+    """Have it worth nothing."""
+    access.require(session, "admin")
+    async with services.db.transaction() as tx:
+        await enrolment.withdraw_claim(
+            tx,
+            claim[:64].replace("\0", ""),
+            actor=session.username,
+            now_ms=services.now_ms(),
+            scope=session.sites,
+        )
+
+
+@get("/tokens", summary="One's own API tokens and sessions; an administrator's view of all")
+async def read_tokens(services: TheServices, session: TheSession) -> list[TokenRow]:
+    """Return them without the tokens."""
+    everybody = access.may(session, "admin") and session.sites is None
+    async with services.db.transaction() as tx:
+        return await tx.all(
+            "sessions_all",
+            TokenRow,
+            username=None if everybody else session.username,
+            now_ms=services.now_ms(),
+        )
+
+
+@delete("/tokens/{token:str}", summary="End an API token or session: one's own; all by an admin")
+async def end_token(services: TheServices, session: TheSession, token: FromPath[str]) -> None:
+    """Have it worth nothing, at once."""
+    everybody = access.may(session, "admin") and session.sites is None
+    async with services.db.transaction() as tx:
+        owner = await tx.value(
+            "session_end_named",
+            token=token[:64].replace("\0", ""),
+            username=None if everybody else session.username,
+        )
+        if owner is None:
+            raise NotThere(detail="there is no such token")
+        await audit.write(
+            tx,
+            at_ms=services.now_ms(),
+            actor=session.username,
+            action="token.end",
+            target=str(owner),
+            detail={"token": token[:64]},
+        )
+
+
+@get("/users", summary="Who may sign in (admin of all sites)")
+async def read_users(services: TheServices, session: TheSession) -> list[UserRow]:
+    """Return every user, disabled ones too."""
+    access.require(session, "admin")
+    access.require_whole(session)
+    async with services.db.transaction() as tx:
+        rows = await tx.all("users_all", accounts.User)
+    return [
+        UserRow(
+            username=row.username,
+            role=row.role,
+            sites=row.sites,
+            folders=row.folders,
+            disabled=row.disabled_ms is not None,
+            has_password=bool(row.password_hash),
+        )
+        for row in rows
+    ]
+
+
+@post("/users/{username:str}/disable", status_code=200, summary="Nobody signs in by this name")
+async def disable_user(services: TheServices, session: TheSession, username: FromPath[str]) -> None:
+    """End every session and token of a user, and let them sign in no more (admin of all sites)."""
+    access.require(session, "admin")
+    access.require_whole(session)
+    async with services.db.transaction() as tx:
+        await accounts.disable_user(tx, username, actor=session.username, now_ms=services.now_ms())
+
+
+@post("/users/{username:str}/password-link", status_code=201, summary="A link to set a password")
+async def password_link(
+    services: TheServices, session: TheSession, username: FromPath[str]
+) -> Link:
+    """Return a one-time link for a user who is there (admin of all sites)."""
+    access.require(session, "admin")
+    access.require_whole(session)
+    async with services.db.transaction() as tx:
+        await accounts.require_user(tx, username)
+        await audit.write(
+            tx,
+            at_ms=services.now_ms(),
+            actor=session.username,
+            action="user.password_link",
+            target=username,
+        )
+        return await _link(tx, services, username)
+
+
+@get("/sites/{site:str}/darkness", summary="When a site was dark as a whole, newest first")
+async def read_darkness(
+    services: TheServices, session: TheSession, site: FromPath[str]
+) -> list[liveness.SiteTurn]:
+    """Return when all devices of a site fell silent together, and when the first came back."""
+    access.require_site(session, site)
+    async with services.db.transaction() as tx:
+        return await tx.all("site_transitions_of", liveness.SiteTurn, site=site, limit=200)
+
+
+@get("/clock", summary="Central's own clock, and when it was moved")
+async def read_clock(services: TheServices, session: TheSession) -> ClockView:
+    """Return whether the wall clock is followed now, and what happened to it."""
+    access.require(session, "operator")
+    async with services.db.transaction() as tx:
+        steps = await tx.all("clock_steps_newest", Step, limit=100)
+    return ClockView(held_by_ms=services.clock.held_by_ms, steps=steps)
+
+
+async def _link(tx: Tx, services: Services, username: str) -> Link:
+    now_ms = services.now_ms()
+    token = await accounts.make_setup_token(tx, username, now_ms)
+    return Link(
+        url=f"{services.config.url}/setup/{token}",
+        expires_ms=now_ms + accounts.SETUP_LINK_S * 1000,
+    )
+
+
+ROUTES: Final = [
+    read_quarantine,
+    release,
+    revoke,
+    re_enrol,
+    rotate_key,
+    read_claims,
+    withdraw_claim,
+    read_tokens,
+    end_token,
+    read_users,
+    disable_user,
+    password_link,
+    read_darkness,
+    read_clock,
+]
