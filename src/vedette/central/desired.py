@@ -46,7 +46,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     policy_version: int
     desired_etag: str
     rotate_asked_ms: int | None = None
-    keys_version: int = 1
 
 
 class Thumbnail(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,8 +87,8 @@ async def refresh(tx: Tx, device: str, now_ms: int) -> str:
         r.request for r in await tx.all("requests_open", Request, device=device, now_ms=now_ms)
     ]
     parts: list[object] = [facts.settings_version, facts.policy_version, open_ids]
-    if facts.rotate_asked_ms is not None or facts.keys_version > 1:
-        parts += [facts.rotate_asked_ms, facts.keys_version]
+    if facts.rotate_asked_ms is not None:
+        parts.append(facts.rotate_asked_ms)
     text = msgspec.json.encode(parts)
     etag = hashlib.sha256(text).hexdigest()[:16]
     await tx.run("desired_etag_set", device=device, etag=etag)

@@ -54,9 +54,7 @@ CREATE TABLE set_aside (
 CREATE INDEX set_aside_device ON set_aside (device, number);
 
 -- A whole site that is dark is one fact.
-ALTER TABLE sites
-    ADD COLUMN dark_since_ms  bigint,
-    ADD COLUMN keys_version   bigint NOT NULL DEFAULT 1;
+ALTER TABLE sites ADD COLUMN dark_since_ms bigint;
 CREATE TABLE site_transitions (
     site        text NOT NULL REFERENCES sites ON DELETE CASCADE,
     at_ms       bigint NOT NULL,                            -- when it happened
@@ -66,20 +64,10 @@ CREATE TABLE site_transitions (
     PRIMARY KEY (site, at_ms, state)
 );
 
--- Documents in which a site's keys name their successors, each signed by those before.
-CREATE TABLE site_key_changes (
-    site     text NOT NULL REFERENCES sites ON DELETE CASCADE,
-    version  bigint NOT NULL,
-    signed   bytea NOT NULL,                                -- wire.signed.Signed as JSON
-    at_ms    bigint NOT NULL,
-    PRIMARY KEY (site, version)
-);
-
 -- When central's own wall clock was moved, and what was done about it.
 CREATE TABLE clock_steps (
     number      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     noticed_ms  bigint NOT NULL,                            -- by the time that central went on with
     by_ms       bigint NOT NULL,                            -- forwards above zero
-    outcome     text NOT NULL,                              -- held, followed, ended, set_back
-    detail      text NOT NULL DEFAULT ''
+    outcome     text NOT NULL                               -- held, followed, ended, set_back
 );

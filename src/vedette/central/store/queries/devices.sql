@@ -173,7 +173,7 @@ WHERE device = %(device)s AND generation = %(generation)s AND revoked_ms IS NULL
 -- name: desired_facts
 -- What a device's desired state is made of.
 SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version,
-       d.desired_etag, d.rotate_asked_ms, s.keys_version
+       d.desired_etag, d.rotate_asked_ms
 FROM devices d JOIN sites s USING (site) WHERE d.device = %(device)s
 
 -- name: desired_etag_set
@@ -183,7 +183,7 @@ UPDATE devices SET desired_etag = %(etag)s WHERE device = %(device)s
 -- name: device_settings_lock
 -- The settings that a device has, held until the new ones are stored.
 SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version,
-       d.desired_etag, d.rotate_asked_ms, s.keys_version
+       d.desired_etag, d.rotate_asked_ms
 FROM devices d JOIN sites s USING (site) WHERE d.device = %(device)s FOR UPDATE OF d
 
 -- name: device_last_health
