@@ -21,6 +21,7 @@ from litestar import Litestar
 from vedette import config
 from vedette.central.api import routes
 from vedette.central.device_api import DeviceApi
+from vedette.central.query.catalogue import METRICS, STATS
 from vedette.central.settings import CentralConfig
 from vedette.cli.main import cli
 from vedette.edge.settings import EdgeConfig
@@ -61,6 +62,7 @@ def pages() -> dict[str, str]:
         "streams.md": streams_page(),
         "cli.md": command_line(),
         "api.md": api(),
+        "metrics.md": metrics(),
         "edge.schema.json": schema(EdgeConfig),
         "central.schema.json": schema(CentralConfig),
     }
@@ -139,6 +141,42 @@ def configuration() -> str:
                     ["`VEDETTE_DATABASE_URL`", "Your own PostgreSQL; overrides `database_url`"],
                 ],
             ),
+        ]
+    )
+
+
+def metrics() -> str:
+    """Return the page of every metric that central can be asked for."""
+    rows = [
+        [
+            code(metric.name),
+            metric.unit,
+            str(metric.kind),
+            metric.about,
+            ", ".join(word for word in (metric.name_is, metric.label_is) if word),
+            ", ".join(metric.levels),
+        ]
+        for metric in METRICS
+    ]
+    kinds = [
+        [
+            str(kind),
+            next(m.merges for m in METRICS if m.kind is kind),
+            ", ".join(STATS.get(kind, ())),
+        ]
+        for kind in dict.fromkeys(metric.kind for metric in METRICS)
+    ]
+    return "\n".join(
+        [
+            "# Metrics",
+            NOTE,
+            (
+                "What `/v1/query` and `vedette central query` can be asked for; how is told in"
+                " [ask the fleet](../ask-the-fleet.md).\n"
+            ),
+            table(["metric", "unit", "kind", "what it is", "series by", "for"], rows),
+            "## Kinds\n",
+            table(["kind", "how times and cameras become one", "`stat`"], kinds),
         ]
     )
 

@@ -99,6 +99,10 @@ class History:
             self.dice.choice(CAMERAS),
         )
 
+    async def beat(self) -> None:
+        """Have central here all the while."""
+        await self.sql("UPDATE central_heartbeat SET beat_ms = %s", self.now_ms)
+
     async def keep(self) -> None:
         await keeping.advance(self.fleet.db, self.now_ms)
 
@@ -115,12 +119,14 @@ class History:
             (30, 6, 2, 2, 12, 1, 12, 1),
         )[0]  # fmt: skip
         self.fleet.clock.advance(self.dice.choice([0, 1, 60, 1800]))
+        await self.beat()
         await do()
 
     async def compare(self, from_ms: int, to_ms: int) -> None:
         """Both ways say the same of every camera."""
         window = {"from_ms": from_ms, "to_ms": to_ms, "now_ms": self.now_ms}
         async with self.fleet.db.transaction() as tx:
+            await tx.connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             kept = await strips.read(tx, [self.device], **window)
             live = await ledger.read(tx, [self.device], **window)
             cameras = await tx.all(
@@ -153,6 +159,7 @@ async def test_late_news_marks_what_is_kept_and_one_turn_of_the_job_mends_it(fle
     await history.begin()
     fleet.clock.advance(6 * 3600)
     await history.sql("UPDATE devices SET drained_to_ms = %s", history.now_ms - 180_000)
+    await history.beat()
     await history.keep()
     assert await fleet.rows("SELECT count(*) FROM coverage_dirty") == [(0,)]
     start = history.start_ms + HOUR_MS
@@ -191,6 +198,7 @@ async def test_joining_old_claims_is_no_news(fleet) -> None:
         )  # fmt: skip
     fleet.clock.advance(72 * 3600)
     await history.sql("UPDATE devices SET drained_to_ms = %s", history.now_ms - 180_000)
+    await history.beat()
     await history.keep()
     await jobs.expire(fleet.db, fleet.services.config.retention, history.now_ms)
     assert await fleet.rows("SELECT count(*) FROM coverage_claims") == [(1,)]

@@ -12,7 +12,8 @@ import msgspec
 
 from vedette.central import desired, events, ledger, rollups, rows
 from vedette.central.enrolment import Site
-from vedette.central.rollups import HOUR_MS, MINUTE_MS
+from vedette.central.query import totals
+from vedette.central.rollups import DAY_MS, HOUR_MS, MINUTE_MS
 from vedette.central.store.db import Database, Tx
 from vedette.central.views import CameraView, CountRow, Coverage, Point, Stage, ThumbnailView
 from vedette.errors import WireError
@@ -38,7 +39,16 @@ _MAX_POINTS: Final = 300
 _STEPS_MS: Final = tuple(n * MINUTE_MS for n in (1, 2, 5, 10, 15, 30, 60, 180, 360, 1440))
 _MINUTES_ONLY_MS: Final = 2 * HOUR_MS
 _SERIES_FROM_MINUTES_MS: Final = 49 * HOUR_MS
+_DAYS_FROM_MS: Final = 72 * HOUR_MS
 _EVENTS_SHOWN: Final = 20
+
+
+class _Stages(msgspec.Struct, frozen=True):
+    total: Histogram | None = None
+
+
+class _Inside(msgspec.Struct, frozen=True):
+    occupancy_s: float = 0.0
 
 
 class _Slim(msgspec.Struct, frozen=True):
@@ -47,8 +57,8 @@ class _Slim(msgspec.Struct, frozen=True):
     start_ms: int
     end_ms: int
     frames: Frames = Frames()
-    stage_ms: dict[str, Histogram] = {}
-    zones: dict[str, dict[str, ZoneCounts]] = {}
+    stage_ms: _Stages = _Stages()
+    zones: dict[str, dict[str, _Inside]] = {}
 
 
 _slim = msgspec.msgpack.Decoder(_Slim)
@@ -132,18 +142,9 @@ async def _thumbnail(tx: Tx, site: str, device: str, camera: str, now_ms: int) -
 
 async def _total(tx: Tx, device: str, camera: str, from_ms: int, to_ms: int) -> Aggregate | None:
     """Return everything counted in the window, merged."""
-    of = {"device": device, "camera": camera}
-    window = {"from_ms": from_ms, "to_ms": to_ms}
-    hours: dict[int, bytes] = {}
-    if to_ms - from_ms > _MINUTES_ONLY_MS:
-        hours = dict(await tx.tuples("look_hours", **of, **window))
-    minutes = [
-        body
-        for start_ms, body in await tx.tuples("look_minutes", **of, **window)
-        if rollups.floor_ms(start_ms, HOUR_MS) not in hours
-    ]
+    bodies = [body for _, body in await _bodies(tx, device, camera, from_ms, to_ms)]
     try:
-        return rollups.merge_all(rollups.decode(body) for body in (*hours.values(), *minutes))
+        return totals.total(rollups.decode(body) for body in bodies)
     except (WireError, ArithmeticError) as error:
         # Counts that fit alone and not together: no data, but the camera can still be looked at.
         why = {"event": "cameras.unmergeable", "device": device, "camera": camera}
@@ -151,15 +152,37 @@ async def _total(tx: Tx, device: str, camera: str, from_ms: int, to_ms: int) -> 
         return None
 
 
+async def _bodies(
+    tx: Tx, device: str, camera: str, from_ms: int, to_ms: int
+) -> list[tuple[int, bytes]]:
+    """Return what was counted in the window, each minute in one body: a day's, an hour's, its own.
+
+    Merged days and hours stand only where they are whole and unchanged.
+    """
+    of = {"device": device, "camera": camera}
+    window = {"from_ms": from_ms, "to_ms": to_ms}
+    if to_ms - from_ms <= _MINUTES_ONLY_MS:
+        return [(at_ms, body) for at_ms, body in await tx.tuples("look_minutes", **of, **window)]
+    found: list[tuple[int, bytes]] = []
+    if to_ms - from_ms > _DAYS_FROM_MS:
+        found += await tx.tuples("look_days", **of, **window)
+    days = [at_ms for at_ms, _ in found]
+    hours = await tx.tuples("look_hours_beside", **of, **window, days=days)
+    told = {at_ms for at_ms, _ in hours}
+    told |= {hour_ms for day_ms in days for hour_ms in range(day_ms, day_ms + DAY_MS, HOUR_MS)}
+    every = range(rollups.floor_ms(from_ms, HOUR_MS), to_ms, HOUR_MS)
+    rest = [hour_ms for hour_ms in every if hour_ms not in told]
+    minutes = await tx.tuples("look_minutes_of_hours", **of, **window, hours=rest)
+    return [*found, *hours, *minutes]
+
+
 async def _series(tx: Tx, device: str, camera: str, from_ms: int, to_ms: int) -> list[_Slim]:
-    long = to_ms - from_ms > _SERIES_FROM_MINUTES_MS
-    found = await tx.tuples(
-        "look_hours" if long else "look_minutes",
-        device=device,
-        camera=camera,
-        from_ms=from_ms,
-        to_ms=to_ms,
-    )
+    if _step_ms(to_ms - from_ms) >= DAY_MS:
+        found = await _bodies(tx, device, camera, from_ms, to_ms)
+    else:
+        long = to_ms - from_ms > _SERIES_FROM_MINUTES_MS
+        of = {"device": device, "camera": camera, "from_ms": from_ms, "to_ms": to_ms}
+        found = await tx.tuples("look_hours" if long else "look_minutes", **of)
     return [_slim.decode(body) for _, body in found]
 
 
@@ -198,12 +221,10 @@ def _rate(found: list[_Slim]) -> float | None:
 
 
 def _p95(found: list[_Slim]) -> float | None:
-    sketch = ExpHistogram()
-    for one in found:
-        histogram = one.stage_ms.get("total")
-        if histogram is not None:
-            sketch.merge(ExpHistogram.from_wire(histogram))
-    value = sketch.quantile(0.95)
+    listed = [one.stage_ms.total for one in found if one.stage_ms.total is not None]
+    if not listed:
+        return None
+    value = totals.sketch_of(listed).quantile(0.95)
     return None if value is None else round(value, 3)
 
 

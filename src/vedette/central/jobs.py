@@ -16,8 +16,14 @@ from typing import Final
 
 import msgspec
 
-from vedette.central import inventory, quarantine, rollups, rotation
-from vedette.central.query import keeping
+from vedette.central import (
+    inventory,
+    metric_days,
+    quarantine,
+    rollups,
+    rollups from vedette.central.query import keeping,
+    rotation from vedette.central.query import keeping,
+)
 from vedette.central.settings import Retention
 from vedette.central.store.db import Database, Tx
 from vedette.clock import Clock, wall_ms
@@ -57,6 +63,8 @@ async def merge_hours(db: Database, now_ms: int) -> int:
                 over_ms=now_ms - rollups.HOUR_MS - SETTLE_MS,
                 limit=_AT_ONCE,
             )
+            # In one order, so that two workers never wait for each other's days.
+            hours.sort(key=lambda h: (h.device, h.hour_ms, h.camera))
             for hour in hours:
                 await _merge_hour(tx, hour)
             days = {
@@ -64,6 +72,8 @@ async def merge_hours(db: Database, now_ms: int) -> int:
             }
             for device, camera, day_ms in sorted(days):
                 await _merge_day(tx, device, camera, day_ms)
+            for device, day_ms in sorted({(device, day_ms) for device, _, day_ms in days}):
+                await metric_days.lay_day(tx, device, day_ms)
         done += len(hours)
         if len(hours) < _AT_ONCE:
             return done
@@ -166,6 +176,8 @@ async def expire(db: Database, retention: Retention, now_ms: int) -> None:
         ("hours_expire", retention.hours_days),
         ("days_expire", retention.days_days),
         ("claims_expire", retention.days_days),
+        ("coverage_days_expire", retention.days_days),
+        ("metric_days_expire", retention.days_days),
         ("thumbnails_expire", retention.thumbnails_days),
         ("events_expire", events_days),
         ("evidence_expire", events_days),
@@ -200,6 +212,7 @@ async def run(
             await make_partitions(db, now_ms)
             await merge_hours(db, now_ms)
             await keeping.advance(db, now_ms)
+            await metric_days.lay_out(db, now_ms, retention.hours_days)
             await inventory.look(db, now_ms)
             if now_ms - expired_ms > rollups.HOUR_MS:
                 await expire(db, retention, now_ms)

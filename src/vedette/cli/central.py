@@ -10,7 +10,13 @@ from vedette.central import desired, enrolment, serve, settings
 from vedette.central.bulletin import Bulletin
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
-from vedette.cli import central_business, central_cameras, central_devices, central_tree
+from vedette.cli import (
+    central_business,
+    central_cameras,
+    central_devices,
+    central_query,
+    central_tree,
+)
 from vedette.cli.at_central import ACTOR as _ACTOR
 from vedette.cli.at_central import now_ms as _now_ms
 from vedette.cli.at_central import with_database as _with_database
@@ -178,6 +184,9 @@ def device_command(config: CentralConfig, device: str | None, reason: str, *, re
 for _further in (
     central_devices.command,
     central_devices.claims,
+    central_query.query_command,
+    central_query.worst_command,
+    central_query.metrics_command,
     central_tree.folder_group,
     central_tree.label_command,
     central_tree.group_group,

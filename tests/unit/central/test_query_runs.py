@@ -55,7 +55,7 @@ def test_a_splice_is_the_new_inside_and_the_old_outside(
 @given(_segments)
 def test_sums_by_hour_add_up_to_the_summary(segments: list[Segment]) -> None:
     """What each hour lost and saw is what the day lost and saw, and no hour is too long."""
-    sums = runs.hour_sums(segments, DAY)
+    sums = runs.spread(segments, DAY, HOUR_MS, 24)
     told = summarise(segments)
     observed = sums.pop(runs.OBSERVED, None)
     assert (0.0 if observed is None else observed.sum()) == told.observed_s * 1000

@@ -17,6 +17,7 @@ from litestar.types import ControllerRouterHandler
 from vedette import __version__
 from vedette.central.api import (
     access,
+    asking,
     business,
     changing,
     inventorying,
@@ -61,6 +62,7 @@ def operator_routes() -> list[ControllerRouterHandler]:
             path="/v1",
             route_handlers=[
                 *reading.ROUTES,
+                *asking.ROUTES,
                 *changing.ROUTES,
                 *organising.ROUTES,
                 *inventorying.ROUTES,

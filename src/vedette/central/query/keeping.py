@@ -18,7 +18,7 @@ import msgspec
 
 from vedette.central import ledger, rows
 from vedette.central.coverage import FRESH_MS
-from vedette.central.query import packing, runs
+from vedette.central.query import metric_days, packing, runs
 from vedette.central.rollups import DAY_MS, HOUR_MS, floor_ms
 from vedette.central.store.db import Database, Tx
 from vedette.central.views import Segment
@@ -34,6 +34,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
     drained_to_ms: int | None
     through_ms: int | None
     known_from_ms: int | None
+    beat_ms: int | None
 
 
 async def advance(db: Database, now_ms: int, limit: int = DEVICES_PER_TICK) -> int:
@@ -53,7 +54,9 @@ async def resolve_device(tx: Tx, device: str, now_ms: int) -> None:
     if held is None or held.known_from_ms is None:
         return
     dirty = [(a, b) for a, b in await tx.tuples("coverage_dirty_take", device=device)]
-    final_ms = floor_ms(min(now_ms - FRESH_MS, held.drained_to_ms or 0), HOUR_MS)
+    # Central's own absence is known only with the beat after it.
+    known_ms = min(now_ms - FRESH_MS, held.drained_to_ms or 0, held.beat_ms or 0)
+    final_ms = floor_ms(known_ms, HOUR_MS)
     begin_ms = held.through_ms or floor_ms(held.known_from_ms, HOUR_MS)
     through_ms = max(begin_ms, min(final_ms, begin_ms + _CHUNK_MS))
     if held.through_ms is None and through_ms == begin_ms:
@@ -67,6 +70,8 @@ async def resolve_device(tx: Tx, device: str, now_ms: int) -> None:
     for from_ms, to_ms in later:
         await tx.run("coverage_dirty_put", device=device, from_ms=from_ms, to_ms=to_ms)
     await tx.run("coverage_through_put", device=device, through_ms=through_ms)
+    if through_ms > begin_ms:
+        await metric_days.lay_health(tx, device, max(begin_ms, now_ms - _CHUNK_MS), through_ms)
 
 
 def _stretches(marks: list[tuple[int, int]], end_ms: int) -> list[tuple[int, int]]:
@@ -143,4 +148,4 @@ async def _write(tx: Tx, device: str, kept: Mapping[tuple[str, int], list[Segmen
     )
     for day_ms in sorted({day_ms for _, day_ms in kept}):
         of_day = {camera: found for (camera, at_ms), found in kept.items() if at_ms == day_ms}
-        await packing.write(tx, device, day_ms, "coverage.%", runs.day_sums(of_day, day_ms))
+        await packing.write(tx, device, day_ms, packing.COVERAGE, runs.day_sums(of_day, day_ms))

@@ -20,6 +20,11 @@ Hours = npt.NDArray[np.float64]
 
 FORM: Final = np.dtype("<f8")
 
+COUNTED: Final = ""
+COVERAGE: Final = "coverage."
+DEVICE: Final = "device."
+"""Families of metrics by the beginning of their names; what has neither was counted."""
+
 _keys = msgspec.json.Decoder(list[Series]).decode
 
 
@@ -48,3 +53,14 @@ async def write(
             {"device": device, "metric": metric, "day_ms": day_ms, "keys": keys, "hours": hours}
         )
     await tx.many("metric_day_put", made)
+
+
+async def read(tx: Tx, device: str, day_ms: int, family: str) -> dict[str, dict[Series, Hours]]:
+    """Return what is laid out of a family in one device's day."""
+    found: dict[str, dict[Series, Hours]] = {}
+    for metric, keys, hours in await tx.tuples(
+        "metrics_of_device_day", device=device, day_ms=day_ms, family=family
+    ):
+        series, matrix = decode(keys, hours)
+        found[metric] = {key: matrix[0, at].copy() for at, key in enumerate(series)}
+    return found

@@ -81,20 +81,28 @@ def days(from_ms: int, to_ms: int) -> range:
     return range(floor_ms(from_ms, DAY_MS), to_ms, DAY_MS)
 
 
-def hour_sums(segments: Iterable[Segment], day_ms: int) -> dict[str, npt.NDArray[np.float64]]:
-    """Return, by metric of coverage, the milliseconds in each hour of the day; float64, (24,)."""
+def spread(
+    segments: Iterable[Segment], from_ms: int, unit_ms: int, count: int
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Return, by metric of coverage, the milliseconds in each unit of time; float64, (count,).
+
+    What lies outside the `count` units from `from_ms` on is left out.
+    """
     sums: dict[str, npt.NDArray[np.float64]] = {}
     for segment in segments:
-        name = OBSERVED if segment.cause is None else f"coverage.{segment.cause}"
-        hours = sums.setdefault(name, np.zeros(24))
-        start, end = segment.start_ms - day_ms, min(segment.end_ms - day_ms, DAY_MS)
-        first, last = start // HOUR_MS, (end - 1) // HOUR_MS
-        if first == last:
-            hours[first] += end - start
+        start = max(segment.start_ms - from_ms, 0)
+        end = min(segment.end_ms - from_ms, count * unit_ms)
+        if end <= start:
             continue
-        hours[first] += (first + 1) * HOUR_MS - start
-        hours[first + 1 : last] += HOUR_MS
-        hours[last] += end - last * HOUR_MS
+        name = OBSERVED if segment.cause is None else f"coverage.{segment.cause}"
+        units = sums.setdefault(name, np.zeros(count))
+        first, last = start // unit_ms, (end - 1) // unit_ms
+        if first == last:
+            units[first] += end - start
+            continue
+        units[first] += (first + 1) * unit_ms - start
+        units[first + 1 : last] += unit_ms
+        units[last] += end - last * unit_ms
     return sums
 
 
@@ -104,6 +112,6 @@ def day_sums(
     """Return the sums of every camera of a device, by metric and series."""
     found: dict[str, dict[tuple[str, str, str], npt.NDArray[np.float64]]] = {}
     for camera, segments in sorted(cameras.items()):
-        for metric, hours in hour_sums(segments, day_ms).items():
+        for metric, hours in spread(segments, day_ms, HOUR_MS, 24).items():
             found.setdefault(metric, {})[camera, "", ""] = hours
     return found

@@ -135,8 +135,19 @@ CREATE TRIGGER coverage_mark AFTER INSERT OR UPDATE OF known_from_ms ON cameras
 CREATE FUNCTION metric_mark_hours() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO metric_dirty (device, day_ms)
-    VALUES (NEW.device, NEW.start_ms - NEW.start_ms % 86400000) ON CONFLICT DO NOTHING;
+    VALUES (NEW.device, NEW.start_ms - NEW.start_ms % 86400000)
+    ON CONFLICT (device, day_ms) DO UPDATE SET day_ms = excluded.day_ms;
     RETURN NULL;
 END $$;
 CREATE TRIGGER metric_mark AFTER INSERT OR UPDATE OF body ON rollup_hour
     FOR EACH ROW EXECUTE FUNCTION metric_mark_hours();
+
+CREATE FUNCTION metric_mark_events() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO metric_dirty (device, day_ms)
+    VALUES (NEW.device, NEW.at_ms - NEW.at_ms % 86400000)
+    ON CONFLICT (device, day_ms) DO UPDATE SET day_ms = excluded.day_ms;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER metric_mark AFTER INSERT ON events
+    FOR EACH ROW EXECUTE FUNCTION metric_mark_events();

@@ -104,6 +104,35 @@ WHERE device = %(device)s AND camera = %(camera)s
   AND start_ms >= %(from_ms)s AND start_ms < %(to_ms)s
 ORDER BY start_ms
 
+-- name: look_days
+-- Merged days wholly inside a window of which no hour waits to be merged.
+SELECT start_ms, body FROM rollup_day y
+WHERE device = %(device)s AND camera = %(camera)s
+  AND start_ms >= %(from_ms)s AND start_ms + 86400000 <= %(to_ms)s
+  AND NOT EXISTS (
+      SELECT FROM rollup_dirty d WHERE d.device = y.device AND d.camera = y.camera
+      AND d.hour_ms >= y.start_ms AND d.hour_ms < y.start_ms + 86400000)
+ORDER BY start_ms
+
+-- name: look_hours_beside
+-- Merged hours as of `look_hours` that lie in none of some days.
+SELECT start_ms, body FROM rollup_hour h
+WHERE device = %(device)s AND camera = %(camera)s
+  AND start_ms >= %(from_ms)s AND start_ms + 3600000 <= %(to_ms)s
+  AND start_ms - start_ms %% 86400000 <> ALL(%(days)s::bigint[])
+  AND (h.closed OR NOT EXISTS (
+      SELECT FROM rollup_dirty d WHERE d.device = h.device AND d.camera = h.camera
+      AND d.hour_ms = h.start_ms))
+ORDER BY start_ms
+
+-- name: look_minutes_of_hours
+-- Merged minutes in a window, of some hours.
+SELECT m.start_ms, m.body FROM unnest(%(hours)s::bigint[]) AS o (hour_ms)
+JOIN rollup_minute m ON m.device = %(device)s AND m.camera = %(camera)s
+ AND m.start_ms >= greatest(o.hour_ms, %(from_ms)s)
+ AND m.start_ms < least(o.hour_ms + 3600000, %(to_ms)s)
+ORDER BY m.start_ms
+
 -- name: look_pending_request
 -- Who waits for a picture of a camera.
 SELECT asked_by FROM requests

@@ -13,7 +13,7 @@ ORDER BY t.through_ms NULLS LAST, d.device LIMIT %(limit)s
 
 -- name: coverage_hold
 -- One device, held: nothing of it is taken in until this transaction ends.
-SELECT d.drained_to_ms, t.through_ms,
+SELECT d.drained_to_ms, t.through_ms, (SELECT beat_ms FROM central_heartbeat) AS beat_ms,
        (SELECT min(known_from_ms) FROM cameras c WHERE c.device = d.device) AS known_from_ms
 FROM devices d LEFT JOIN coverage_through t USING (device)
 WHERE d.device = %(device)s FOR UPDATE OF d
@@ -53,7 +53,9 @@ WHERE (metric_day.keys, metric_day.hours) IS DISTINCT FROM (excluded.keys, exclu
 -- name: metric_day_drop
 -- Metrics of one family that one device's day does not have any more.
 DELETE FROM metric_day WHERE device = %(device)s AND day_ms = %(day_ms)s
-  AND metric LIKE %(family)s AND metric <> ALL(%(kept)s)
+  AND metric <> ALL(%(kept)s) AND CASE WHEN %(family)s = ''
+      THEN NOT (starts_with(metric, 'coverage.') OR starts_with(metric, 'device.'))
+      ELSE starts_with(metric, %(family)s) END
 
 -- name: look_through
 -- How far the coverage of devices can be taken from what is kept: up to here, or to late news.
@@ -70,3 +72,107 @@ ORDER BY device, camera, day_ms
 -- name: coverage_drained
 -- Up to when all that one device recorded has arrived.
 SELECT drained_to_ms FROM devices WHERE device = %(device)s
+
+-- name: metric_dirty_some
+-- Devices with days whose metrics have to be laid out again.
+SELECT DISTINCT device FROM metric_dirty LIMIT %(limit)s
+
+-- name: metric_dirty_take
+-- Some of the days of one device, which must be held, whose metrics have to be laid out again.
+DELETE FROM metric_dirty WHERE (device, day_ms) IN (
+    SELECT device, day_ms FROM metric_dirty WHERE device = %(device)s
+    ORDER BY day_ms DESC LIMIT %(limit)s)
+RETURNING day_ms
+
+-- name: hours_of_device_day
+-- The merged hours of every camera of a device in one day.
+SELECT h.camera, h.start_ms, h.body FROM cameras c
+JOIN rollup_hour h ON h.device = c.device AND h.camera = c.camera
+ AND h.start_ms >= %(day_ms)s AND h.start_ms < %(day_ms)s + 86400000
+WHERE c.device = %(device)s
+
+-- name: event_hours_of_device_day
+-- How many events of each kind and class each camera of a device had in each hour of a day.
+SELECT camera, kind, label, ((at_ms - %(day_ms)s) / 3600000)::int, count(*) FROM events
+WHERE device = %(device)s AND camera = ANY(%(cameras)s)
+  AND at_ms >= %(day_ms)s AND at_ms < %(day_ms)s + 86400000
+GROUP BY 1, 2, 3, 4
+
+-- name: cameras_of_device
+-- The cameras of one device.
+SELECT camera FROM cameras WHERE device = %(device)s
+
+-- name: health_of_hour
+-- The health reports that one device sent in a while, as they were dated.
+SELECT made_ms, body FROM reports
+WHERE device = %(device)s AND schema = 'health.v1' AND outcome = 'accepted'
+  AND received_ms >= %(from_ms)s AND received_ms < %(received_ms)s
+  AND made_ms >= %(from_ms)s AND made_ms < %(to_ms)s ORDER BY made_ms
+
+-- name: metrics_of_device_day
+-- What is laid out of some metrics of one device's day.
+SELECT metric, keys, hours FROM metric_day
+WHERE device = %(device)s AND day_ms = %(day_ms)s AND starts_with(metric, %(family)s)
+
+-- name: ask_cameras
+-- Every camera that a question could be about, with its site's time zone.
+SELECT d.site, d.device, c.camera, c.known_from_ms, d.drained_to_ms, s.time_zone
+FROM devices d JOIN sites s USING (site) JOIN cameras c USING (device)
+WHERE (%(scope)s::text[] IS NULL OR d.site = ANY(%(scope)s::text[])) AND d.revoked_ms IS NULL
+ORDER BY d.site, d.device, c.camera
+
+-- name: ask_metric_days
+-- Some metrics of some devices over some days, rows of the same series laid end to end.
+SELECT device, metric, keys, string_agg(int8send(day_ms), ''), string_agg(hours, '')
+FROM metric_day
+WHERE metric = ANY(%(metrics)s) AND device = ANY(%(devices)s)
+  AND day_ms >= %(from_ms)s AND day_ms < %(to_ms)s
+GROUP BY device, metric, keys
+
+-- name: ask_coverage_days
+-- The coverage of some devices over some days, laid end to end.
+SELECT device, metric, keys, string_agg(int8send(day_ms), ''), string_agg(hours, '')
+FROM metric_day
+WHERE metric LIKE 'coverage.%%' AND device = ANY(%(devices)s)
+  AND day_ms >= %(from_ms)s AND day_ms < %(to_ms)s
+GROUP BY device, metric, keys
+
+-- name: ask_unmerged
+-- Hours of some devices whose minutes are not merged yet.
+SELECT device, camera, hour_ms FROM rollup_dirty
+WHERE device = ANY(%(devices)s) AND hour_ms >= %(from_ms)s AND hour_ms < %(to_ms)s
+ORDER BY hour_ms DESC, device, camera LIMIT %(limit)s
+
+-- name: ask_bodies
+-- Merged aggregates of some cameras over a while, of hours or of days.
+SELECT r.device, r.camera, r.start_ms, r.body
+FROM unnest(%(devices)s::text[], %(cameras)s::text[]) AS w (device, camera)
+JOIN rollup_hour r USING (device, camera)
+WHERE r.start_ms >= %(from_ms)s AND r.start_ms < %(to_ms)s
+
+-- name: ask_day_bodies
+-- Merged days of some cameras over a while.
+SELECT r.device, r.camera, r.start_ms, r.body
+FROM unnest(%(devices)s::text[], %(cameras)s::text[]) AS w (device, camera)
+JOIN rollup_day r USING (device, camera)
+WHERE r.start_ms >= %(from_ms)s AND r.start_ms < %(to_ms)s
+
+-- name: ask_minute_bodies
+-- Merged minutes of some cameras over a while.
+SELECT r.device, r.camera, r.start_ms, r.body
+FROM unnest(%(devices)s::text[], %(cameras)s::text[]) AS w (device, camera)
+JOIN rollup_minute r USING (device, camera)
+WHERE r.start_ms >= %(from_ms)s AND r.start_ms < %(to_ms)s
+
+-- name: coverage_days_expire
+-- Resolved coverage that is old.
+DELETE FROM coverage_day WHERE day_ms < %(before_ms)s
+
+-- name: metric_days_expire
+-- Metrics by day that are old.
+DELETE FROM metric_day WHERE day_ms < %(before_ms)s
+
+-- name: ask_closed_hour
+-- A merged hour whose minutes were dropped.
+SELECT body FROM rollup_hour
+WHERE device = %(device)s AND camera = %(camera)s AND start_ms = %(start_ms)s AND closed

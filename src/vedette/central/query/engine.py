@@ -1,0 +1,394 @@
+"""Answering a question: which cameras, which steps, and for each step value, coverage and causes.
+
+    Question → cameras in scope → sums by hour (or minute) → steps and groups → Answer
+
+Hours come from what is laid out by day, with hours that are not merged yet added from their
+minutes where those are few, and else left out: `complete_to_ms` says up to where the answer speaks.
+The rule: a step of which nothing was observed is null, never 0; a step that was observed and in
+which nothing was counted is 0; a step with little coverage says so.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from vedette.central import tree
+from vedette.central.query import catalogue, grid, packing, runs, scalars, strips
+from vedette.central.query.catalogue import STATS, Kind, Metric
+from vedette.central.query.grid import Grid
+from vedette.central.rollups import DAY_MS, HOUR_MS, floor_ms
+from vedette.central.store.db import Tx
+from vedette.central.views import Coverage, Segment
+from vedette.errors import ConfigError
+
+Scope = Sequence[str] | None
+Array = npt.NDArray[np.float64]
+Key = tuple[str, ...]
+
+GROUPS: Final = ("site", "device", "camera", "name", "label", "model")
+MAX_LINES: Final = 500
+MAX_CELLS: Final = 200_000
+MAX_BODIES: Final = 30_000
+MAX_UNMERGED: Final = 12
+LITTLE: Final = 0.5
+"""A step of which less than this was observed says that it is little."""
+
+FEW: Final = 20
+"""Quantiles of fewer observations say so."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked; see docs/ask-the-fleet.md.
+
+    Attributes:
+        of: A selection of cameras, as `site:lisbon` or `folder:europe/**`; `*` is the fleet.
+        model: Only hours in which this model version ran.
+        clock: `site`: days begin at each site's midnight; `utc`: all at the same moment.
+        by: One line for each of these together: site, device, camera, name, label, model.
+        names, labels: Only these zones, lines, stages …; only these classes. Empty: all.
+        stat: Which number of a gauge or distribution.
+        per_hour: Counts over observed hours instead of counts.
+    """
+
+    metric: str
+    from_ms: int
+    to_ms: int
+    of: str = "*"
+    model: str = ""
+    step: str = "total"
+    clock: str = "site"
+    by: list[str] = []
+    names: list[str] = []
+    labels: list[str] = []
+    stat: str = ""
+    per_hour: bool = False
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of one line: null where nothing was observed."""
+
+    t_ms: int
+    end_ms: int
+    value: float | None
+    coverage: Coverage
+    note: str = ""
+    count: int | None = None
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """The steps of one group."""
+
+    group: dict[str, str]
+    points: list[Step]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to one question.
+
+    Attributes:
+        complete_to_ms: What came after this is not merged yet and not in the answer.
+        unmerged_hours: Camera-hours before it with minutes that came late and are not in yet.
+    """
+
+    metric: str
+    unit: str
+    kind: str
+    stat: str
+    from_ms: int
+    to_ms: int
+    step: str
+    clock: str
+    complete_to_ms: int
+    unmerged_hours: int
+    cameras: int
+    lines: list[Line]
+
+
+class Camera(msgspec.Struct, frozen=True, kw_only=True):
+    """A camera that is asked about."""
+
+    site: str
+    device: str
+    camera: str
+    known_from_ms: int
+    drained_to_ms: int | None
+    time_zone: str
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that an answer is computed from, before it is put into lines."""
+
+    question: Question
+    metric: Metric
+    cameras: list[Camera]
+    grid: Grid
+    complete_to_ms: int
+    unmerged: list[tuple[str, str, int]]
+    late: int
+
+    @property
+    def devices(self) -> list[str]:
+        """The devices asked about."""
+        return sorted({camera.device for camera in self.cameras})
+
+
+class Sums:
+    """Sums by unit of time for every group and time zone."""
+
+    def __init__(self, units: int) -> None:
+        self.units = units
+        self.values: dict[tuple[Key, str], dict[str, Array]] = defaultdict(dict)
+        self.coverage: dict[tuple[Key, str], dict[str, Array]] = defaultdict(dict)
+
+    def add(self, into: dict[str, Array], name: str, found: Array) -> None:
+        """Add to one row."""
+        if name not in into:
+            into[name] = np.zeros(self.units)
+        into[name] += found
+
+    def largest(self, into: dict[str, Array], name: str, found: Array) -> None:
+        """Have the larger of one row and `found`."""
+        into[name] = np.maximum(into[name], found) if name in into else found
+
+
+# ---------------------------------------------------------------------------------- the ground
+
+
+async def prepare(tx: Tx, question: Question, scope: Scope, now_ms: int) -> Ground:
+    """Return what a question is about: metric, cameras and steps, within limits.
+
+    Raises:
+        ConfigError: It cannot be answered as it stands; the message says what to change.
+    """
+    metric = prepare_metric(question)
+    cameras = await tx.all("ask_cameras", Camera, scope=None if scope is None else list(scope))
+    if question.of.strip() != "*":
+        level: tree.Level = "device" if metric.of_device else "camera"
+        places = await tree.select(tx, question.of, level, scope)
+        wanted = {(place.device, "" if metric.of_device else place.camera) for place in places}
+        cameras = [c for c in cameras if (c.device, "" if metric.of_device else c.camera) in wanted]
+    zones = {c.time_zone for c in cameras} if question.clock == "site" else {"UTC"}
+    to_ms = min(question.to_ms, now_ms)
+    made = grid.make(question.from_ms, to_ms, question.step, zones)
+    devices = sorted({c.device for c in cameras})
+    late = await tx.tuples(
+        "ask_unmerged", devices=devices, from_ms=made.from_ms, to_ms=made.to_ms, limit=5000
+    )
+    asked = {(c.device, c.camera) for c in cameras}
+    unmerged = [(d, c, hour_ms) for d, c, hour_ms in late if (d, c) in asked]
+    complete_ms = min(made.to_ms, now_ms)
+    if len(unmerged) > MAX_UNMERGED and made.unit_ms == HOUR_MS:
+        recent = [at for _, _, at in unmerged if at >= now_ms - 3 * HOUR_MS]
+        complete_ms = min([complete_ms, *recent])
+        unmerged = [row for row in unmerged if row[2] < complete_ms]
+    left = unmerged if len(unmerged) > MAX_UNMERGED and made.unit_ms == HOUR_MS else []
+    return Ground(
+        question=question,
+        metric=metric,
+        cameras=cameras,
+        grid=made,
+        complete_to_ms=complete_ms,
+        unmerged=[] if left else unmerged,
+        late=len(left),
+    )
+
+
+def prepare_metric(question: Question) -> Metric:
+    """Return the metric that a question is about.
+
+    Raises:
+        ConfigError: There is no such metric, or it cannot be asked for like this.
+    """
+    metric = catalogue.find(question.metric)
+    unknown = [word for word in question.by if word not in GROUPS]
+    if unknown:
+        raise ConfigError(
+            f"cannot group by {unknown[0][:40]!r}", operator_hint=f"use {', '.join(GROUPS)}"
+        )
+    if metric.of_device and ({"camera", "model"} & set(question.by) or question.model):
+        raise ConfigError(
+            f"{metric.name} speaks of devices", operator_hint="group by site, device or name"
+        )
+    if question.clock not in {"site", "utc"}:
+        raise ConfigError("no such clock", operator_hint="use site or utc")
+    choice = STATS.get(metric.kind, ())
+    if question.stat and question.stat not in choice:
+        raise ConfigError(
+            f"{metric.name} has no {question.stat[:20]!r}",
+            operator_hint=f"it has {', '.join(choice)}" if choice else "it is one number",
+        )
+    if question.per_hour and metric.kind not in {Kind.COUNTER, Kind.DURATION}:
+        raise ConfigError("only counts and seconds can be told per hour")
+    return metric
+
+
+def group_of(question: Question, camera: Camera, series: packing.Series, model: str = "") -> Key:
+    """Return which line a series of a camera belongs to."""
+    values = {
+        "site": camera.site,
+        "device": camera.device,
+        "camera": camera.camera,
+        "name": series[1],
+        "label": series[2],
+        "model": model,
+    }
+    return tuple(values[word] for word in question.by)
+
+
+def is_wanted(question: Question, series: packing.Series) -> bool:
+    """True where the question is about this name and class."""
+    _, name, label = series
+    return (not question.names or name in question.names) and (
+        not question.labels or label in question.labels
+    )
+
+
+# ------------------------------------------------------------------------------------- reading
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """Several series of one metric of one device over the window; float64, (series, units)."""
+
+    device: str
+    metric: str
+    series: list[packing.Series]
+    units: Array
+
+
+async def hours_of(
+    tx: Tx, ground: Ground, query: str, *, none: float = 0.0, **more: object
+) -> list[Block]:
+    """Return what is laid out over the window; `none` where an hour says nothing."""
+    made = ground.grid
+    first_day = floor_ms(made.from_ms, DAY_MS)
+    days = len(runs.days(first_day, made.to_ms))
+    skip = (made.from_ms - first_day) // HOUR_MS
+    rows = await tx.tuples(
+        query, devices=ground.devices, from_ms=first_day, to_ms=made.to_ms, **more
+    )
+    found: list[Block] = []
+    for device, metric, keys, day_bytes, hours in rows:
+        series, matrix = packing.decode(keys, hours)
+        at = (np.frombuffer(day_bytes, dtype=">i8") - first_day) // DAY_MS
+        dense = np.full((len(series), days, 24), none)
+        dense[:, at, :] = np.nan_to_num(matrix, nan=none).transpose(1, 0, 2)
+        flat = dense.reshape(len(series), days * 24)[:, skip : skip + made.units]
+        found.append(Block(device=device, metric=metric, series=series, units=flat))
+    return found
+
+
+async def coverage_of(tx: Tx, ground: Ground, now_ms: int) -> list[Block]:
+    """Return milliseconds by unit of what was observed, and of each cause."""
+    made = ground.grid
+    end_ms = min(ground.complete_to_ms, made.to_ms)
+    if made.unit_ms != HOUR_MS:
+        book = await strips.read(
+            tx, ground.devices, from_ms=made.from_ms, to_ms=end_ms, now_ms=now_ms
+        )
+        return [
+            block
+            for c in ground.cameras
+            for block in _spread(
+                ground, c, book.segments(c.device, c.camera, c.known_from_ms, c.drained_to_ms)
+            )
+        ]
+    live_from = await strips.kept_through(tx, ground.devices, made.from_ms, end_ms)
+    found = await hours_of(tx, ground, "ask_coverage_days")
+    for block in found:
+        # What is kept is whole hours; late news may begin within one, which is then resolved anew.
+        block.units[:, (live_from[block.device] - made.from_ms) // HOUR_MS :] = 0.0
+    live_from = {
+        device: made.from_ms + (at - made.from_ms) // HOUR_MS * HOUR_MS
+        for device, at in live_from.items()
+    }
+    for devices, book in await strips.edge(tx, live_from, end_ms, now_ms):
+        for c in ground.cameras:
+            if c.device in devices:
+                segments = book.segments(c.device, c.camera, c.known_from_ms, c.drained_to_ms)
+                found += _spread(ground, c, runs.clip(segments, live_from[c.device], end_ms))
+    return found
+
+
+def _spread(ground: Ground, camera: Camera, segments: list[Segment]) -> list[Block]:
+    made = ground.grid
+    spread = runs.spread(segments, made.from_ms, made.unit_ms, made.units)
+    return [
+        Block(
+            device=camera.device,
+            metric=metric,
+            series=[(camera.camera, "", "")],
+            units=units.reshape(1, -1),
+        )
+        for metric, units in spread.items()
+    ]
+
+
+async def values_of(tx: Tx, ground: Ground, metrics: Iterable[str]) -> list[Block]:
+    """Return the sums of some metrics by unit of time."""
+    wanted = sorted(set(metrics))
+    made = ground.grid
+    if made.unit_ms != HOUR_MS:
+        return await _from_minutes(tx, ground, set(wanted))
+    found = await hours_of(tx, ground, "ask_metric_days", metrics=wanted)
+    for device, camera, hour_ms in ground.unmerged:
+        for block in found:
+            if block.device == device:
+                rows = [n for n, series in enumerate(block.series) if series[0] == camera]
+                block.units[rows, (hour_ms - made.from_ms) // HOUR_MS] = 0.0
+    for late in ground.unmerged:
+        found += await _late_hour(tx, ground, set(wanted), late)
+    return found
+
+
+async def _late_hour(
+    tx: Tx, ground: Ground, wanted: set[str], of: tuple[str, str, int]
+) -> list[Block]:
+    """Return the sums of one hour of a camera from its minutes, and a closed hour beside them."""
+    device, camera, hour_ms = of
+    window = {"from_ms": hour_ms, "to_ms": hour_ms + HOUR_MS}
+    rows = await tx.tuples("ask_minute_bodies", devices=[device], cameras=[camera], **window)
+    closed = await tx.tuples("ask_closed_hour", device=device, camera=camera, start_ms=hour_ms)
+    counted = [(camera, hour_ms, scalars.counts_of(body)) for _, _, _, body in rows]
+    counted += [(camera, hour_ms, scalars.counts_of(body)) for (body,) in closed]
+    laid = scalars.lay(counted, floor_ms(hour_ms, DAY_MS))
+    at = (hour_ms - ground.grid.from_ms) // HOUR_MS
+    found: list[Block] = []
+    for metric in wanted & set(laid):
+        units = np.zeros((len(laid[metric]), ground.grid.units))
+        units[:, at] = [np.nanmax(hours) for hours in laid[metric].values()]
+        found.append(Block(device=device, metric=metric, series=list(laid[metric]), units=units))
+    return found
+
+
+async def _from_minutes(tx: Tx, ground: Ground, wanted: set[str]) -> list[Block]:
+    made = ground.grid
+    if made.units * len(ground.cameras) > MAX_BODIES:
+        raise ConfigError(
+            f"more than {MAX_BODIES} camera-minutes",
+            operator_hint="ask for fewer cameras, a shorter window, or step=hour",
+        )
+    rows = await tx.tuples(
+        "ask_minute_bodies",
+        devices=[c.device for c in ground.cameras],
+        cameras=[c.camera for c in ground.cameras],
+        from_ms=made.from_ms,
+        to_ms=made.to_ms,
+    )
+    sums: dict[tuple[str, str, packing.Series], Array] = {}
+    for device, camera, start_ms, body in rows:
+        at = (start_ms - made.from_ms) // made.unit_ms
+        for metric, name, label, value in scalars.of_counts(scalars.counts_of(body)):
+            if metric not in wanted:
+                continue
+            key = (device, metric, (camera, name, label))
+            if key not in sums:
+                sums[key] = np.zeros(made.units)
+            sums[key][at] += value
+    return [
+        Block(device=device, metric=metric, series=[series], units=units.reshape(1, -1))
+        for (device, metric, series), units in sums.items()
+    ]
