@@ -207,7 +207,7 @@ async def _of_devices(tx: Tx, ground: Ground) -> Sums:
     question, metric, made = ground.question, ground.metric, ground.grid
     devices = {c.device: c for c in ground.cameras}
     wanted = [metric.parts[0][0], scalars.REPORTED_S]
-    blocks = await engine.hours_of(tx, ground, "ask_metric_days", none=np.nan, metrics=wanted)
+    blocks = await engine.hours_of(tx, ground, wanted, none=np.nan)
     found = [
         (block.device, block.metric, series, block.units[n])
         for block in blocks

@@ -260,22 +260,26 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def hours_of(
-    tx: Tx, ground: Ground, query: str, *, none: float = 0.0, **more: object
+    tx: Tx, ground: Ground, metrics: Sequence[str], *, none: float = 0.0
 ) -> list[Block]:
     """Return what is laid out over the window; `none` where an hour says nothing."""
     made = ground.grid
     first_day = floor_ms(made.from_ms, DAY_MS)
     days = len(runs.days(first_day, made.to_ms))
     skip = (made.from_ms - first_day) // HOUR_MS
-    rows = await tx.tuples(
-        query, devices=ground.devices, from_ms=first_day, to_ms=made.to_ms, **more
+    rows = await tx.packed(
+        "ask_metric_days",
+        metrics=list(metrics),
+        devices=ground.devices,
+        from_ms=first_day,
+        to_ms=made.to_ms,
     )
     found: list[Block] = []
     for device, metric, keys, day_bytes, hours in rows:
         series, matrix = packing.decode(keys, hours)
         at = (np.frombuffer(day_bytes, dtype=">i8") - first_day) // DAY_MS
         dense = np.full((len(series), days, 24), none)
-        dense[:, at, :] = np.nan_to_num(matrix, nan=none).transpose(1, 0, 2)
+        dense[:, at, :] = matrix.transpose(1, 0, 2)
         flat = dense.reshape(len(series), days * 24)[:, skip : skip + made.units]
         found.append(Block(device=device, metric=metric, series=series, units=flat))
     return found
@@ -297,7 +301,7 @@ async def coverage_of(tx: Tx, ground: Ground, now_ms: int) -> list[Block]:
             )
         ]
     live_from = await strips.kept_through(tx, ground.devices, made.from_ms, end_ms)
-    found = await hours_of(tx, ground, "ask_coverage_days")
+    found = await hours_of(tx, ground, runs.METRICS)
     for block in found:
         # What is kept is whole hours; late news may begin within one, which is then resolved anew.
         block.units[:, (live_from[block.device] - made.from_ms) // HOUR_MS :] = 0.0
@@ -333,7 +337,7 @@ async def values_of(tx: Tx, ground: Ground, metrics: Iterable[str]) -> list[Bloc
     made = ground.grid
     if made.unit_ms != HOUR_MS:
         return await _from_minutes(tx, ground, set(wanted))
-    found = await hours_of(tx, ground, "ask_metric_days", metrics=wanted)
+    found = await hours_of(tx, ground, wanted)
     for device, camera, hour_ms in ground.unmerged:
         for block in found:
             if block.device == device:
@@ -359,7 +363,7 @@ async def _late_hour(
     found: list[Block] = []
     for metric in wanted & set(laid):
         units = np.zeros((len(laid[metric]), ground.grid.units))
-        units[:, at] = [np.nanmax(hours) for hours in laid[metric].values()]
+        units[:, at] = [hours.max() for hours in laid[metric].values()]
         found.append(Block(device=device, metric=metric, series=list(laid[metric]), units=units))
     return found
 

@@ -48,7 +48,7 @@ async def lay_day(tx: Tx, device: str, day_ms: int) -> None:
         ((camera, start_ms, scalars.counts_of(body)) for camera, start_ms, body in hours), day_ms
     )
     cameras = [name for (name,) in await tx.tuples("cameras_of_device", device=device)]
-    events: dict[packing.Series, packing.Hours] = defaultdict(lambda: np.full(24, np.nan))
+    events: dict[packing.Series, packing.Hours] = defaultdict(lambda: np.zeros(24))
     for camera, kind, label, hour, count in await tx.tuples(
         "event_hours_of_device_day", device=device, cameras=cameras, day_ms=day_ms
     ):

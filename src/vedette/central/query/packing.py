@@ -1,8 +1,8 @@
 """How metrics are laid out: 24 hours of every series of one metric of one device, in one row.
 
 A series is `(camera, name, label)`: a camera's zone and class, a device's sensor (camera ''). Its
-hours are float64, little endian, one row of 24 after another; NaN where the hour said nothing of
-it. Rows of the same series can be laid end to end and read as one matrix, so that a question to the
+hours are float64, little endian, one row of 24 after another; of readings NaN where there was none.
+Rows of the same series can be laid end to end and read as one matrix, so that a question to the
 whole fleet costs a scan and no decoding.
 """
 

@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from vedette.central.rollups import DAY_MS, HOUR_MS, floor_ms
 from vedette.central.views import Segment
+from vedette.wire.messages import Cause
 
 OBSERVED: Final = "coverage.observed"
-"""The metric of observed milliseconds; those of gaps are `coverage.` and the cause."""
+METRICS: Final = (OBSERVED, *(f"coverage.{cause}" for cause in Cause))
+"""The metric of observed milliseconds, and those of gaps, by cause."""
 
 _Row = tuple[int, int, str | None, str]  # start and end in ms of the day, cause, words
 
@@ -114,4 +116,8 @@ def day_sums(
     for camera, segments in sorted(cameras.items()):
         for metric, hours in spread(segments, day_ms, HOUR_MS, 24).items():
             found.setdefault(metric, {})[camera, "", ""] = hours
+    # Every camera in every row: rows of the same series are read as one matrix.
+    for series in found.values():
+        for camera in cameras:
+            series.setdefault((camera, "", ""), np.zeros(24))
     return found

@@ -85,8 +85,8 @@ def lay(found: Iterable[tuple[str, int, Counts]], day_ms: int) -> Laid:
             key = (camera, name, label)
             hours = laid[metric].get(key)
             if hours is None:
-                hours = laid[metric][key] = np.full(24, np.nan)
-            before = 0.0 if np.isnan(hours[hour]) else hours[hour]
+                hours = laid[metric][key] = np.zeros(24)
+            before = hours[hour]
             hours[hour] = max(before, value) if metric == "zone.occupancy_max" else before + value
     return dict(laid)
 

@@ -58,6 +58,11 @@ class Tx:
         cursor = await self.connection.execute(queries.sql(query), params)
         return await cursor.fetchall()
 
+    async def packed(self, query: str, /, **params: object) -> list[TupleRow]:
+        """Return every row as a tuple, sent in binary: for columns of many bytes."""
+        cursor = await self.connection.execute(queries.sql(query), params, binary=True)
+        return await cursor.fetchall()
+
     async def run(self, query: str, /, **params: object) -> int:
         """Run a named query; return how many rows it touched."""
         cursor = await self.connection.execute(queries.sql(query), params)

@@ -25,16 +25,23 @@ CREATE TABLE coverage_day (
     PRIMARY KEY (device, camera, day_ms)
 );
 
--- One metric of one device over the 24 hours of a day (UTC): vedette.central.query.packing.
+-- One metric of one device over the 24 hours of a day (UTC): vedette.central.query.packing. Parted by
+-- metric, so that a question about many devices reads pages that hold little else.
 CREATE TABLE metric_day (
     device  text NOT NULL,
     metric  text NOT NULL,
     day_ms  bigint NOT NULL,
     keys    text NOT NULL,                          -- JSON: [[camera, name, label], …]
-    hours   bytea NOT NULL,                         -- float64, little endian, 24 × keys; NaN: none
+    hours   bytea NOT NULL,                         -- float64, little endian, 24 × keys
     PRIMARY KEY (device, metric, day_ms)
-);
-CREATE INDEX metric_day_metric ON metric_day (metric, day_ms);
+) PARTITION BY HASH (metric);
+DO $$
+BEGIN
+    FOR part IN 0..31 LOOP
+        EXECUTE format('CREATE TABLE metric_day_%s PARTITION OF metric_day'
+                       ' FOR VALUES WITH (MODULUS 32, REMAINDER %s)', part, part);
+    END LOOP;
+END $$;
 
 -- Days of which an hour was merged since their metrics were laid out.
 CREATE TABLE metric_dirty (

@@ -129,14 +129,6 @@ WHERE metric = ANY(%(metrics)s) AND device = ANY(%(devices)s)
   AND day_ms >= %(from_ms)s AND day_ms < %(to_ms)s
 GROUP BY device, metric, keys
 
--- name: ask_coverage_days
--- The coverage of some devices over some days, laid end to end.
-SELECT device, metric, keys, string_agg(int8send(day_ms), ''), string_agg(hours, '')
-FROM metric_day
-WHERE metric LIKE 'coverage.%%' AND device = ANY(%(devices)s)
-  AND day_ms >= %(from_ms)s AND day_ms < %(to_ms)s
-GROUP BY device, metric, keys
-
 -- name: ask_unmerged
 -- Hours of some devices whose minutes are not merged yet.
 SELECT device, camera, hour_ms FROM rollup_dirty
