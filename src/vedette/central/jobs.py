@@ -16,14 +16,8 @@ from typing import Final
 
 import msgspec
 
-from vedette.central import (
-    inventory,
-    metric_days,
-    quarantine,
-    rollups,
-    rollups from vedette.central.query import keeping,
-    rotation from vedette.central.query import keeping,
-)
+from vedette.central import inventory, quarantine, rollups, rotation
+from vedette.central.query import keeping, metric_days
 from vedette.central.settings import Retention
 from vedette.central.store.db import Database, Tx
 from vedette.clock import Clock, wall_ms
