@@ -25,7 +25,7 @@ from vedette.wire.envelope import Batch, ClockState, UpAnswer
 _log = logging.getLogger(__name__)
 
 _DOUBT_RETRY_S: Final = 60.0
-_DOUBT_MS: Final = 86_400_000
+_DOUBT_MS: Final = 2 * 86_400_000
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
 
@@ -92,9 +92,9 @@ class Up:
         return _answer(answer, is_json=is_json)
 
     def _is_doubtful(self, batch: Batch, received_ms: int) -> bool:
-        """True where this device's trusted clock and ours are a day apart: one of them is wrong.
+        """True where this device's trusted clock and ours are days apart: one of them is wrong.
 
-        It was heard, but nothing is taken: by a date a day or a year off its messages would be
+        It was heard, but nothing is taken: by a date a month or a year off its messages would be
         refused as too old, and so be lost. They stay on the device until the clocks agree.
         """
         if not batch.envelopes or batch.envelopes[-1].clock_state is not ClockState.TRUSTED:
@@ -104,7 +104,7 @@ class Up:
         if behind_ms <= _DOUBT_MS:
             return False
         _log.error(
-            "central's clock is a day ahead of a device's trusted one: nothing is taken",
+            "central's clock is days ahead of a device's trusted one: nothing is taken",
             extra={"event": "ingest.clocks_differ", "device": batch.device, "by_ms": behind_ms},
         )
         return True
