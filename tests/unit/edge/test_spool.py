@@ -690,6 +690,19 @@ def test_memory_is_bounded_while_the_disk_refuses_and_the_loss_is_stated(
     opened.close()
 
 
+def test_what_is_acknowledged_leaves_a_full_disk_where_it_cannot_be_kept(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """A copy for a restored central has no room: the message goes all the same."""
+    opened = reopen(tmp_path, clock)
+    opened.keep_s = 86_400.0
+    fill(opened, 500)
+    limit_pages(opened, 1)
+    assert opened.settle(ack(Lane.LIVE, 500)) == 500
+    assert opened.health().kept == 0
+    opened.close()
+
+
 def fill_disk(folder: Path) -> None:
     """Write until not a page is free."""
     with (folder / "filler").open("wb", buffering=0) as filler:

@@ -5,6 +5,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from importlib import resources
 from pathlib import Path
 
@@ -370,3 +371,44 @@ def test_whatever_is_restored_whenever_every_number_is_had_once_or_stated(
         for state in book.lanes.values():
             assert not state.have, "a hole that nobody fills"
         device.spool.close()
+
+
+def test_a_wiped_spool_believes_no_answer_about_what_it_did_not_just_send(tmp_path: Path) -> None:
+    """Central has low numbers of an earlier life; a question about lanes deletes nothing new."""
+    device = Device(tmp_path)
+    device.put(30)
+    had = LaneAck(epoch=1, lane=Lane.LIVE, acked_through=20)
+    alerts = LaneAck(epoch=1, lane=Lane.ALERT, acked_through=2)
+    before = device.spool.health().depth
+    batch = [e for e in device.spool.next_batch() if e.lane is Lane.EVIDENCE]
+    device.spool.settle(UpAnswer(acks=[alerts, had]), audit=True, sent=batch)
+    assert device.spool.health().depth == before
+    device.spool.close()
+
+
+def test_an_answer_of_an_earlier_life_deletes_nothing_of_any_lane(device: Device) -> None:
+    """One lane shows that the epoch was used before, so what is said of the others is not ours."""
+    device.put(30)
+    acks = [
+        LaneAck(epoch=1, lane=Lane.ALERT, acked_through=3),
+        LaneAck(epoch=1, lane=Lane.LIVE, acked_through=5_000),
+    ]
+    before = device.spool.health().depth
+    device.spool.settle(UpAnswer(acks=acks))
+    health = device.spool.health()
+    assert (health.epoch, health.kept) == (2, 0)
+    assert health.depth == before
+
+
+def test_a_clock_that_woke_in_the_past_forgets_nothing(tmp_path: Path) -> None:
+    """A box without a clock of its own boots in 1970: what it keeps is not old for that."""
+    device = Device(tmp_path)
+    book = Book()
+    device.put(20)
+    device.drain(book)
+    kept_n = device.spool.health().kept
+    assert kept_n > 0
+    device.clock.step_wall(device.clock.now_at() - timedelta(days=400))
+    device.spool.tend(pack_waiting=False)
+    assert device.spool.health().kept == kept_n
+    device.spool.close()

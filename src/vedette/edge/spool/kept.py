@@ -15,9 +15,10 @@ from typing import Final
 import msgspec
 
 from vedette.edge.spool import pack
+from vedette.edge.spool.rows import Now, read_clock
 from vedette.errors import SpoolCorrupt, WireError
 from vedette.wire import codec, limits
-from vedette.wire.envelope import LaneAck
+from vedette.wire.envelope import ClockState, LaneAck
 from vedette.wire.messages import Tombstone
 from vedette.wire.streams import Lane
 
@@ -30,6 +31,7 @@ CHUNK_MS: Final = 6 * 3_600_000
 FORGOTTEN_MS: Final = 30 * 86_400_000
 """Central takes nothing older than this, so nothing older need be stated."""
 
+_EVER_MS: Final = 2**62
 EVERY: Final = "*"
 """In `forgotten`: every camera, whichever there are; no camera can have this name."""
 
@@ -269,17 +271,24 @@ def _without(ranges: Ranges, taken: Iterable[tuple[int, int]]) -> Ranges:
 # ------------------------------------------------------------------------------- forgetting
 
 
-def forget_old(db: sqlite3.Connection, before_ms: int, now_ms: int) -> int:
-    """Forget what was acknowledged before `before_ms`, or after `now_ms`; return how many."""
+def forget_old(db: sqlite3.Connection, now: Now, keep_ms: int) -> int:
+    """Forget what was acknowledged more than `keep_ms` ago; return how many.
+
+    What was acknowledged after now goes only where a trusted clock says so: a box whose clock has
+    not been set since it woke would forget everything. A clock known to be wrong forgets nothing.
+    """
+    state = read_clock(db).judge(now.boot_id, now.wall_ms, now.mono_ms)
+    if state is ClockState.UNTRUSTED:
+        return 0
+    old = now.wall_ms - keep_ms, now.wall_ms if state is ClockState.TRUSTED else _EVER_MS
     packs = db.execute(
-        "SELECT id FROM pack WHERE kept = 1 AND NOT kept_ms BETWEEN ? AND ? LIMIT 50",
-        (before_ms, now_ms),
+        "SELECT id FROM pack WHERE kept = 1 AND NOT kept_ms BETWEEN ? AND ? LIMIT 50", old
     ).fetchall()
     rows = db.execute(
-        "SELECT id FROM kept WHERE NOT kept_ms BETWEEN ? AND ? LIMIT 2000", (before_ms, now_ms)
+        "SELECT id FROM kept WHERE NOT kept_ms BETWEEN ? AND ? LIMIT 2000", old
     ).fetchall()
-    db.execute("DELETE FROM forgotten WHERE at_ms < ?", (now_ms - FORGOTTEN_MS,))
-    return _forget(db, [at for (at,) in packs], [at for (at,) in rows], now_ms)
+    db.execute("DELETE FROM forgotten WHERE at_ms < ?", (now.wall_ms - FORGOTTEN_MS,))
+    return _forget(db, [at for (at,) in packs], [at for (at,) in rows], now.wall_ms)
 
 
 def forget_bytes(db: sqlite3.Connection, wanted: int, now_ms: int) -> int:

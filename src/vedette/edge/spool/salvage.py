@@ -59,7 +59,8 @@ class Rescued:
     def epoch(self) -> int:
         """The highest epoch seen anywhere; 0 where none."""
         stated = self.meta.get("epoch", "0")
-        seen = [key[0] for key in self.messages] + [lane[0] for lane in self.lanes]
+        seen = [key[0] for of in (self.messages, self.kept) for key in of]
+        seen += [lane[0] for lane in self.lanes]
         return max([int(stated) if stated.isdigit() else 0, *seen])
 
 

@@ -273,7 +273,13 @@ class Spool:
             write=False,
         )
 
-    def settle(self, answer: UpAnswer, *, audit: bool = False) -> int:
+    def settle(
+        self,
+        answer: UpAnswer,
+        *,
+        audit: bool = False,
+        sent: Iterable[Envelope] | None = None,
+    ) -> int:
         """Have what central has or refused for ever leave; return how many messages that were.
 
         What central, restored from an older backup, has no longer waits again, or is stated lost.
@@ -281,13 +287,25 @@ class Spool:
         Args:
             answer: Central's.
             audit: It answers `believed`: compare each of its lanes number by number.
+            sent: The batch that it answers: of other lanes nothing leaves. None: any lane's may.
 
         Raises:
             SpoolUnwritable: The disk refuses; it will be sent and settled again.
         """
         now = self._now()
+        of = None if sent is None else frozenset((one.epoch, one.lane.value) for one in sent)
         keep = self.keep_s > 0
-        done = self._transaction(lambda db: store.settle(db, answer, now, keep=keep, audit=audit))
+
+        def work(db: sqlite3.Connection, *, keep: bool) -> store.Settled:
+            return store.settle(db, answer, now, sent=of, keep=keep, audit=audit)
+
+        try:
+            done = self._transaction(lambda db: work(db, keep=keep))
+        except SpoolUnwritable:
+            if not keep:
+                raise
+            # A full disk has no room for a copy: what central has must be able to leave it.
+            done = self._transaction(lambda db: work(db, keep=False))
         if done.renumbered:
             self._file.note_epoch()
             log.error(
@@ -323,7 +341,7 @@ class Spool:
         keep_ms = round(self.keep_s * 1000)
 
         def work(db: sqlite3.Connection) -> None:
-            kept.forget_old(db, now.wall_ms - keep_ms, now.wall_ms)
+            kept.forget_old(db, now, keep_ms)
             made = pack.pack_kept(db, TEND_PACKS)
             if pack_waiting:
                 before_ms = now.mono_ms - PACK_AFTER_MS

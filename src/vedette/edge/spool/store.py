@@ -244,30 +244,47 @@ class Settled:
 
 
 def settle(
-    db: sqlite3.Connection, answer: UpAnswer, now: Now, *, keep: bool, audit: bool
+    db: sqlite3.Connection,
+    answer: UpAnswer,
+    now: Now,
+    *,
+    sent: frozenset[tuple[int, str]] | None,
+    keep: bool,
+    audit: bool,
 ) -> Settled:
     """Have what central has leave, and nothing else; `keep` says whether it is kept a while.
+
+    Only of the lanes in `sent` anything leaves: of those central compared a message with what it
+    has. What it says of others may be of an earlier life of this spool (None: all were compared).
 
     Where central has less of a lane than it had, what is kept waits again; with `audit` this is
     looked at for every lane of the answer, number by number.
 
     Where central claims a number that this spool never gave, an earlier life of the spool used
     this epoch (its folder was wiped): what waits gets a new epoch, since central would take it
-    for what it has. That can count twice what it has, and loses nothing.
+    for what it has. That can count twice what it has, and loses nothing. This is looked at in all
+    lanes before anything leaves: one of them is enough to tell.
     """
     done = Settled()
     kept_ms = max(now.wall_ms, 1) if keep else 0
-    for ack in answer.acks:
-        row = db.execute(
+    lanes = {
+        (ack.epoch, ack.lane): db.execute(
             "SELECT next_seq, acked_through FROM lane WHERE epoch = ? AND lane = ?",
             (ack.epoch, ack.lane),
         ).fetchone()
+        for ack in answer.acks
+    }
+    for ack in answer.acks:
+        row = lanes[ack.epoch, ack.lane]
         highest = max([ack.acked_through, *(high for _, high in ack.have)])
         if row is not None and highest >= row[0]:
             renumber(db, ack.epoch)
             return Settled(renumbered=True)
-        for low, high in [(1, ack.acked_through), *ack.have]:
-            done.gone += kept.leave(db, (ack.epoch, ack.lane), low, high, kept_ms)
+    for ack in answer.acks:
+        row = lanes[ack.epoch, ack.lane]
+        if sent is None or (ack.epoch, ack.lane) in sent:
+            for low, high in [(1, ack.acked_through), *ack.have]:
+                done.gone += kept.leave(db, (ack.epoch, ack.lane), low, high, kept_ms)
         if audit or (row is not None and ack.acked_through < row[1]):
             back, stones = kept.reconcile(db, ack, now.wall_ms)
             done.back += back
