@@ -114,6 +114,7 @@ class Uplink:
         self._due = False
         self._drain_ns: int | None = None
         self._not_before_ns = 0
+        self._backlog_not_before_ns = 0
         self._alert_not_before_ns = 0
         self._failures = 0
         self._alert_seen = 0
@@ -175,10 +176,11 @@ class Uplink:
 
     def _send(self) -> None:
         self._alert_seen = max(self._alert_seen, self._spool.newest_alert())
+        put_off = self._clock.mono_ns() < self._backlog_not_before_ns
         envelopes = self._spool.next_batch(
             max_bytes=BATCH_BYTES,
             max_n=self._limit_n,
-            backfill_bytes=self._bandwidth.take(BATCH_BYTES),
+            backfill_bytes=0 if put_off else self._bandwidth.take(BATCH_BYTES),
         )
         late = self._late_bytes(envelopes)
         self._bandwidth.spend(late)
@@ -221,7 +223,7 @@ class Uplink:
         self._failures = 0
         self._due = False
         self.problem = ""
-        settled = self._spool.settle(answer, audit=audit)
+        settled = self._spool.settle(answer, audit=audit, sent=envelopes)
         for refused in answer.rejected[:10]:
             log.warning(
                 "central refused a message",
@@ -233,9 +235,9 @@ class Uplink:
                 },
             )
         now_ns = self._clock.mono_ns()
-        self._not_before_ns = now_ns + round(max(answer.retry_after_s, 0.0) * NS_PER_S)
-        # An alert waits for no `retry_after` longer than this either, but is not pushed against it.
-        self._alert_not_before_ns = min(self._not_before_ns, now_ns + _ns(ALERT_PAUSE_S))
+        self._not_before_ns = self._alert_not_before_ns = now_ns
+        # Whoever was answered was heard; only what had waited is put off by it.
+        self._backlog_not_before_ns = now_ns + _ns(max(answer.retry_after_s, 0.0))
         self._plan_drain(now_ns, envelopes, settled)
         self._limit_n = min(BATCH_N, self._limit_n * 2)
         self._answered(answer)
@@ -255,6 +257,8 @@ class Uplink:
         if not settled:
             return
         pause_s = self._bandwidth.pause_s() if self._spool.has_backfill() else None
+        if pause_s is not None:
+            pause_s = max(pause_s, (self._backlog_not_before_ns - now_ns) / NS_PER_S)
         if self._is_cut(envelopes):  # what is fresh waits for no cap
             pause_s = MIN_DRAIN_PAUSE_S
         if pause_s is not None:

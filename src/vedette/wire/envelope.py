@@ -92,7 +92,8 @@ class UpAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Central's answer, given only after the transaction committed.
 
     Attributes:
-        retry_after_s: Wait at least this long before the next batch (0: as you like).
+        retry_after_s: Wait at least this long before bringing more of what had waited (0: as you
+            like); what is fresh comes by its own schedule. With status 503: before anything.
         attend: True while an operator is looking: long poll `/v1/desired`.
     """
 

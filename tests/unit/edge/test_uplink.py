@@ -193,16 +193,33 @@ def test_an_alert_during_an_outage_tries_soon(rig: Rig) -> None:
 
 
 def test_central_says_when_to_come_back(rig: Rig) -> None:
-    """`retry_after` of an answer and of a 503 are both kept."""
-    rig.central.answer = UpAnswer(retry_after_s=100.0)
-    rig.run_s(99)
-    assert len(rig.central.batches) == 1
-    rig.central.answer = UpAnswer()
+    """A 503 holds everything back as long as it says."""
+    rig.run_s(1)
     rig.central.fail = lambda batch: CentralBusy("busy", 400.0)
-    rig.run_s(10)
+    rig.run_s(30)
     count = len(rig.central.batches)
     rig.run_s(150)
     assert len(rig.central.batches) == count == 2
+
+
+def test_a_backlog_that_is_put_off_holds_nothing_fresh_back(rig: Rig) -> None:
+    """`retry_after` of an answer is about what had waited: reports and alerts go as ever."""
+    for _ in range(300):
+        rig.put_health(2_000)
+    rig.spool.flush()
+    rig.clock.advance(200)  # all of it is backlog now
+    rig.central.answer = UpAnswer(retry_after_s=100.0)
+    rig.run_s(1)
+    assert len(rig.backfilled) == 1
+    rig.run_s(95)
+    assert len(rig.central.batches) == 4
+    rig.alert()
+    rig.run_s(1)
+    assert rig.sent[-1][0][0] == "alert"
+    assert sum(1 for size in rig.backfilled if size) == 1
+    rig.central.answer = UpAnswer()
+    rig.run_s(60)
+    assert not rig.spool.has_backfill()
 
 
 def test_the_one_message_that_central_will_not_see_is_found(rig: Rig) -> None:
