@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import msgspec
+import numpy as np
 import pytest
 from litestar.testing import AsyncTestClient
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from vedette.central import accounts, enrolment
 from vedette.central.app import Central, build_services
 from vedette.central.business import slo
+from vedette.central.query import packing
 from vedette.central.settings import CentralConfig
 from vedette.central.web import build_web
 from vedette.clock import ManualClock
@@ -185,6 +187,55 @@ async def test_figures_of_another_scope_can_neither_be_pushed_nor_read(shop: Sho
     assert (await shop.client.put("/v1/kpis/x", json={}, headers=south)).status_code == 403
     report = (await shop.client.get("/v1/slo?month=2026-03", headers=south)).json()
     assert [site["site"] for site in report["sites"]] == ["south"]
+
+
+async def test_what_an_inference_costs_and_a_figure_beside_a_count(shop: Shop) -> None:
+    """A day of north: 24 device-hours, 12 W, 2 GB, 48,000 pictures; 480 came in, 96 receipts."""
+    day_ms = shop.now_ms - shop.now_ms % DAY_MS - DAY_MS
+    await shop.watched("north", (240, 0, None))
+    async with shop.services.db.transaction() as tx:
+        series = {
+            "frames.analysed": {("door", "", ""): np.full(24, 2_000.0)},
+            "zone.entered": {("door", "entrance", "person"): np.full(24, 20.0)},
+        }
+        await packing.write(tx, "north-1", day_ms, "%", series)
+        told = {
+            "device.power_w": {("", "", "mean"): np.full(24, 12.0)},
+            "device.sent_bytes": {("", "", ""): np.full(24, 2e9 / 24)},
+            "device.reported_s": {("", "", ""): np.full(24, 3600.0)},
+        }
+        await packing.write(tx, "north-1", day_ms, "device.%", told)
+    admin = await shop.token("ad", "admin")
+    rates = {"currency": "EUR", "device_hour": 0.05, "kwh": 0.25, "gigabyte": 0.5}
+    body = {"place": "", "rates": rates}
+    assert (await shop.client.put("/v1/costs/rates", json=body, headers=admin)).status_code == 200
+    window = f"from_ms={day_ms}&to_ms={day_ms + DAY_MS}"
+    answer = await shop.client.get(f"/v1/costs?of=site:north&{window}", headers=admin)
+    assert answer.status_code == 200, answer.text
+    (north,) = answer.json()["sites"]
+    assert north["device_cost"] == pytest.approx(24 * 0.05)
+    assert north["energy_cost"] == pytest.approx(24 * 0.012 * 0.25)
+    assert north["line_cost"] == pytest.approx(1.0)
+    assert not north["estimated"]
+    assert north["inferences"] == 48_000
+    assert north["per_1000"] == pytest.approx(north["cost"] / 48)
+    south = await shop.client.get(f"/v1/costs?of=site:south&{window}", headers=admin)
+    (south,) = south.json()["sites"]
+    assert (south["inferences"], south["per_1000"], south["estimated"]) == (None, None, True)
+
+    await shop.client.put("/v1/kpis/receipts", json={}, headers=admin)
+    figure = {"site": "north", "start_ms": day_ms, "end_ms": day_ms + DAY_MS, "value": 96}
+    pushed = {"values": [figure]}
+    await shop.client.post("/v1/kpis/receipts/values", json=pushed, headers=admin)
+    asked = f"/v1/kpis/receipts/beside?metric=zone.entered&of=site:north&step=day&{window}"
+    beside = await shop.client.get(asked, headers=admin)
+    assert beside.status_code == 200, beside.text
+    (step,) = beside.json()["steps"]
+    assert (step["figure"], step["counted"], step["per_counted"]) == (96, 480, 0.2)
+    assert step["coverage"]["fraction"] == 1.0
+    asked = asked.replace("site:north", "site:south")
+    (nothing,) = (await shop.client.get(asked, headers=admin)).json()["steps"] or [None]
+    assert nothing is None or nothing["per_counted"] is None
 
 
 async def test_a_persons_word_counts_once_and_with_how_sure_it_is(shop: Shop) -> None:

@@ -196,5 +196,6 @@ for _further in (
     central_business.slo_group,
     central_business.kpi_group,
     central_business.overrides_command,
+    central_business.cost_group,
 ):
     command.add_command(_further)

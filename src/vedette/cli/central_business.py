@@ -1,4 +1,4 @@
-"""`vedette central slo, kpi, overrides`: what was promised, and what business and people say.
+"""`vedette central slo, kpi, overrides, cost`: what was promised, what others say, what it costs.
 
 Thin: reads arguments, calls `central.business`, prints.
 """
@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from vedette.central import tree
-from vedette.central.business import kpi, overrides, slo
+from vedette.central.business import cost, kpi, overrides, slo
 from vedette.central.business.kpi import Kpi, Value
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Tx
@@ -269,3 +269,97 @@ def _share(one: overrides.Counted) -> str:
         return "no data"
     low, high = one.interval
     return f"{one.overridden_share * 100:.0f} % ({low * 100:.0f} to {high * 100:.0f} %)"
+
+
+# ----------------------------------------------------------------------------------------- costs
+
+
+@click.group("cost")
+def cost_group() -> None:
+    """What sites cost, and a thousand inferences."""
+
+
+@cost_group.command("rates")
+@click.argument("place", required=False)
+@click.option("--currency", default="EUR", show_default=True)
+@click.option("--device-hour", type=float, help="One device, per hour.")
+@click.option("--kwh", type=float, default=0.0, help="Energy, per kilowatt-hour.")
+@click.option("--gigabyte", type=float, default=0.0, help="Sent, per 10^9 bytes.")
+@click.option("--watts", type=float, default=10.0, help="Of devices that cannot tell.")
+@click.option("--clear", is_flag=True, help="Have no own rates at PLACE any more.")
+@_as_json
+@click.pass_obj
+def cost_rates(
+    config: CentralConfig,
+    place: str | None,
+    *,
+    currency: str,
+    device_hour: float | None,
+    kwh: float,
+    gigabyte: float,
+    watts: float,
+    clear: bool,
+    as_json: bool,
+) -> None:
+    """Show what things cost, or set it for PLACE: site:NAME, folder:PATH or 'everywhere'.
+
+    \b
+      vedette central cost rates everywhere --device-hour 0.02 --kwh 0.24 --gigabyte 0.5
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    if place is not None and device_hour is None and not clear:
+        raise ConfigError("what does a device cost?", operator_hint="give --device-hour")
+    rates = None
+    if device_hour is not None and not clear:
+        rates = cost.Rates(
+            currency=currency, device_hour=device_hour, kwh=kwh, gigabyte=gigabyte, watts=watts
+        )
+    where = "" if place == "everywhere" else place
+
+    async def do(tx: Tx) -> dict[str, cost.Rates]:
+        if where is not None:
+            return await cost.set_rates(tx, where, rates, actor=ACTOR, now_ms=now_ms())
+        return await cost.rates_by_place(tx)
+
+    found = in_transaction(config, do)
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        [at or "everywhere", r.currency, f"{r.device_hour:g}", f"{r.kwh:g}", f"{r.gigabyte:g}"]
+        for at, r in sorted(found.items())
+    ]
+    show_table(["place", "currency", "device-hour", "kWh", "GB"], rows, "no rates yet")
+
+
+@cost_group.command("report")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 90))
+@_of
+@_as_json
+@click.pass_obj
+def cost_report(config: CentralConfig, *, days: int, of: str, as_json: bool) -> None:
+    """Show what each site cost, the dearest inference first."""
+
+    async def read(tx: Tx) -> cost.Costs:
+        now = now_ms()
+        sites = await chosen(tx, of)
+        return await cost.costs(tx, sites, from_ms=now - days * _DAY_MS, to_ms=now, now_ms=now)
+
+    found = in_transaction(config, read)
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        [
+            one.site,
+            f"{one.cost:.2f} {one.currency}" + (" (estimated)" if one.estimated else ""),
+            f"{one.device_cost:.2f} / {one.energy_cost:.2f} / {one.line_cost:.2f}",
+            "no data" if one.inferences is None else f"{one.inferences:,.0f}",
+            "–" if one.per_1000 is None else f"{one.per_1000:.4f}",
+            _percent(one.coverage.fraction),
+        ]
+        for one in found.sites
+    ]
+    head = ["site", f"{days} days", "device / energy / line", "inferences", "per 1,000", "observed"]
+    show_table(head, rows, "no site with rates: vedette central cost rates everywhere …")
+    if found.without_rates:
+        click.echo(f"without rates: {', '.join(found.without_rates[:10])}", err=True)

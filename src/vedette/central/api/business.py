@@ -15,11 +15,15 @@ from vedette.central.accounts import Session
 from vedette.central.api import access
 from vedette.central.api.access import AnyRequest, NotThere, TheServices, TheSession
 from vedette.central.api.reading import FromMs, ToMs, window
-from vedette.central.business import kpi, overrides, places, slo
+from vedette.central.business import cost, kpi, overrides, places, slo
+from vedette.central.business.cost import Costs, Rates
 from vedette.central.business.kpi import Kpi, Step, Value
 from vedette.central.business.overrides import Counted, NewOverride, Override
+from vedette.central.query import answers, engine
+from vedette.central.query.engine import Question
 from vedette.central.store.db import Tx
 from vedette.central.tree import SitePlace
+from vedette.central.views import Coverage
 
 Of = Annotated[str, QueryParameter(description="A selection, as folder:europe/**; empty: all")]
 
@@ -67,6 +71,47 @@ class KpiSeries(msgspec.Struct, frozen=True, kw_only=True):
     step_ms: int
     sites: int
     steps: list[Step]
+
+
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a figure beside what the cameras counted.
+
+    Attributes:
+        figure: Null where no figure speaks of it; `figure_covered` says how much of it they do.
+        counted: Null where nothing was observed; `coverage` says how much was, and why not more.
+        per_counted: The figure over the count; null where either is, or the count is zero.
+    """
+
+    t_ms: int
+    end_ms: int
+    figure: float | None
+    figure_covered: float
+    counted: float | None
+    coverage: Coverage
+    per_counted: float | None
+
+
+class KpiBeside(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure beside a metric."""
+
+    kpi: Kpi
+    metric: str
+    unit: str
+    sites: int
+    steps: list[Beside]
+
+
+class RatesView(msgspec.Struct, frozen=True, kw_only=True):
+    """What things cost, by place."""
+
+    rates: dict[str, Rates]
+
+
+class NewRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What things cost at a place; null takes its own rates away."""
+
+    place: str = ""
+    rates: Rates | None
 
 
 class OverridesView(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,6 +254,88 @@ async def read_kpi(
     )
 
 
+@get("/kpis/{name:str}/beside", summary="A figure beside what the cameras counted")
+async def read_beside(
+    *,
+    services: TheServices,
+    session: TheSession,
+    name: FromPath[str],
+    metric: Annotated[str, QueryParameter(description="As zone.entered", max_length=64)],
+    of: Of = "",
+    names: Annotated[str, QueryParameter(description="Zones or lines, with commas")] = "",
+    from_ms: FromMs = None,
+    to_ms: ToMs = None,
+    step: FromQuery[str] = "day",
+) -> KpiBeside:
+    """Return both by step, as receipts per visitor: nothing is divided by what nobody saw."""
+    start, end = window(from_ms, to_ms, services.now_ms())
+    async with services.db.transaction() as tx:
+        kind = await kpi.get(tx, name)
+        sites = [site.site for site in await sites_of(tx, session, of)]
+        question = Question(
+            metric=metric,
+            from_ms=start,
+            to_ms=end,
+            step=step,
+            names=[word.strip() for word in names.split(",") if word.strip()],
+        )
+        answer = await answers.ask(tx, question, sites, services.now_ms())
+        found = await kpi.values(tx, name, sites, from_ms=answer.from_ms, to_ms=answer.to_ms)
+    points = answer.lines[0].points if answer.lines else []
+    return KpiBeside(
+        kpi=kind,
+        metric=answer.metric,
+        unit=answer.unit,
+        sites=len(sites),
+        steps=[_beside(kind, found, len(sites), point) for point in points],
+    )
+
+
+def _beside(kind: Kpi, found: list[Value], sites: int, point: engine.Step) -> Beside:
+    figure = kpi.over(kind, found, sites, point.t_ms, point.end_ms)
+    both = figure.value is not None and bool(point.value)
+    return Beside(
+        t_ms=point.t_ms,
+        end_ms=point.end_ms,
+        figure=figure.value,
+        figure_covered=figure.covered,
+        counted=point.value,
+        coverage=point.coverage,
+        per_counted=(figure.value or 0.0) / (point.value or 1.0) if both else None,
+    )
+
+
+@get("/costs", summary="What sites cost, and a thousand inferences")
+async def read_costs(
+    *,
+    services: TheServices,
+    session: TheSession,
+    of: Of = "",
+    from_ms: FromMs = None,
+    to_ms: ToMs = None,
+) -> Costs:
+    """Return devices, energy and line of each site in a window, the dearest inference first."""
+    now_ms = services.now_ms()
+    start, end = window(from_ms, to_ms, now_ms)
+    async with services.db.transaction() as tx:
+        sites = await sites_of(tx, session, of)
+        return await cost.costs(tx, sites, from_ms=start, to_ms=end, now_ms=now_ms)
+
+
+@put("/costs/rates", summary="Set what things cost at a place (admin of the whole fleet)")
+async def put_rates(
+    services: TheServices, session: TheSession, data: JSONBody[NewRates]
+) -> RatesView:
+    """Set or take away the rates of one place."""
+    access.require(session, "admin")
+    access.require_whole(session)
+    async with services.db.transaction() as tx:
+        found = await cost.set_rates(
+            tx, data.place, data.rates, actor=session.username, now_ms=services.now_ms()
+        )
+    return RatesView(rates=found)
+
+
 @post("/overrides", status_code=200, summary="Say whether an event was right (reviewer)")
 async def say_override(
     services: TheServices, session: TheSession, data: JSONBody[NewOverride]
@@ -262,6 +389,9 @@ ROUTES: Final = [
     delete_kpi,
     push_values,
     read_kpi,
+    read_beside,
+    read_costs,
+    put_rates,
     say_override,
     read_overrides,
 ]

@@ -227,3 +227,10 @@ def steps(
             total = sums[at] if kind.adds_up else sums[at] / value_ms
         made.append(Step(start_ms=start, value=total, covered=min(1.0, value_ms / length_ms)))
     return made
+
+
+def over(kind: Kpi, found: Iterable[Value], sites: int, start_ms: int, end_ms: int) -> Step:
+    """Return figures over one stretch of time, over all sites."""
+    length_ms = end_ms - start_ms
+    (step,) = steps(kind, found, sites, from_ms=start_ms, to_ms=end_ms, step_ms=length_ms)
+    return step

@@ -119,3 +119,8 @@ ON CONFLICT (place) DO UPDATE SET currency = excluded.currency, device_hour = ex
 -- name: cost_rate_drop
 -- No own costs any more.
 DELETE FROM cost_rates WHERE place = %(place)s
+
+-- name: cost_devices
+-- Devices of sites, and since when they cost something.
+SELECT site, device, enrolled_ms FROM devices
+WHERE site = ANY(%(sites)s) AND revoked_ms IS NULL ORDER BY site, device
