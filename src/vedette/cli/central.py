@@ -11,6 +11,7 @@ from vedette.central.bulletin import Bulletin
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
 from vedette.cli import (
+    central_backup,
     central_business,
     central_cameras,
     central_devices,
@@ -182,6 +183,8 @@ def device_command(config: CentralConfig, device: str | None, reason: str, *, re
 
 
 for _further in (
+    central_backup.backup_command,
+    central_backup.restore_command,
     central_devices.command,
     central_devices.claims,
     central_query.query_command,

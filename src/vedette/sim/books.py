@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from vedette.central.settings import CentralConfig
 from vedette.central.store.postgres import EmbeddedPostgres
 from vedette.errors import StoreError
 from vedette.sim import ledger, receipts
@@ -15,7 +16,13 @@ from vedette.sim.demo.operator import Operator
 
 
 def compare(
-    site: str, device: str, *, state_dir: Path, central_dir: Path, operator: Operator
+    site: str,
+    device: str,
+    *,
+    state_dir: Path,
+    central_dir: Path,
+    operator: Operator,
+    drained: bool = True,
 ) -> Verdict:
     """Return what the checker says over everything so far, the device being stopped.
 
@@ -24,11 +31,12 @@ def compare(
         UplinkError: Central's API does not answer.
         SpoolCorrupt: The spool has no ledger.
     """
-    url = EmbeddedPostgres(central_dir / "pg").attach()
+    # An operator's own database is where central itself looks for it.
+    url = CentralConfig().own_database or EmbeddedPostgres(central_dir / "pg").attach()
     if url is None:
         raise StoreError("central's database does not run")
     spool_db = state_dir / "spool" / "spool.db"
-    produced = ledger.read_produced(device, spool_db)
+    produced = ledger.read_produced(device, *ledger.spools(spool_db))
     committed = receipts.read_committed(url, device)
     observed = receipts.read_observed(url, device)
     coverage = [
@@ -37,7 +45,9 @@ def compare(
         if spans
     ]
     found = ledger.check_spool(spool_db) + ledger.check_evidence(state_dir / "evidence")
-    return judge(_without_last_reports(produced), committed, coverage, found)
+    return judge(
+        _without_last_reports(produced), committed, coverage, found, drained=drained
+    )
 
 
 def _coverage(

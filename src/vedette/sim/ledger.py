@@ -22,11 +22,13 @@ from vedette.wire import codec
 from vedette.wire.messages import EventReport, EvidenceRecord, Tombstone
 
 _ATTACH = """
-CREATE TABLE IF NOT EXISTS sim_produced (
+CREATE TABLE sim_produced (
     epoch INTEGER NOT NULL, lane TEXT NOT NULL, seq INTEGER NOT NULL,
     schema TEXT NOT NULL, crc INTEGER NOT NULL, body BLOB
 );
-CREATE TRIGGER IF NOT EXISTS sim_note AFTER INSERT ON message BEGIN
+INSERT INTO sim_produced SELECT epoch, lane, seq, schema, crc,
+    CASE WHEN schema IN ('tombstone.v1', 'event.v1') THEN body END FROM message;
+CREATE TRIGGER sim_note AFTER INSERT ON message BEGIN
     INSERT INTO sim_produced VALUES (
         new.epoch, new.lane, new.seq, new.schema, new.crc,
         CASE WHEN new.schema IN ('tombstone.v1', 'event.v1') THEN new.body END
@@ -37,13 +39,42 @@ _BUSY_S = 20.0
 
 
 def attach(spool_db: Path) -> None:
-    """Note every message from now on. Idempotent; the spool must have been opened once before.
+    """Note what is there and every message from now on. Idempotent.
+
+    The spool must have been opened once before.
 
     Raises:
         SpoolCorrupt: Not a spool.
     """
     with _open(spool_db) as db:
-        db.executescript(_ATTACH)
+        if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sim_produced'").fetchall():
+            db.executescript(_ATTACH)
+
+
+def spools(spool_db: Path) -> list[Path]:
+    """Return the spool's file, then those that were found broken and set aside."""
+    return [spool_db, *sorted(spool_db.parent.glob("spool.corrupt-*.db"))]
+
+
+def tear(spool_db: Path) -> int:
+    """Overwrite one page of waiting messages, nobody having the file open; return its number.
+
+    Raises:
+        SpoolCorrupt: Not a spool, or too few messages wait.
+    """
+    with _open(spool_db) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+        bodies = db.execute("SELECT body FROM message ORDER BY id").fetchall()
+    # Where a message of the middle lies says which page to tear; small bodies lie in one piece.
+    at = spool_db.read_bytes().find(bodies[len(bodies) // 2][0]) if len(bodies) > _TEARABLE else -1
+    if at < 0:
+        raise SpoolCorrupt(f"only {len(bodies)} messages wait: no page is torn")
+    page = at // size
+    with spool_db.open("r+b") as file:
+        file.seek(page * size)
+        file.write(b"\xa5" * size)
+    return page
 
 
 def read_produced(device: str, *spool_dbs: Path) -> Produced:

@@ -8,6 +8,7 @@ fills the spool fast. Every message is noted by `sim.ledger`; `verdict` compares
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -24,12 +25,13 @@ from vedette.edge.central_client import CentralClient
 from vedette.edge.enrolment import device_key, enrol, load_identity
 from vedette.edge.settings import CentralLink
 from vedette.edge.spool import Spool
+from vedette.errors import ConfigError
 from vedette.sim import ledger
 from vedette.sim.books import compare
-from vedette.sim.checker import Verdict
+from vedette.sim.checker import Produced, Verdict
 from vedette.sim.demo.operator import Operator, run_arguments
 from vedette.sim.faults import Child, free_port, wait_until
-from vedette.sim.netcut import NetCut
+from vedette.sim.netcut import Link, NetCut
 from vedette.sim.producer import CAMERAS
 from vedette.trust.keys import SigningKey
 
@@ -84,6 +86,7 @@ class Rig:
         every_s: float = 0.05,
         quota_mb: float = 64.0,
         state_dir: Path | None = None,
+        central_dir: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.clock = clock
@@ -94,9 +97,9 @@ class Rig:
         self.state_dir = state_dir or folder / "device"
         self._quota_mb = quota_mb
         self.spool_db = self.state_dir / "spool" / "spool.db"
-        self._central_dir = central_folder(folder / "central", self._open)
+        self.central_dir = central_dir or central_folder(folder / "central", self._open)
         self._config = folder / "edge.yaml"
-        self.central = central_child(self._central_dir, self.port, folder / "central.log")
+        self.central = central_child(self.central_dir, self.port, folder / "central.log")
         agent = [sys.executable, "-m", "vedette.sim.loaded_agent", str(self._config)]
         self.agent = Child(
             "agent",
@@ -192,6 +195,52 @@ class Rig:
         self.central.kill()
         self.central.start()
 
+    def tear_page(self) -> int:
+        """Stop the device as a power cut would and overwrite a page of what waits; return its number.
+
+        The new spool is opened here, by the product's own code, so that the ledger is in it before
+        the device goes on.
+        """
+        self.network.set_link(Link.CUT)  # what the torn page held must not have been sent
+        self.load(200)
+        family = self.agent.descendants()
+        self.agent.kill()
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(family, timeout=READY_S)
+        page = ledger.tear(self.spool_db)
+        Spool.open(self.spool_db.parent, 64 << 20, self.clock, "rig", writer=False).close()
+        ledger.attach(self.spool_db)
+        self.agent.start()
+        self.network.set_link(Link.UP)
+        return page
+
+    def at_central(self, *words: str) -> str:
+        """Return what `vedette central …` prints at its terminal.
+
+        Raises:
+            ConfigError: It failed; the text says how.
+        """
+        program = [sys.executable, "-m", "vedette.cli.main", "central"]
+        done = subprocess.run(
+            [*program, "--state", str(self.central_dir), *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=READY_S * 2,
+            env={**os.environ, **self.central.environment},
+        )
+        if done.returncode:
+            raise ConfigError(f"vedette central {words[0]}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def restore_central(self, backup: Path) -> None:
+        """Put central back to an older backup, as an operator does."""
+        self.central.stop()
+        self.at_central("restore", str(backup), "--force")
+        self.central.start()
+
     def kill_postgres(self) -> None:
         """Kill -9 the database's first process.
 
@@ -219,7 +268,11 @@ class Rig:
 
     def produced(self) -> int:
         """Return how many messages were committed to the spool so far."""
-        return len(ledger.read_produced(DEVICE, self.spool_db).messages)
+        return len(self.made().messages)
+
+    def made(self) -> Produced:
+        """Return what the device committed so far, spools that were set aside among it."""
+        return ledger.read_produced(DEVICE, *ledger.spools(self.spool_db))
 
     def wait_for(self, what: str, is_true: Callable[[], bool], timeout_s: float = READY_S) -> None:
         """Wait until something is true of the rig.
@@ -244,17 +297,18 @@ class Rig:
         self.agent.stop()
 
     def _is_drained(self) -> bool:
-        made = ledger.read_produced(DEVICE, self.spool_db)
+        made = self.made()
         return not any(made.messages[key][0] != "health.v1" for key in made.pending)
 
-    def verdict(self) -> Verdict:
+    def verdict(self, *, drained: bool = True) -> Verdict:
         """Return what the checker says over everything so far, the device being stopped."""
         return compare(
             SITE,
             DEVICE,
             state_dir=self.state_dir,
-            central_dir=self._central_dir,
+            central_dir=self.central_dir,
             operator=self.operator,
+            drained=drained,
         )
 
 

@@ -1,0 +1,103 @@
+"""`vedette central backup|restore`: everything that central knows in one file, and back.
+
+Thin: reads what was asked, calls `central.store.backup`, prints. What devices do about a central
+that was restored is in docs/back-up-central.md.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from vedette.central import audit, serve
+from vedette.central.app import ONLINE_KEY
+from vedette.central.settings import CentralConfig
+from vedette.central.store import backup
+from vedette.central.store.db import Database
+from vedette.central.store.migrate import migrate
+from vedette.central.store.postgres import EmbeddedPostgres
+from vedette.cli.at_central import ACTOR, now_ms
+from vedette.clock import from_wall_ms
+from vedette.errors import ConfigError
+from vedette.trust.keys import write_private
+
+
+@click.command("backup")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
+def backup_command(config: CentralConfig, file: Path) -> None:
+    """Write everything that central knows to FILE, beside a running central or alone.
+
+    FILE holds central's key: keep it as secret as that.
+    """
+    key = config.state / ONLINE_KEY
+    if not key.is_file():
+        raise ConfigError(
+            f"no central at {config.state}", operator_hint="name its folder with --state"
+        )
+    with serve.database(config, attach=True) as conninfo:
+        backup.make(conninfo, key.read_bytes(), file.resolve(), made_ms=now_ms())
+        asyncio.run(_note(conninfo, "backup.made", {}))
+    click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+
+
+@click.command("restore")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--force", is_flag=True, help="Replace what this central knows now, for ever.")
+@click.pass_obj
+def restore_command(config: CentralConfig, file: Path, *, force: bool) -> None:
+    """Have central know what FILE holds, and nothing else. Stop central first."""
+    with backup.opened(file) as (manifest, folder):
+        key = (folder / backup.KEY).read_bytes()
+        path = config.state / ONLINE_KEY
+        _check_key(path, key, force=force)
+        config.state.mkdir(parents=True, exist_ok=True)
+        with _stopped(config) as conninfo:
+            known = backup.in_use(conninfo)
+            if known and not force:
+                raise ConfigError(
+                    f"this central knows something already: {', '.join(known)}",
+                    operator_hint="back it up, then add --force: all of it is replaced",
+                )
+            backup.restore(conninfo, folder)
+            asyncio.run(migrate(conninfo))
+            made = from_wall_ms(manifest.made_ms).isoformat(timespec="seconds")
+            asyncio.run(_note(conninfo, "backup.restored", {"made": made}))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(path, key)
+    click.echo(f"restored what central knew at {made}; start it again, and devices send the rest")
+
+
+def _check_key(path: Path, key: bytes, *, force: bool) -> None:
+    if path.is_file() and path.read_bytes() != key and not force:
+        raise ConfigError(
+            "the backup has the key of another central",
+            operator_hint="devices of this one will not believe it; --force takes it all the same",
+        )
+
+
+@contextlib.contextmanager
+def _stopped(config: CentralConfig) -> Iterator[str]:
+    """Give the database of a central that does not run, whatever is in it.
+
+    Raises:
+        ConfigError: It runs.
+    """
+    if config.own_database:
+        yield config.own_database
+        return
+    with EmbeddedPostgres(config.state / "pg") as server:
+        yield server.conninfo
+
+
+async def _note(conninfo: str, action: str, detail: dict[str, object]) -> None:
+    """Write it into the audit log."""
+    db = Database(conninfo, max_size=1)
+    await db.open()
+    try:
+        async with db.transaction() as tx:
+            await audit.write(tx, at_ms=now_ms(), actor=ACTOR, action=action, detail=detail)
+    finally:
+        await db.close()
