@@ -16,11 +16,11 @@ from vedette.sim.rtsp import RtspServer
 
 
 class _WithFleet(click.Group):
-    """Adds `fleet`, which needs what central needs, only when it is asked for."""
+    """Adds what needs the same as central does, only when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all subcommands."""
-        return sorted([*super().list_commands(ctx), "fleet"])
+        return sorted([*super().list_commands(ctx), "campaign", "fleet"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a subcommand."""
@@ -28,6 +28,10 @@ class _WithFleet(click.Group):
             from vedette.cli import sim_fleet
 
             return sim_fleet.command
+        if cmd_name == "campaign":
+            from vedette.cli import sim_campaign
+
+            return sim_campaign.command
         return super().get_command(ctx, cmd_name)
 
 

@@ -31,10 +31,7 @@ def compare(
         UplinkError: Central's API does not answer.
         SpoolCorrupt: The spool has no ledger.
     """
-    # An operator's own database is where central itself looks for it.
-    url = CentralConfig().own_database or EmbeddedPostgres(central_dir / "pg").attach()
-    if url is None:
-        raise StoreError("central's database does not run")
+    url = database_of(central_dir)
     spool_db = state_dir / "spool" / "spool.db"
     produced = ledger.read_produced(device, *ledger.spools(spool_db))
     committed = receipts.read_committed(url, device)
@@ -45,9 +42,20 @@ def compare(
         if spans
     ]
     found = ledger.check_spool(spool_db) + ledger.check_evidence(state_dir / "evidence")
-    return judge(
-        _without_last_reports(produced), committed, coverage, found, drained=drained
-    )
+    return judge(_without_last_reports(produced), committed, coverage, found, drained=drained)
+
+
+def database_of(central_dir: Path) -> str:
+    """Return how to reach the database of the central that runs with its state in that folder.
+
+    Raises:
+        StoreError: It does not run.
+    """
+    # An operator's own database is where central itself looks for it.
+    url = CentralConfig().own_database or EmbeddedPostgres(central_dir / "pg").attach()
+    if url is None:
+        raise StoreError("central's database does not run")
+    return url
 
 
 def _coverage(

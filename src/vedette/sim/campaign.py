@@ -22,7 +22,7 @@ from vedette.sim.checker import Difference, Verdict
 from vedette.sim.fleet import campaign as fleet
 from vedette.sim.fleet.scenario import DEFAULT, Kind, Scenario
 from vedette.sim.fleet.scenario import Fault as Trouble
-from vedette.sim.rig import Rig
+from vedette.sim.rig import Rig, central_folder
 from vedette.sim.troubles import Happened, Stand
 
 _CENTRAL_DISK_MB: Final = 220
@@ -250,7 +250,7 @@ def stand(fault: Fault, folder: Path, clock: Clock) -> Iterator[Stand]:
         NotPermitted: This machine does not let us.
     """
     with contextlib.ExitStack() as stack:
-        disk = folder / "disk"
+        disk = central_folder(folder / "disk", stack)
         size_mb = fault.device_disk_mb or fault.central_disk_mb
         if size_mb:
             stack.enter_context(faults.small_disk(disk, size_mb))

@@ -28,6 +28,10 @@ _PORTS: Final = random.SystemRandom()
 _FAKETIME: Final = ("faketime/libfaketime.so.1", "libfaketime.so.1")
 
 
+class NotPermitted(ConfigError):
+    """This machine does not let us make this fault."""
+
+
 class Child:
     """One process of ours, in a process group of its own, its output in a file. Thread: any."""
 
@@ -176,20 +180,20 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
     """Make `folder` a file system of its own of that size, until left.
 
     Raises:
-        ConfigError: This machine does not permit mounting; the caller decides what to do instead.
+        NotPermitted: This machine does not permit mounting; the caller decides what to do instead.
     """
     folder.mkdir(parents=True, exist_ok=True)
     options = f"size={megabytes}m,mode=0777"
     mount = shutil.which("mount")
     if mount is None or os.geteuid() != 0:
-        raise ConfigError("mounting needs root", operator_hint="run the full-disk tests as root")
+        raise NotPermitted("mounting needs root", operator_hint="run the full-disk tests as root")
     done = subprocess.run(
         [mount, "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
         capture_output=True,
         check=False,
     )
     if done.returncode:
-        raise ConfigError(
+        raise NotPermitted(
             f"mounting is not permitted here: {done.stderr.decode().strip()}",
             operator_hint="run the full-disk tests where mounting is allowed",
         )
@@ -224,14 +228,14 @@ def wrong_clock(shift_file: Path) -> dict[str, str]:
     monotonic clock stays true.
 
     Raises:
-        ConfigError: libfaketime is not installed.
+        NotPermitted: libfaketime is not installed.
     """
     roots = [Path("/usr/lib"), Path("/usr/local/lib"), *Path("/usr/lib").glob("*-linux-gnu")]
     given = os.environ.get("VEDETTE_FAKETIME")
     found = [Path(given)] if given else [root / name for root in roots for name in _FAKETIME]
     library = next((path for path in found if path.is_file()), None)
     if library is None:
-        raise ConfigError(
+        raise NotPermitted(
             "libfaketime is not installed",
             operator_hint="install Debian's faketime, or name the library in VEDETTE_FAKETIME",
         )

@@ -36,6 +36,7 @@ CREATE TRIGGER sim_note AFTER INSERT ON message BEGIN
 END;
 """
 _BUSY_S = 20.0
+_INTERIOR = 0x05
 
 
 def attach(spool_db: Path) -> None:
@@ -65,16 +66,27 @@ def tear(spool_db: Path) -> int:
     with _open(spool_db) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (size,) = db.execute("PRAGMA page_size").fetchone()
-        bodies = db.execute("SELECT body FROM message ORDER BY id").fetchall()
-    # Where a message of the middle lies says which page to tear; small bodies lie in one piece.
-    at = spool_db.read_bytes().find(bodies[len(bodies) // 2][0]) if len(bodies) > _TEARABLE else -1
-    if at < 0:
-        raise SpoolCorrupt(f"only {len(bodies)} messages wait: no page is torn")
-    page = at // size
+        root = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'message'").fetchone()
+    data = spool_db.read_bytes()
+    page = _middle_leaf(data, size, root[0]) if root else 0
+    if not root or page == root[0]:
+        raise SpoolCorrupt("too few messages wait: no page is torn")
     with spool_db.open("r+b") as file:
-        file.seek(page * size)
+        file.seek((page - 1) * size)
         file.write(b"\xa5" * size)
     return page
+
+
+def _middle_leaf(data: bytes, size: int, page: int) -> int:
+    """Return a leaf of a table's B-tree. Source: SQLite's file format, 1.6 B-tree Pages."""
+    while True:
+        node = data[(page - 1) * size : page * size]
+        cells = int.from_bytes(node[3:5])
+        if node[0] != _INTERIOR or not cells:
+            return page
+        pointer = 12 + 2 * (cells // 2)
+        cell = int.from_bytes(node[pointer : pointer + 2])
+        page = int.from_bytes(node[cell : cell + 4])
 
 
 def read_produced(device: str, *spool_dbs: Path) -> Produced:

@@ -196,7 +196,7 @@ class Rig:
         self.central.start()
 
     def tear_page(self) -> int:
-        """Stop the device as a power cut would and overwrite a page of what waits; return its number.
+        """Cut the device's power, overwrite a page of what waits, start it; return the page.
 
         The new spool is opened here, by the product's own code, so that the ledger is in it before
         the device goes on.
@@ -210,7 +210,9 @@ class Rig:
                 one.kill()
         psutil.wait_procs(family, timeout=READY_S)
         page = ledger.tear(self.spool_db)
-        Spool.open(self.spool_db.parent, 64 << 20, self.clock, "rig", writer=False).close()
+        spool = Spool.open(self.spool_db.parent, 64 << 20, self.clock, "rig", writer=False)
+        spool.verify()
+        spool.close()
         ledger.attach(self.spool_db)
         self.agent.start()
         self.network.set_link(Link.UP)
