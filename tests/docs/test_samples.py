@@ -55,7 +55,7 @@ def _prepared(words: list[str], tmp_path) -> list[str]:
     """Return the words with files that must exist replaced by one that does."""
     there = tmp_path / "there.yaml"
     there.touch()
-    ends = (".yaml", ".json", ".mp4", ".onnx", ".vbundle", ".txt", ".key")
+    ends = (".yaml", ".json", ".mp4", ".onnx", ".vbundle", ".txt", ".key", ".vbk")
     return [str(there) if w.endswith(ends) and not w.startswith("-") else w for w in words]
 
 
