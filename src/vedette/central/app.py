@@ -26,7 +26,6 @@ from vedette.central.boundary import (
 )
 from vedette.central.bulletin import Bulletin
 from vedette.central.device_api import DeviceApi
-from vedette.central.enrolment import Tokens
 from vedette.central.ingest.committer import Committer
 from vedette.central.ingest.route import Up
 from vedette.central.meters import Ingest
@@ -34,6 +33,7 @@ from vedette.central.services import Services
 from vedette.central.settings import CentralConfig
 from vedette.central.steady import SteadyClock
 from vedette.central.store.db import Database
+from vedette.central.tokens import Tokens
 from vedette.clock import NS_PER_S, Clock, SystemClock, elapsed_ns
 from vedette.errors import StoreError
 from vedette.trust.keys import SigningKey

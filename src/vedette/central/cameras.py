@@ -224,7 +224,10 @@ def _p95(found: list[_Slim]) -> float | None:
     listed = [one.stage_ms.total for one in found if one.stage_ms.total is not None]
     if not listed:
         return None
-    value = totals.sketch_of(listed).quantile(0.95)
+    try:
+        value = totals.sketch_of(listed).quantile(0.95)
+    except WireError:  # counts that fit alone and not together: no data, as in the totals
+        return None
     return None if value is None else round(value, 3)
 
 

@@ -11,9 +11,9 @@ import msgspec
 
 from vedette.central import desired, enrolment, rotation
 from vedette.central.boundary import Answer, Handler, Request, json_answer
-from vedette.central.enrolment import Bearer, Tokens
 from vedette.central.rate import RateLimit
 from vedette.central.services import Services
+from vedette.central.tokens import Bearer, Tokens
 from vedette.errors import BadSignature, MalformedReport
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, MAX_CHARS
 from vedette.trust.dsse import sign_struct

@@ -13,9 +13,8 @@ import msgspec
 from vedette.central import audit
 from vedette.central.hours import zone_of
 from vedette.central.selection import check_folder
-from vedette.central.store.db import Database, Tx
+from vedette.central.store.db import Tx
 from vedette.central.tree import SitePlace
-from vedette.clock import Clock, wall_ms
 from vedette.errors import BadSignature, ConfigError, ConflictError, NotAllowed
 from vedette.ids import is_slug
 from vedette.trust.keys import PublicKey, check_possession
@@ -23,8 +22,6 @@ from vedette.wire.enrol import EnrolAnswer, EnrolRequest, Nonce
 
 CLAIM_S: Final = 24 * 3600
 NONCE_S: Final = 120
-_CACHE_MS: Final = 15_000
-_MAX_CACHED: Final = 10_000
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -398,40 +395,3 @@ async def require_speaker(tx: Tx, holder: Bearer) -> None:
     of = {"device": holder.device, "generation": holder.generation}
     if await tx.value("device_speaks", **of) is None:
         raise BadSignature("the access token is not good any more")
-
-
-class Tokens:
-    """Which device a bearer token belongs to; remembered for seconds.
-
-    What is remembered is never enough to do anything: whatever a device changes or reads is looked
-    up with its generation in the same transaction, so that revoking and replacing hold at once and
-    in every process.
-    """
-
-    def __init__(self, db: Database, clock: Clock) -> None:
-        self._db = db
-        self._clock = clock
-        self._cache: dict[bytes, tuple[Bearer, int]] = {}
-
-    async def holder_of(self, token: str) -> Bearer:
-        """Return the device, with the generation that the token was given to.
-
-        Raises:
-            BadSignature: No such token, or its time is over.
-        """
-        now_ms = wall_ms(self._clock.now_at())
-        hashed = secret_hash(token)
-        cached = self._cache.get(hashed)
-        if cached and cached[1] > now_ms:
-            return cached[0]
-        self._cache.pop(hashed, None)
-        if not token:
-            raise BadSignature("no bearer token")
-        async with self._db.transaction() as tx:
-            found = await tx.one("token_find", Bearer, token_hash=hashed, now_ms=now_ms)
-        if found is None:
-            raise BadSignature("the access token is unknown or its time is over")
-        if len(self._cache) >= _MAX_CACHED:
-            self._cache.clear()
-        self._cache[hashed] = (found, min(now_ms + _CACHE_MS, found.expires_ms))
-        return found

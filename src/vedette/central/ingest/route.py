@@ -12,11 +12,11 @@ from typing import Final
 import msgspec
 
 from vedette.central.boundary import Answer, Request
-from vedette.central.enrolment import Tokens
 from vedette.central.ingest.committer import Busy, Committer, Parcel
 from vedette.central.ingest.incoming import Incoming
 from vedette.central.ingest.unpack import check_batch, unpack, without_backlog
 from vedette.central.steady import SteadyClock
+from vedette.central.tokens import Tokens
 from vedette.clock import wall_ms
 from vedette.errors import NotAllowed
 from vedette.wire import codec, limits

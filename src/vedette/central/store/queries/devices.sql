@@ -159,11 +159,11 @@ INSERT INTO access_tokens (token_hash, device, generation, expires_ms)
 SELECT %(token_hash)s, device, generation, %(expires_ms)s FROM devices
 WHERE device = %(device)s AND generation = %(generation)s AND revoked_ms IS NULL
 
--- name: token_find
--- Whose access token this is, while it holds.
-SELECT t.device, t.generation, t.expires_ms
+-- name: tokens_find
+-- Whose access tokens these are, as far as they hold.
+SELECT t.token_hash, t.device, t.generation, t.expires_ms
 FROM access_tokens t JOIN devices d USING (device, generation)
-WHERE t.token_hash = %(token_hash)s AND t.expires_ms > %(now_ms)s AND d.revoked_ms IS NULL
+WHERE t.token_hash = ANY(%(hashes)b::bytea[]) AND t.expires_ms > %(now_ms)s AND d.revoked_ms IS NULL
 
 -- name: device_speaks
 -- True while the holder of a token that was found a moment ago still may speak.
