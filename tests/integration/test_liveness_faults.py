@@ -136,11 +136,19 @@ async def test_a_clock_that_was_wrong_for_long_is_followed_and_stated(fleet: Fle
     downs = await fleet.rows("SELECT end_ms - start_ms FROM central_downs")
     assert len(downs) == 1
     assert 7_190_000 <= downs[0][0] <= 7_230_000
+    async with fleet.db.transaction() as tx:  # resolved for good by that clock
+        await tx.run("coverage_through_put", device="a", through_ms=fleet.now_ms)
     jump(fleet, -7_200)
     assert await run_s(fleet, 700, device) == []
     assert await run_s(fleet, 180) == ["a"]  # noticed in time, two hours ago by its old deadline
     outcomes = await fleet.rows("SELECT outcome FROM clock_steps ORDER BY number")
     assert [row[0] for row in outcomes] == ["held", "followed", "held", "followed", "set_back"]
+    (ahead,) = await fleet.rows(
+        "SELECT (SELECT count(*) FROM central_downs WHERE end_ms > %s),"
+        " (SELECT count(*) FROM coverage_through WHERE through_ms > %s)",
+        fleet.now_ms, fleet.now_ms,
+    )  # fmt: skip
+    assert ahead == (0, 0)
     seen = await site_of(fleet, "shop")
     assert seen.devices[0].state == "dark"
     assert 0 < fleet.now_ms - (seen.devices[0].since_ms or 0) < 250_000

@@ -125,8 +125,8 @@ async def _set_back(tx: Tx, last_ms: int, now_ms: int) -> None:
         extra={"event": "clock.set_back", "by_s": (last_ms - now_ms) / 1000},
     )
     at = {"now_ms": now_ms, "deadline_ms": now_ms + _DARK_AFTER_MS}
-    for query in ("set_back_devices", "set_back_transitions", "set_back_sites", "set_back_downs"):
-        await tx.run(query, **at)
+    for of in ("devices", "transitions", "sites", "downs", "coverage"):
+        await tx.run(f"set_back_{of}", **at)
     await tx.run("clock_step_add", at_ms=now_ms, by_ms=now_ms - last_ms, outcome="set_back")
 
 

@@ -132,4 +132,10 @@ UPDATE sites SET dark_since_ms = %(now_ms)s WHERE dark_since_ms > %(now_ms)s
 
 -- name: set_back_downs
 -- Central was not away in a time to come.
-DELETE FROM central_downs WHERE start_ms > %(now_ms)s
+WITH gone AS (DELETE FROM central_downs WHERE start_ms >= %(now_ms)s)
+UPDATE central_downs SET end_ms = %(now_ms)s WHERE start_ms < %(now_ms)s AND end_ms > %(now_ms)s
+
+-- name: set_back_coverage
+-- Nothing is resolved for good of a time to come.
+UPDATE coverage_through SET through_ms = %(now_ms)s / 3600000 * 3600000
+WHERE through_ms > %(now_ms)s
