@@ -12,7 +12,7 @@ from vedette.central.ingest.committer import Busy, Committer, Parcel
 from vedette.central.ingest.unpack import Item, unpack, without_backlog
 from vedette.central.store.db import Database
 from vedette.wire import codec
-from vedette.wire.envelope import Batch, ClockState, Envelope
+from vedette.wire.envelope import Batch, ClockState, Envelope, LaneAck, UpAnswer
 from vedette.wire.messages import HealthReport
 from vedette.wire.streams import Lane
 
@@ -145,3 +145,15 @@ def test_too_much_at_once_is_told_when_to_come_back() -> None:
         assert 1.0 < busy.value.retry_after_s <= 60.0
 
     with_committer(story)
+
+
+def test_a_batch_that_is_halved_still_tells_a_spool_that_it_gives_numbers_again() -> None:
+    """The half without a known number must not hide what the other found."""
+
+    def half(acked: int) -> UpAnswer:
+        return UpAnswer(acks=[LaneAck(epoch=1, lane=Lane.LIVE, acked_through=acked)])
+
+    for first, second in ((half(2**53), half(20)), (half(10), half(2**53))):
+        joined = module._join(first, second)
+        assert joined is not None
+        assert [ack.acked_through for ack in joined.acks] == [2**53]

@@ -333,10 +333,15 @@ def _bounded(seconds: float) -> float:
 
 
 def _join(a: UpAnswer | None, b: UpAnswer | None) -> UpAnswer | None:
-    """Return one answer for two halves of a batch: the later one knows the lanes of both."""
+    """Return one answer for two halves of a batch: what has more of a lane is the later one.
+
+    So a claim of numbers that were never given, by which a spool learns that it gives them again,
+    is not forgotten for the half that had nothing to complain of.
+    """
     if a is None or b is None:
         return b or a
-    later = {(ack.epoch, ack.lane): ack for ack in (*a.acks, *b.acks)}
+    both = sorted((*a.acks, *b.acks), key=lambda ack: ack.acked_through)
+    later = {(ack.epoch, ack.lane): ack for ack in both}
     return msgspec.structs.replace(
         b, acks=list(later.values()), rejected=[*a.rejected, *b.rejected]
     )
