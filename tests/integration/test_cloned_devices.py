@@ -184,3 +184,16 @@ async def test_rebooting_duplicating_and_reordering_is_no_clone(fleet: Fleet) ->
             await device.up(*old.envelopes, boot_id=old.boot_id, sent_mono_ms=old.sent_mono_ms)
         fleet.clock.advance(30)
     assert await state_of(fleet, "closet") == (False, False)
+
+
+async def test_what_nobody_judged_in_time_leaves_room_again(fleet: Fleet) -> None:
+    """Dropped after ninety days, it no longer counts against what may be set aside."""
+    device = await fleet.device(name="closet")
+    await tell(device, 1)
+    twin = twin_of(device, "boot-2")
+    await run_both(fleet, device, twin, 10)
+    await tell(twin, 1_000)
+    assert await state_of(fleet, "closet") == (True, True)
+    async with fleet.db.transaction() as tx:
+        await quarantine.expire(tx, fleet.now_ms + 91 * 86_400_000)
+    assert await state_of(fleet, "closet") == (True, False)

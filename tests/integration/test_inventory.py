@@ -93,3 +93,16 @@ async def test_the_matrix_counts_what_happened(fleet) -> None:
     assert row.observed_h == pytest.approx(237, abs=0.1)
     assert row.mtbf_h == pytest.approx(237 / 2, abs=0.1)
     assert row.gap_share["CAMERA_DOWN"] == pytest.approx(2 / 240, abs=1e-4)
+
+
+async def test_a_camera_that_is_another_each_time_grows_no_table(fleet, monkeypatch) -> None:
+    """A broken or hostile device says another firmware with every report: the newest are kept."""
+    monkeypatch.setattr(inventory, "MAX_CHANGES", 3)
+    device = await fleet.device()
+    for n in range(6):
+        await device.up(device.envelope("health.v1", report(device.now_ms, firmware=f"1.{n}")))
+        await inventory.look(fleet.db, fleet.now_ms)
+        fleet.clock.advance(700)
+    async with fleet.db.transaction() as tx:
+        history = await inventory.history(tx, None)
+    assert [item.firmware for item in history] == ["1.3", "1.4", "1.5"]

@@ -16,6 +16,9 @@ from vedette.wire.messages import CameraHealth, HealthReport, State
 
 LOOK_EVERY_MS: Final = 600_000
 AT_ONCE: Final = 500
+MAX_CHANGES: Final = 200
+"""Rows of one camera: what changes more often says nothing, and must not grow for ever."""
+
 _MAX_TEXT: Final = 120
 _TEXTS: Final = ("make", "model", "firmware", "serial", "codec", "source_kind")
 _OPTIONAL: Final = ("width_px", "height_px", "announced_fps")
@@ -82,6 +85,9 @@ async def _look_at(tx: Tx, due: list[_Due], now_ms: int) -> int:
             row = msgspec.structs.asdict(item)
             into.append({key: value for key, value in row.items() if key != "site"})
     await tx.many("inventory_add", added)
+    if added:
+        changed = sorted({str(row["device"]) for row in added})
+        await tx.run("inventory_trim", devices=changed, keep=MAX_CHANGES)
     wanted = ("device", "camera", "since_ms", "rate_fps", "seen_ms")
     await tx.many("inventory_seen", [{key: row[key] for key in wanted} for row in seen])
     at_ms = [one.health_at_ms for one in due]

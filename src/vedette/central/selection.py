@@ -28,6 +28,9 @@ from vedette.ids import is_slug
 
 MAX_CHARS: Final = 2_000
 MAX_WORDS: Final = 200
+MAX_RESOLVED: Final = 2_000
+"""Words of one selection with all of its groups: groups in groups could otherwise multiply."""
+
 MAX_DEPTH: Final = 16
 MAX_FOLDER_CHARS: Final = 256
 MAX_STEPS: Final = 12
@@ -220,20 +223,32 @@ def text_of(node: Node) -> str:
 # ------------------------------------------------------------------------------------ matching
 
 
-def resolve_groups(node: Node, groups: Mapping[str, str], depth: int = 0) -> Node:
+def resolve_groups(node: Node, groups: Mapping[str, str]) -> Node:
     """Return the same with every `group:` replaced by what the group says.
 
     Raises:
-        ConfigError: There is no such group, or groups name each other in a circle.
+        ConfigError: There is no such group, groups name each other in a circle, or so often that
+            there would be more than `MAX_RESOLVED` words.
     """
+    return _resolve(node, groups, [MAX_RESOLVED], 0)
+
+
+def _resolve(node: Node, groups: Mapping[str, str], left: list[int], depth: int) -> Node:
+    """Return `node` resolved; `left` has how many words there may still be."""
     if depth > MAX_DEPTH:
         raise ConfigError(
             "groups name each other in a circle", operator_hint="take one of them out"
         )
     if isinstance(node, Not):
-        return Not(resolve_groups(node.part, groups, depth))
+        return Not(_resolve(node.part, groups, left, depth))
     if isinstance(node, All | Any):
-        return type(node)(tuple(resolve_groups(part, groups, depth) for part in node.parts))
+        return type(node)(tuple(_resolve(part, groups, left, depth) for part in node.parts))
+    left[0] -= 1
+    if left[0] < 0:
+        raise ConfigError(
+            f"with its groups this selection has more than {MAX_RESOLVED} words",
+            operator_hint="name each group once, and less of them in each other",
+        )
     if node.field != "group":
         return node
     missing = [name for name in node.values if name not in groups]
@@ -242,7 +257,7 @@ def resolve_groups(node: Node, groups: Mapping[str, str], depth: int = 0) -> Nod
             f"there is no group {missing[0]!r}", operator_hint="vedette central group list"
         )
     return Any(
-        tuple(resolve_groups(parse(groups[name]), groups, depth + 1) for name in node.values)
+        tuple(_resolve(parse(groups[name]), groups, left, depth + 1) for name in node.values)
     )
 
 

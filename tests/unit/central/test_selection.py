@@ -125,6 +125,13 @@ def test_groups_stand_for_what_they_say_and_cannot_turn_in_circles():
         resolve_groups(parse("group:none"), groups)
 
 
+def test_groups_that_multiply_are_refused_before_they_do():
+    """Fifteen groups that name the next one ten times would be ten to the fifteenth words."""
+    groups = {f"g{n}": " or ".join([f"group:g{n + 1}"] * 10) for n in range(15)} | {"g15": "site:a"}
+    with pytest.raises(ConfigError, match="words"):
+        resolve_groups(parse("group:g0"), groups)
+
+
 def test_a_selection_follows_a_folder_that_moves():
     """Words that begin with the moved path go with it; others stay."""
     node = rename_folder(parse("folder:europe/portugal/** or folder:europe/*/x"), "europe", "emea")

@@ -24,6 +24,12 @@ SELECT %(device)s, %(camera)s, %(since_ms)s, %(make)s, %(model)s, %(firmware)s, 
 WHERE EXISTS (SELECT FROM cameras WHERE device = %(device)s AND camera = %(camera)s)
 ON CONFLICT (device, camera, since_ms) DO NOTHING
 
+-- name: inventory_trim
+-- Only so many changes of each camera of these devices: one that is another each time is a fault.
+DELETE FROM camera_inventory i WHERE device = ANY(%(devices)s) AND since_ms < (
+    SELECT n.since_ms FROM camera_inventory n WHERE n.device = i.device AND n.camera = i.camera
+    ORDER BY n.since_ms DESC OFFSET %(keep)s - 1 LIMIT 1)
+
 -- name: inventory_seen
 -- The camera is still the same; its rate as it is now.
 UPDATE camera_inventory SET rate_fps = %(rate_fps)s, seen_ms = %(seen_ms)s

@@ -52,7 +52,10 @@ WHERE device = %(device)s GROUP BY copy ORDER BY copy
 
 -- name: set_aside_expire
 -- Nobody judged it in time.
-DELETE FROM set_aside WHERE received_ms < %(before_ms)s
+WITH gone AS (
+    DELETE FROM set_aside WHERE received_ms < %(before_ms)s RETURNING device, octet_length(body) AS n)
+UPDATE devices d SET set_aside_bytes = greatest(0, d.set_aside_bytes - g.bytes)
+FROM (SELECT device, sum(n) AS bytes FROM gone GROUP BY device) g WHERE g.device = d.device
 
 -- name: quarantined_all
 -- Devices in quarantine, or with messages that wait for a judgement.
