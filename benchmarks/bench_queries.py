@@ -16,6 +16,7 @@ Writes benchmarks/results/queries.json and docs/pictures/queries.svg.
 import argparse
 import asyncio
 import json
+import os
 import platform
 import random
 import shutil
@@ -371,13 +372,8 @@ async def timed(ask: Ask, repeats: int) -> dict[str, float]:
         taken.append((time.perf_counter() - began) * 1000)
     cpu = (busy_s() - cpu) * 1000 / repeats
     cuts = statistics.quantiles(taken, n=100, method="inclusive")
-    return {
-        "p50_ms": cuts[49],
-        "p95_ms": cuts[94],
-        "p99_ms": cuts[98],
-        "cpu_ms": cpu,
-        "bytes": size,
-    }
+    found = {"p50_ms": cuts[49], "p95_ms": cuts[94], "p99_ms": cuts[98], "cpu_ms": cpu}
+    return {name: round(value, 1) for name, value in found.items()} | {"bytes": size}
 
 
 async def growth(db: Database, made: Fleet, repeats: int) -> list[dict[str, float]]:
@@ -484,7 +480,7 @@ def main() -> None:
         if options.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     found |= {
-        "machine": f"{platform.processor() or platform.machine()}, {platform.platform()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
         "sites": options.sites,
         "cameras": options.sites * len(CAMERAS),

@@ -227,6 +227,24 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("memory of the agent at rest (RSS)", "agent/rss_mb", "MB"),
         ("written by the agent a day, a report every 30 s", "agent/written_mb_per_day", "MB"),
     ),
+    "queries": (
+        ("fleet page, 600 cameras", "queries/fleet page: every strip and count", "ms"),
+        ("camera page, 24 hours", "queries/camera page, 24 hours", "ms"),
+        ("camera page, 90 days", "queries/camera page, 90 days", "ms"),
+        ("600 cameras, worst coverage of 7 days", "queries/worst first: coverage, 7 days", "ms"),
+        (
+            "600 cameras, visits by day, 90 days",
+            "queries/visits of the fleet by day, 90 days",
+            "ms",
+        ),
+        (
+            "600 cameras, coverage by site and month, 90 days",
+            "queries/coverage by site and month, 90 days",
+            "ms",
+        ),
+        ("heatmap of a camera, 30 days", "queries/heatmap of a camera, 30 days", "ms"),
+        ("dwell of a site, 90 days", "queries/dwell of a site, 90 days", "ms"),
+    ),
     "ingest": (
         ("durable reports, 1 per request", "ways/vedette, 1 per batch/reports_per_s", "reports/s"),
         (

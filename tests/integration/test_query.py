@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from vedette.central import jobs
+from vedette.central import jobs, liveness
 from vedette.central.query import answers, engine, keeping, shapes
 from vedette.central.rollups import DAY_MS, HOUR_MS, MINUTE_MS, floor_ms
 from vedette.errors import ConfigError
@@ -85,6 +85,7 @@ async def told(fleet) -> Told:
     told = Told(fleet)
     start = floor_ms(fleet.now_ms, HOUR_MS) + HOUR_MS
     fleet.clock.advance((start + 3 * HOUR_MS - fleet.now_ms) / 1000 + 600)
+    await liveness.tick(fleet.db, fleet.services.bulletin, fleet.now_ms)  # its own absence is known
     shop, far = await fleet.device("shop"), await fleet.device("far")
     for hour in range(3):
         down = Cause.CAMERA_DOWN if hour == 2 else None
