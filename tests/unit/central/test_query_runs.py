@@ -69,7 +69,8 @@ def test_sums_by_hour_add_up_to_the_summary(segments: list[Segment]) -> None:
 @given(
     st.dictionaries(
         st.tuples(st.text(max_size=5), st.text(max_size=5), st.text(max_size=5)),
-        st.lists(st.floats(0, 1e12), min_size=24, max_size=24),
+        st.lists(st.floats(0, 1e12) | st.integers(0, 2**40).map(float), min_size=24, max_size=24)
+        | st.lists(st.integers(0, 70_000).map(float), min_size=24, max_size=24),
         min_size=1,
         max_size=5,
     )

@@ -1,7 +1,7 @@
 """How metrics are laid out: 24 hours of every series of one metric of one device, in one row.
 
 A series is `(camera, name, label)`: a camera's zone and class, a device's sensor (camera ''). Its
-hours are float64, little endian, one row of 24 after another; of readings NaN where there was none.
+hours are little endian, one row of 24 after another; of readings NaN where there was none.
 Rows of the same series can be laid end to end and read as one matrix, so that a question to the
 whole fleet costs a scan and no decoding.
 """
@@ -18,7 +18,8 @@ from vedette.central.store.db import Tx
 Series = tuple[str, str, str]  # camera, name, label
 Hours = npt.NDArray[np.float64]
 
-FORM: Final = np.dtype("<f8")
+FORMS: Final = {form: np.dtype(form) for form in ("<u2", "<u4", "<f8")}
+"""How hours are written: the narrowest that holds every one exactly. Most are small counts."""
 
 COUNTED: Final = ""
 COVERAGE: Final = "coverage."
@@ -29,16 +30,25 @@ _keys = msgspec.json.Decoder(list[Series]).decode
 
 
 def encode(series: Mapping[Series, Hours]) -> tuple[str, bytes]:
-    """Return the key column and the hours of one metric's row."""
+    """Return the key column (form, a colon, the series) and the hours of one metric's row."""
     keys = sorted(series)
-    matrix = np.array([series[key] for key in keys], dtype=FORM)
-    return msgspec.json.encode(keys).decode(), matrix.tobytes()
+    matrix = np.array([series[key] for key in keys], dtype=np.float64)
+    form = _narrowest(matrix)
+    return f"{form}:{msgspec.json.encode(keys).decode()}", matrix.astype(FORMS[form]).tobytes()
 
 
-def decode(keys: str, hours: bytes) -> tuple[list[Series], Hours]:
-    """Return the series of one or more rows of the same keys, and float64 (rows, series, 24)."""
-    series = _keys(keys)
-    return series, np.frombuffer(hours, dtype=FORM).reshape(-1, len(series), 24)
+def _narrowest(matrix: Hours) -> str:
+    if not np.isfinite(matrix).all() or (matrix < 0).any() or (matrix % 1 != 0).any():
+        return "<f8"
+    most = matrix.max(initial=0.0)
+    return "<u2" if most < 2**16 else "<u4" if most < 2**32 else "<f8"
+
+
+def decode(keys: str, hours: bytes) -> tuple[list[Series], npt.NDArray[np.generic]]:
+    """Return the series of rows of the same keys, and their hours: (rows, series, 24), any form."""
+    form, _, listed = keys.partition(":")
+    series = _keys(listed)
+    return series, np.frombuffer(hours, dtype=FORMS[form]).reshape(-1, len(series), 24)
 
 
 async def write(
@@ -62,5 +72,5 @@ async def read(tx: Tx, device: str, day_ms: int, family: str) -> dict[str, dict[
         "metrics_of_device_day", device=device, day_ms=day_ms, family=family
     ):
         series, matrix = decode(keys, hours)
-        found[metric] = {key: matrix[0, at].copy() for at, key in enumerate(series)}
+        found[metric] = {key: matrix[0, at].astype(np.float64) for at, key in enumerate(series)}
     return found
