@@ -1,5 +1,6 @@
 """Installing for good: what is right stays, what cannot work is refused."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedette.cli.edge_install import install, uninstall
-from vedette.edge.install import plan, unit
+from vedette.edge.install import carry, plan, unit
 from vedette.edge.install.plan import Facts, MakeFolder, MakeUser, Systemctl, Wish, WriteFile
 from vedette.edge.settings import EdgeConfig
 from vedette.errors import ConfigError
@@ -200,3 +201,29 @@ def test_an_image_gets_what_it_needs_once_and_loses_only_the_service(image: Path
     assert not (image / "etc/systemd/system/vedette-edge.service").exists()
     assert (image / "var/lib/vedette/spool.db").read_text() == "precious"
     assert config.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving folders away needs root")
+def test_a_link_of_the_service_leads_an_installation_nowhere(tmp_path: Path) -> None:
+    """Who took the service over puts a link to another's folder where its models lie."""
+    state, victim = tmp_path / "state", tmp_path / "victim"
+    victim.mkdir(0o755)
+    (victim / "shadow").touch()
+    state.mkdir()
+    (state / "inner").mkdir()
+    (state / "inner" / "link").symlink_to(victim / "shadow")
+    carry.carry_out(MakeFolder(state, "nobody", 0o700), Path("/"))
+    assert state.stat().st_uid == (state / "inner").stat().st_uid != 0
+    (state / "models").symlink_to(victim)
+    for path in (state / "models", state / "models" / "below"):
+        with pytest.raises(ConfigError, match="link"):
+            carry.carry_out(MakeFolder(path, "nobody", 0o700), Path("/"))
+    assert (victim.stat().st_uid, victim.stat().st_mode & 0o777) == (0, 0o755)
+    assert (victim / "shadow").stat().st_uid == 0
+
+
+@pytest.mark.parametrize("user", ["", "-x", "a b", "vedette\nExecStart=/bin/sh", "x" * 40])
+def test_what_cannot_name_an_account_is_refused(user: str) -> None:
+    """It would be an option of useradd, or a line of the unit."""
+    with pytest.raises(ConfigError, match="account"):
+        plan.decide(msgspec.structs.replace(WISH, user=user), Facts())

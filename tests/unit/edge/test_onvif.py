@@ -38,6 +38,24 @@ def test_a_camera_says_what_it_is_though_its_clock_is_wrong_by_years() -> None:
     assert all("UsernameToken" not in body for body in times)
 
 
+def test_a_camera_at_the_end_of_time_ends_no_thread() -> None:
+    """A second after the last one that there is a date for; the next camera is still asked."""
+
+    class Slow(SystemClock):
+        seconds = 0
+
+        def now_at(self) -> datetime:
+            self.seconds += 1
+            return datetime(2026, 3, 2, 8, 0, self.seconds, tzinfo=UTC)
+
+    end_at = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    with (
+        OnvifCamera(login=LOGIN, now=end_at) as camera,
+        pytest.raises(NotOnvif, match="no ONVIF service"),
+    ):
+        client.ask("127.0.0.1", LOGIN, Slow(), ports=[camera.port])
+
+
 def test_a_camera_without_users_needs_no_login() -> None:
     """No login, no token."""
     with OnvifCamera() as camera:

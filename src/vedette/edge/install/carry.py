@@ -132,16 +132,50 @@ def _make_user(name: str, root: Path) -> None:
 
 
 def _make_folder(step: MakeFolder, root: Path) -> None:
-    path = _below(root, step.path)
-    path.mkdir(parents=True, exist_ok=True)
-    path.chmod(step.mode)
-    if os.geteuid() != 0 or root != Path("/"):
-        return  # an image's accounts are not this machine's
-    for folder, _, names in os.walk(path, followlinks=False):
-        shutil.chown(folder, step.owner, step.owner)
-        for name in names:
-            entry = pwd.getpwnam(step.owner)
-            os.chown(Path(folder) / name, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+    if os.geteuid() != 0 or root != Path("/"):  # an image's accounts are not this machine's
+        path = _below(root, step.path)
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(step.mode)
+        return
+    entry = pwd.getpwnam(step.owner)
+    held = _open_folder(step.path)
+    try:
+        os.fchmod(held, step.mode)
+        for _, folders, names, inside in os.fwalk(".", dir_fd=held, follow_symlinks=False):
+            os.fchown(inside, entry.pw_uid, entry.pw_gid)
+            for name in (*folders, *names):
+                os.chown(name, entry.pw_uid, entry.pw_gid, dir_fd=inside, follow_symlinks=False)
+    finally:
+        os.close(held)
+
+
+def _open_folder(path: Path) -> int:
+    """Return the folder held open, made where it was not; a link is followed only below root's.
+
+    Why: the account that the service runs as owns some of these folders. Whoever took it over must
+    not lead an installation, which is root's, to another place by a link.
+
+    Raises:
+        ConfigError: A link that somebody else than root could have put there.
+    """
+    held = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for name in path.relative_to("/").parts:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        status = os.fstat(held)
+        is_roots = status.st_uid == 0 and not status.st_mode & 0o022
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=held)
+            below = os.open(name, flags | (0 if is_roots else os.O_NOFOLLOW), dir_fd=held)
+        except NotADirectoryError as error:
+            raise ConfigError(
+                f"{path}: {name} is a link or a file where only root may have put one",
+                operator_hint="find out who put it there before anything is installed again",
+            ) from error
+        finally:
+            os.close(held)
+        held = below
+    return held
 
 
 def _write(step: WriteFile, root: Path) -> None:

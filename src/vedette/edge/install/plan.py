@@ -4,6 +4,7 @@ A step names what is to be true afterwards. What is true already is not a step, 
 none and a run after an upgrade has only what the upgrade changed.
 """
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ _SHARED: Final = frozenset(
     Path(name)
     for name in ("/var/lib", "/var/cache", "/var/log", "/usr/lib", "/usr/local", "/opt/bin")
 )
+_ACCOUNT: Final = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _SPECIAL: Final = '\n\r"'
 
 
@@ -184,6 +186,11 @@ def decide_removal(facts: Facts) -> list[Step | Path]:
 
 def _refuse(wish: Wish) -> None:
     """Raise `ConfigError` for what the unit could not run."""
+    if not _ACCOUNT.fullmatch(wish.user):
+        raise ConfigError(
+            f"{wish.user[:40]!r} cannot name an account",
+            operator_hint="a-z 0-9 _ - and a letter first, 31 at most",
+        )
     for what, path in (("the program", wish.program), *_paths(wish.config)):
         text = str(path)
         if any(c in text for c in _SPECIAL):

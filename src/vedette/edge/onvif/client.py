@@ -45,8 +45,8 @@ def ask(host: str, login: Login | None, clock: Clock, *, ports: Sequence[int] = 
             return _ask_port(host, port, login, clock)
         except NotOnvif as error:
             why = error
-        except (OSError, http.client.HTTPException, ValueError):
-            continue  # nobody there, or nobody who speaks HTTP: the next port
+        except (OSError, http.client.HTTPException, ValueError, OverflowError):
+            continue  # nobody there, nobody who speaks HTTP, or a clock at the end of time
     raise why
 
 
