@@ -6,6 +6,7 @@ them), so a merged aggregate must never be shown without the coverage of its tim
 
 from collections.abc import Iterable
 from functools import reduce
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -19,6 +20,11 @@ __all__ = ["add_up", "decode", "encode", "floor_ms", "merge", "merge_all", "stri
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
+
+MAX_NAMES: Final = 10_000
+"""Zones by class, lines by class, classes and stages of one camera that are kept side by side: many
+times what any camera has. A device with other names each minute must not make an hour of a million.
+"""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder: Final = msgspec.msgpack.Decoder(Aggregate)
@@ -66,9 +72,33 @@ def add_up(aggregates: Iterable[Aggregate]) -> bytes:
     """Return the bytes of a rollup row that holds all of them, which are at least one.
 
     Raises:
-        MalformedReport: Together they count more than can be read again.
+        MalformedReport: Together they count more than can be read again, or under more than
+            `MAX_NAMES` names.
         ArithmeticError: Or more than can be written.
     """
-    body = _encode(reduce(merge, aggregates))
+    body = _encode(reduce(_merge_bounded, aggregates))
     decode(body)
     return body
+
+
+def _merge_bounded(a: Aggregate, b: Aggregate) -> Aggregate:
+    merged = merge(a, b)
+    if names_in(merged) > MAX_NAMES:
+        raise MalformedReport(f"counts of {a.camera} under more than {MAX_NAMES} names")
+    return merged
+
+
+def names_in(aggregate: Aggregate) -> int:
+    """Return how many counts, seconds and sketches stand side by side in an aggregate."""
+    flat = (
+        aggregate.presence_s,
+        aggregate.stage_ms,
+        aggregate.confidence,
+        aggregate.entropy,
+        aggregate.detections,
+        aggregate.quality,
+        aggregate.class_s,
+        aggregate.scores,
+    )
+    nested = chain(aggregate.zones.values(), aggregate.lines.values())
+    return sum(map(len, flat)) + sum(map(len, nested))

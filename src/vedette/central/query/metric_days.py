@@ -5,6 +5,7 @@ device is held, so that no mark is taken whose news is not committed yet. Health
 from the raw messages when their hour is complete; those that come later are not added.
 """
 
+import logging
 from collections import defaultdict
 from typing import Final
 
@@ -15,6 +16,8 @@ from vedette.central.query import packing, scalars
 from vedette.central.rollups import DAY_MS, HOUR_MS, floor_ms
 from vedette.central.store.db import Database, Tx
 from vedette.wire.messages import HealthReport
+
+_log = logging.getLogger(__name__)
 
 DEVICES_PER_TICK: Final = 500
 _DAYS_AT_ONCE: Final = 7
@@ -47,6 +50,11 @@ async def lay_day(tx: Tx, device: str, day_ms: int) -> None:
     laid = scalars.lay(
         ((camera, start_ms, scalars.counts_of(body)) for camera, start_ms, body in hours), day_ms
     )
+    if sum(map(len, laid.values())) >= scalars.MAX_SERIES:
+        _log.error(
+            "a device counts under too many names: not all of them are laid out",
+            extra={"event": "metrics.too_many", "device": device, "day_ms": day_ms},
+        )
     cameras = [name for (name,) in await tx.tuples("cameras_of_device", device=device)]
     events: dict[packing.Series, packing.Hours] = defaultdict(lambda: np.zeros(24))
     for camera, kind, label, hour, count in await tx.tuples(

@@ -17,6 +17,9 @@ REPORTED_S: Final = "device.reported_s"
 MODEL_S: Final = "model_s"
 """Seconds of aggregates by model: which model saw an hour."""
 
+MAX_SERIES: Final = 50_000
+"""Of one device's day: what has more names is a fault, and must not fill the memory of all."""
+
 _ZONE: Final = (
     "entered", "left", "visits", "occupancy_s", "occupancy_max", "loitered", "picked", "placed",
     "headed", "shelf_changed",
@@ -74,9 +77,11 @@ def of_counts(counts: Counts) -> Iterator[_Found]:
 def lay(found: Iterable[tuple[str, int, Counts]], day_ms: int) -> Laid:
     """Return every sum of a device's day from `(camera, start_ms, counts)` of its hours.
 
-    A metric that was zero all day has no row: what is observed and has no row is zero.
+    A metric that was zero all day has no row: what is observed and has no row is zero. Of more
+    than `MAX_SERIES` series the first are there.
     """
     laid: Laid = defaultdict(dict)
+    left = MAX_SERIES
     for camera, start_ms, counts in found:
         hour = (start_ms - day_ms) // HOUR_MS
         for metric, name, label, value in of_counts(counts):
@@ -85,6 +90,9 @@ def lay(found: Iterable[tuple[str, int, Counts]], day_ms: int) -> Laid:
             key = (camera, name, label)
             hours = laid[metric].get(key)
             if hours is None:
+                if not left:
+                    continue
+                left -= 1
                 hours = laid[metric][key] = np.zeros(24)
             before = hours[hour]
             hours[hour] = max(before, value) if metric == "zone.occupancy_max" else before + value
