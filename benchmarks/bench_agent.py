@@ -25,6 +25,7 @@ from vedette.clock import SystemClock
 from vedette.edge.central_client import CentralClient
 from vedette.edge.enrolment import enrol
 from vedette.edge.settings import CentralLink
+from vedette.edge.wear import written_by
 from vedette.sim.demo.operator import Operator
 from vedette.sim.faults import Child, free_port, wait_until
 from vedette.sim.rig import central_child, central_folder, open_central
@@ -38,13 +39,13 @@ DAY_S = 86_400
 def books(pid: int) -> dict[str, float]:
     """Return what the kernel counted for a process so far."""
     process = psutil.Process(pid)
-    times, io = process.cpu_times(), process.io_counters()
+    times = process.cpu_times()
     switches = process.num_ctx_switches()
     return {
         "cpu_s": times.user + times.system,
         "rss_mb": process.memory_info().rss / 2**20,
         "pss_mb": process.memory_full_info().pss / 2**20,
-        "written": io.write_bytes,
+        "written": written_by(pid) or 0,
         "wakeups": switches.voluntary,
         "threads": process.num_threads(),
     }
@@ -57,7 +58,10 @@ def cost(before: dict[str, float], after: dict[str, float], seconds: float) -> d
         "rss_mb": round(after["rss_mb"], 1),
         "pss_mb": round(after["pss_mb"], 1),
         "written_mb_per_day": round(
-            (after["written"] - before["written"]) / 2**20 / seconds * DAY_S, 1
+            (after["written"] - before["written"]) / 1e6 / seconds * DAY_S, 1
+        ),
+        "written_kb_per_report": round(
+            (after["written"] - before["written"]) / 1e3 / seconds * PERIOD_S, 1
         ),
         "wakeups_per_s": round((after["wakeups"] - before["wakeups"]) / seconds, 2),
         "threads": after["threads"],

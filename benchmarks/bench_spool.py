@@ -24,6 +24,7 @@ import msgspec
 from vedette.clock import ManualClock, wall_ms
 from vedette.edge.spool import Spool
 from vedette.edge.spool.entry import ROW_BYTES
+from vedette.edge.wear import written_by
 from vedette.wire import codec
 from vedette.wire.envelope import LaneAck, UpAnswer
 from vedette.wire.messages import (
@@ -40,10 +41,12 @@ from vedette.wire.messages import (
     SystemHealth,
     ZoneCounts,
 )
+from vedette.wire.streams import Lane
 
 BACKLOG = 50_000
 ALERTS = 300
 ROUNDS = 100
+WEAR_PERIODS = 480
 
 
 def percentiles_ms(samples_s: list[float]) -> dict[str, float]:
@@ -183,6 +186,45 @@ def two_days(folder: Path) -> dict[str, object]:
     }
 
 
+def wear(folder: Path, cameras: int) -> dict[str, object]:
+    """Measure what the disk is given while central answers: reports, minutes, settlements, packing.
+
+    By the kernel's books, which count the pages of 4096 bytes that a process made dirty; on a disk
+    in memory they count nothing.
+    """
+    moments = random.Random(2)
+    clock = ManualClock()
+    spool = Spool.open(folder / f"wear-{cameras}", 1 << 30, clock, "boot", writer=False)
+    spool.keep_s = 86_400.0
+    names = [f"cam-{n}" for n in range(cameras)]
+    messages = 0
+    before = written_by("self")
+    for step in range(WEAR_PERIODS):
+        at_ms = wall_ms(clock.now_at())
+        spool.tend(pack_waiting=False)
+        spool.put("health.v1", report(moments, names, at_ms))
+        spool.flush()
+        messages += 1
+        if step % 2 and names:
+            for name in names:
+                spool.put("aggregate.v1", camera_minute(moments, name, at_ms - 60_000))
+            spool.flush()
+            messages += cameras
+        spool.next_batch()
+        ack = LaneAck(epoch=1, lane=Lane.LIVE, acked_through=messages)
+        spool.settle(UpAnswer(acks=[ack]))
+        clock.advance(30)
+    after = written_by("self")
+    spool.close()
+    if before is None or after is None:
+        return {}
+    return {
+        "kb_per_report_period": round((after - before) / 1e3 / WEAR_PERIODS, 1),
+        "kb_per_message": round((after - before) / 1e3 / messages, 1),
+        "mb_per_day": round((after - before) / 1e6 / WEAR_PERIODS * 2880, 1),
+    }
+
+
 def main(folder: Path) -> dict[str, object]:
     """Measure in `folder`."""
     clock = ManualClock()
@@ -232,6 +274,8 @@ def main(folder: Path) -> dict[str, object]:
         "health_of_backlog_ms": percentiles_ms(health_s),
         "backlog_messages": BACKLOG,
         "two_days_of_four_cameras": two_days(folder),
+        "written_at_rest": wear(folder, 0),
+        "written_with_four_cameras": wear(folder, 4),
     }
     spool.close()
     bare.close()

@@ -389,6 +389,10 @@ def _print_status(
         depth = ", ".join(f"{lane} {count}" for lane, count in spool.depth.items())
         used = f"{spool.bytes / 2**20:.1f} of {spool.quota_bytes / 2**20:.0f} MB"
         facts.add_row("spool", f"{depth}; {used}; {spool.evicted} evicted; epoch {spool.epoch}")
+    if report is not None and report.spool.written_bytes is not None and report.period_s > 0:
+        written = report.spool.written_bytes
+        daily_mb = written / report.period_s * 86_400 / 1e6
+        facts.add_row("written", f"{written / 1e3:.0f} kB a report: {daily_mb:.0f} MB a day")
     console.print(facts)
     if report is not None and report.pipeline is not None and report.pipeline.cameras:
         table = Table("camera", "state", "rate", "last picture", "source", box=None, pad_edge=False)

@@ -30,10 +30,11 @@ from vedette.edge.enrolment import Identity, device_key, keyring, load_identity
 from vedette.edge.health.watch import HealthWatch, Probe
 from vedette.edge.network import read_link, with_link
 from vedette.edge.settings import CentralLink, EdgeConfig
-from vedette.edge.spool import Spool
+from vedette.edge.spool import ClockNote, Spool
 from vedette.edge.supervisor import AgentLock, Supervisor, end_orphan
 from vedette.edge.timekeeper import Timekeeper
 from vedette.edge.uplink import Uplink
+from vedette.edge.wear import WearMeter
 from vedette.errors import SpoolUnwritable, TooLarge, TrustError
 from vedette.wire.envelope import Batch, ClockState, UpAnswer
 from vedette.wire.messages import (
@@ -56,6 +57,10 @@ TICK_S: Final = 0.5
 STATE_GAP_EVERY_S: Final = 20.0
 STATUS_SOON_S: Final = 2.0
 """How soon a device without central looks again while its pipeline told of no camera yet."""
+
+NOTE_STEP_MS: Final = 200
+"""The two clocks may drift apart by this much before the spool is told: each note is a synced
+commit, and two readings are never the same millisecond. A tenth of what the spool calls a step."""
 
 HUNG_AFTER_S: Final = 120.0
 """An uplink silent for longer than its longest request hangs: the watchdog is not petted."""
@@ -103,7 +108,8 @@ class Agent:
         self.spool.verify_later()
         self.spool.keep_s = config.uplink.keep_acknowledged_h * 3600
         self._stop: Final = threading.Event()
-        self._clock_noted = False
+        self._clock_noted: ClockNote | None = None
+        self._wear: Final = WearMeter()
         self._identity_problem = ""
         self._window = 0
         self._gap_ns = 0
@@ -254,14 +260,17 @@ class Agent:
     # ------------------------------------------------------------------------------------- time
 
     def _check_clock(self) -> None:
-        before = self._time.note
         self._time.check()
         note = self._time.note
-        drifted = abs(note.offset_ms - before.offset_ms) > 0
-        if note.state is not before.state or drifted or not self._clock_noted:
+        noted = self._clock_noted
+        if (
+            noted is None
+            or note.state is not noted.state
+            or abs(note.offset_ms - noted.offset_ms) > NOTE_STEP_MS
+        ):
             try:
                 self.spool.note_clock(note)
-                self._clock_noted = True
+                self._clock_noted = note
             except SpoolUnwritable as error:
                 log.warning("clock not noted", extra={"event": "agent.clock", "reason": str(error)})
 
@@ -337,7 +346,10 @@ class Agent:
             network=with_link(
                 self._client.meter.take() if self._client else NetworkHealth(), read_link()
             ),
-            spool=self.spool.health(),
+            spool=msgspec.structs.replace(
+                self.spool.health(may_return=self._uplink is not None and not self._uplink.agreed),
+                written_bytes=self._wear.take(supervisor.pid),
+            ),
             config_version=str(self._effective.settings_version or ""),
             site_policy_version=self._effective.policy_version,
             problems=self._problem_texts(),

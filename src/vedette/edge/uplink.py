@@ -63,6 +63,8 @@ class Uplink:
 
     Attributes:
         problem: Why central does not take our reports, in words; empty where it does.
+        agreed: Central said in this contact what it has of every lane, and it was compared. Until
+            then what is only kept may have to be sent again.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Uplink:
         self._audit_ns = 0
         self.beat_mono_ns = clock.mono_ns()
         self.problem = ""
+        self.agreed = False
 
     def wake(self) -> None:
         """Have the next report made and sent now."""
@@ -224,6 +227,7 @@ class Uplink:
         self._due = False
         self.problem = ""
         settled = self._spool.settle(answer, audit=audit, sent=envelopes)
+        self.agreed = audit or (self.agreed and not self._spool.wants_audit)
         for refused in answer.rejected[:10]:
             log.warning(
                 "central refused a message",
@@ -299,6 +303,7 @@ class Uplink:
 
     def _fail(self, error: VedetteError, event: str, pause_s: float | None = None) -> None:
         self._failures += 1
+        self.agreed = False
         now_ns = self._clock.mono_ns()
         if pause_s is None:
             first, most = BACKOFF_S

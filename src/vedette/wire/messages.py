@@ -400,11 +400,11 @@ class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
     depth: dict[str, Count] = {}
     bytes: Count = 0
     quota_bytes: Count = 0
-    oldest_ms: Count | None = None
+    oldest_ms: Count | None = None  # of what waits, or may be asked for again at the next contact
     evicted: Count = 0
     epoch: Count = 0
     kept: Count = 0  # acknowledged messages still there, for a central restored from a backup
-    written_bytes: Count = 0  # to the disk since the last report: wear of an SD card
+    written_bytes: Count | None = None  # by agent and pipeline since the last report: wear
 
 
 class PipelineHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -260,6 +261,39 @@ def close(agent: Agent) -> None:
     agent._lock.release()
 
 
+def test_the_spool_is_told_of_a_step_of_the_clock_but_not_of_each_millisecond(
+    tmp_path: Path,
+) -> None:
+    """Two clocks read one after the other differ each time; a note is a synced commit."""
+    clock = ManualClock()
+    agent = agent_for(tmp_path, clock)
+    try:
+        agent._check_clock()
+        noted = agent.spool.version()
+        for step_ms in (60, 60, 60, -150):
+            clock.step_wall(clock.now_at() + timedelta(milliseconds=step_ms))
+            agent._check_clock()
+        assert agent.spool.version() == noted
+        clock.step_wall(clock.now_at() + timedelta(milliseconds=190))
+        agent._check_clock()
+        assert agent.spool.version() != noted
+    finally:
+        close(agent)
+
+
+def test_a_report_says_what_was_written_since_the_one_before(tmp_path: Path) -> None:
+    """By the kernel's books where it keeps them; each byte once."""
+    agent = agent_for(tmp_path, ManualClock())
+    try:
+        first, second = agent.report().spool, agent.report().spool
+        if not Path("/proc/self/io").exists():
+            assert first.written_bytes is None
+        else:
+            assert (first.written_bytes or 0) > (second.written_bytes or 0)
+    finally:
+        close(agent)
+
+
 def test_a_device_that_works_alone_keeps_its_status_and_sends_none(tmp_path: Path) -> None:
     """No central: cameras are told as soon as the pipeline beats, then once each report period."""
     clock = ManualClock()
@@ -396,7 +430,7 @@ def test_problems_are_in_the_report_in_words(tmp_path: Path) -> None:
 def test_why_reports_do_not_arrive_is_said_at_the_device_alone(tmp_path: Path) -> None:
     """The status has the uplink's reason; the report, which comes late or never, has not."""
     agent = agent_for(tmp_path, ManualClock())
-    agent._uplink = SimpleNamespace(problem="403: not enrolled any more")  # type: ignore[assignment]
+    agent._uplink = SimpleNamespace(problem="403: not enrolled any more", agreed=True)  # type: ignore[assignment]
     assert not any("403" in text for text in agent.report().problems)
     agent._put_report()
     status = read_status(tmp_path / "state")

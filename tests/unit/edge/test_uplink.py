@@ -251,15 +251,19 @@ def test_a_central_that_refuses_everything_loses_nothing(rig: Rig, error: Except
 
 def test_central_is_asked_what_it_has_at_first_then_rarely_and_after_a_loss(rig: Rig) -> None:
     """First contact, every ten minutes, and the first answer after silence."""
+    assert not rig.uplink.agreed
     rig.run_s(60)
+    assert rig.uplink.agreed
     assert [bool(b.believed) for b in rig.central.batches] == [True, False, False]
     rig.run_s(600)
     assert sum(bool(b.believed) for b in rig.central.batches) == 2
     rig.central.fail = lambda batch: CentralUnreachable("cut")
     rig.run_s(60)
+    assert not rig.uplink.agreed
     rig.central.fail = lambda batch: None
     count = len(rig.central.batches)
     rig.run_s(60)
+    assert rig.uplink.agreed
     later = [bool(b.believed) for b in rig.central.batches[count:]]
     assert later[0]
     assert not any(later[1:])

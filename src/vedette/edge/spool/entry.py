@@ -15,7 +15,7 @@ from vedette.wire.envelope import ClockState
 from vedette.wire.streams import Stream
 
 ROW_BYTES: Final = 160
-"""What a row costs besides its body: columns and three index entries."""
+"""What a row costs besides its body: columns and two index entries."""
 
 MAX_STEP_MS: Final = 2_000
 """Wall and monotonic time may drift apart by this much before the wall clock was stepped."""

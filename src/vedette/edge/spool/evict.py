@@ -67,10 +67,10 @@ def make_room(db: sqlite3.Connection, now: Now, batch_bytes: int, *, force: bool
         return 0
     (volume,) = db.execute("SELECT bytes FROM volume").fetchone()
     wanted = max(2 * needed, min(ROOM_BYTES, volume // 4))
-    wanted -= kept.forget_bytes(db, wanted, now.wall_ms)
-    if wanted <= 0:
+    forgotten = kept.forget_bytes(db, wanted, now.wall_ms)
+    if forgotten >= needed:  # less than wanted, but nothing that waits has to go for it
         return 0
-    return evict(db, int(read_meta(db, "epoch")), now, wanted, "disk_full")
+    return evict(db, int(read_meta(db, "epoch")), now, wanted - forgotten, "disk_full")
 
 
 def evict(db: sqlite3.Connection, epoch: int, now: Now, wanted_bytes: int, reason: str) -> int:

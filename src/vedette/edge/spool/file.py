@@ -38,15 +38,21 @@ from vedette.wire.messages import SpoolHealth
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-VERSION: Final = 2
-SCHEMAS: Final = ("schema.sql", "schema-2.sql")
+VERSION: Final = 3
+SCHEMAS: Final = ("schema.sql", "schema-2.sql", "schema-3.sql")
 """The first makes version 1 of an empty file; each further one takes a file one version on."""
 
 BUSY_S: Final = 30.0
 KEEP_CORRUPT: Final = 3
 RESERVE_BYTES: Final = 4 * 1024 * 1024
-CHECKPOINT_PAGES: Final = 500
+CHECKPOINT_BYTES: Final = 2_000_000
 """The write-ahead log is moved into the file at 2 MB, so half of the reserve suffices for it."""
+
+PAGE_BYTES: Final = 1024
+"""Of a new file. A commit writes whole pages: at rest, a quarter of what pages of 4096 cost."""
+
+REPAGE_BYTES: Final = 16 * 1024 * 1024
+"""A larger file of an older version keeps its pages: a device must be back at once."""
 
 _CORRUPT: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SHORT_READ: Final = sqlite3.SQLITE_IOERR_SHORT_READ
@@ -92,16 +98,24 @@ class SpoolFile:
     def _epoch_path(self) -> Path:
         return self._folder.with_name(f"{self._folder.name}.epoch")
 
-    def transaction(self, work: Callable[[sqlite3.Connection], T], *, write: bool = True) -> T:
+    def transaction(
+        self, work: Callable[[sqlite3.Connection], T], *, write: bool = True, synced: bool = True
+    ) -> T:
         """Return what `work` returns, committed; where it or the disk fails nothing has changed.
 
         A broken file is replaced on the way, once, and the work done on the new one.
+
+        Args:
+            work: Gets the open transaction.
+            write: It changes something.
+            synced: It survives a power cut. Without, a kill alone, until the next synced commit:
+                the log is a sequence, so what is lost are always the last commits.
 
         Raises:
             SpoolUnwritable: Disk full, read-only, or still broken.
         """
         try:
-            return self._attempt(work, write=write)
+            return self._attempt(work, write=write, synced=synced)
         except SpoolCorrupt as error:
             self._replace(str(error))
         except SpoolUnwritable:
@@ -165,7 +179,9 @@ class SpoolFile:
 
     # ------------------------------------------------------------------------------ internals
 
-    def _attempt(self, work: Callable[[sqlite3.Connection], T], *, write: bool) -> T:
+    def _attempt(
+        self, work: Callable[[sqlite3.Connection], T], *, write: bool, synced: bool = True
+    ) -> T:
         with self._mutex:
             if self._inode != _inode(self.path):
                 with self._flock(fcntl.LOCK_EX):
@@ -174,15 +190,13 @@ class SpoolFile:
                 if self._inode != _inode(self.path):
                     raise SpoolCorrupt("the file was replaced")
                 db = self._connection()
-                db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                if not synced:
+                    db.execute("PRAGMA synchronous = NORMAL")
                 try:
-                    result = work(db)
-                    db.execute("COMMIT")
-                except BaseException:
-                    with contextlib.suppress(sqlite3.Error):
-                        db.execute("ROLLBACK")
-                    raise
-                return result
+                    return _transact(db, work, write=write)
+                finally:
+                    if not synced:
+                        db.execute("PRAGMA synchronous = FULL")
 
     @property
     def is_tight(self) -> bool:
@@ -291,6 +305,7 @@ class SpoolFile:
             with contextlib.suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
             raise
+        _repage(db)
 
     def _renew(self, reason: str) -> None:
         """Put a new file in place, with what can be read of the old one and what was lost stated.
@@ -382,11 +397,48 @@ def raise_epoch(folder: Path, epoch: int) -> None:
 def connect(path: Path, *, journal: str = "WAL") -> sqlite3.Connection:
     """Return a connection that syncs every commit and never begins a transaction by itself."""
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file; one that is there keeps its own
     db.execute(f"PRAGMA journal_mode = {journal}")
     db.execute("PRAGMA synchronous = FULL")
-    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // page_bytes}")
     db.execute("PRAGMA cell_size_check = ON")
     return db
+
+
+def _transact(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], *, write: bool) -> T:
+    db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+    try:
+        result = work(db)
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _repage(db: sqlite3.Connection) -> None:
+    """Give a small file pages of our size; it keeps its own where the disk refuses.
+
+    Whole or not at all: it is written anew under a rollback journal, and larger pages work too.
+    """
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    if page_bytes == PAGE_BYTES or pages * page_bytes > REPAGE_BYTES:
+        return
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        db.execute("VACUUM")
+    except sqlite3.OperationalError as error:
+        log.info("spool keeps its pages", extra={"event": "spool.pages", "reason": str(error)})
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
+        db.execute("PRAGMA journal_mode = WAL")
+    (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // page_bytes}")
 
 
 def peek(folder: Path, quota_bytes: int) -> SpoolHealth | None:

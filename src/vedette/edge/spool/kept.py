@@ -94,6 +94,15 @@ def believed(db: sqlite3.Connection) -> list[LaneAck]:
     ]
 
 
+def oldest_ms(db: sqlite3.Connection) -> int | None:
+    """Return the device time of the oldest message that is kept; None where there is none."""
+    (oldest,) = db.execute(
+        "SELECT min(at) FROM (SELECT min(t_wall_ms) AS at FROM kept"
+        " UNION ALL SELECT min(oldest_ms) FROM pack WHERE kept = 1)"
+    ).fetchone()
+    return oldest
+
+
 # -------------------------------------------------------------------- when central has less
 
 

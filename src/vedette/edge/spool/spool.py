@@ -299,13 +299,17 @@ class Spool:
         def work(db: sqlite3.Connection, *, keep: bool) -> store.Settled:
             return store.settle(db, answer, now, sent=of, keep=keep, audit=audit)
 
+        # A settlement that a power cut undoes is settled again: central counts a number once. Only
+        # where numbers were given or put back it has to stand before anything is sent under them.
         try:
-            done = self._transaction(lambda db: work(db, keep=keep))
+            done = self._transaction(lambda db: work(db, keep=keep), synced=False)
         except SpoolUnwritable:
             if not keep:
                 raise
             # A full disk has no room for a copy: what central has must be able to leave it.
-            done = self._transaction(lambda db: work(db, keep=False))
+            done = self._transaction(lambda db: work(db, keep=False), synced=False)
+        if done.back or done.stated or done.renumbered:
+            self._transaction(lambda db: rows.write_meta(db, "settled_ms", str(now.wall_ms)))
         if done.renumbered:
             self._file.note_epoch()
             log.error(
@@ -383,9 +387,15 @@ class Spool:
         """Return, per camera, until when its time is accounted for in what was committed."""
         return self._transaction(store.covered, write=False)
 
-    def health(self) -> SpoolHealth:
-        """Return depth, size and age of what is on disk."""
-        return self._transaction(lambda db: store.health(db, self._quota_bytes), write=False)
+    def health(self, *, may_return: bool = False) -> SpoolHealth:
+        """Return depth, size and age of what is on disk.
+
+        Args:
+            may_return: Central may lack what is only kept, so its age counts as well.
+        """
+        return self._transaction(
+            lambda db: store.health(db, self._quota_bytes, may_return=may_return), write=False
+        )
 
     def verify(self) -> bool:
         """Check the whole file and replace it where it is damaged; return whether it was whole.
@@ -435,8 +445,10 @@ class Spool:
 
     # ------------------------------------------------------------------------------- internals
 
-    def _transaction(self, work: Callable[[sqlite3.Connection], T], *, write: bool = True) -> T:
-        result = self._file.transaction(work, write=write)
+    def _transaction(
+        self, work: Callable[[sqlite3.Connection], T], *, write: bool = True, synced: bool = True
+    ) -> T:
+        result = self._file.transaction(work, write=write, synced=synced)
         self._commits += write
         return result
 

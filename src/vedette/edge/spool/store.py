@@ -339,8 +339,12 @@ def needs_tending(db: sqlite3.Connection, forget_ms: int, *, pack_waiting: bool)
     return waiting >= pack.GROUP_MIN
 
 
-def health(db: sqlite3.Connection, quota_bytes: int) -> SpoolHealth:
-    """Return the spool's part of the health report."""
+def health(db: sqlite3.Connection, quota_bytes: int, *, may_return: bool = False) -> SpoolHealth:
+    """Return the spool's part of the health report; `may_return`: with the age of what is kept.
+
+    Central takes all before `oldest_ms` to have arrived. One that was restored from a backup must
+    not believe that of what it lost before it was asked what it has.
+    """
     depth = dict.fromkeys(map(str, Lane), 0)
     for lane, count in db.execute(
         "SELECT lane, count(*) FROM message GROUP BY lane"
@@ -356,7 +360,10 @@ def health(db: sqlite3.Connection, quota_bytes: int) -> SpoolHealth:
         depth=depth,
         bytes=volume + kept_bytes,
         quota_bytes=quota_bytes,
-        oldest_ms=_oldest_ms(db),
+        oldest_ms=min(
+            [at for at in (_oldest_ms(db), kept.oldest_ms(db) if may_return else None) if at],
+            default=None,
+        ),
         evicted=int(read_meta(db, "evicted", "0")),
         epoch=int(read_meta(db, "epoch")),
         kept=kept_n,
