@@ -18,7 +18,7 @@ from vedette.central.ingest.unpack import check_batch, unpack, without_backlog
 from vedette.central.steady import SteadyClock
 from vedette.central.tokens import Tokens
 from vedette.clock import wall_ms
-from vedette.errors import NotAllowed
+from vedette.errors import BadSignature, NotAllowed
 from vedette.wire import codec, limits
 from vedette.wire.envelope import Batch, ClockState, UpAnswer
 
@@ -86,7 +86,9 @@ class Up:
             answer = UpAnswer(server_time_ms=received_ms, retry_after_s=busy.retry_after_s)
             return _answer(answer, is_json=is_json, status=503)
         if answer is None:
-            raise NotAllowed("this device is not enrolled any more")
+            # Asked for another token, a device that changed its key meanwhile speaks on at once;
+            # one that was revoked gets none.
+            raise BadSignature("the access token is not good any more")
         if is_doubtful:
             answer = msgspec.structs.replace(answer, acks=[], retry_after_s=_DOUBT_RETRY_S)
         return _answer(answer, is_json=is_json)
