@@ -38,10 +38,25 @@ class Keyring:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Let nobody else, in any process, change or try keys inside the block."""
-        with (self._folder / ".keys.lock").open("a") as lock:
+        """Let nobody else, in any process, change or try keys inside the block.
+
+        The folder itself is locked: a device whose disk takes no writes any more must still speak.
+
+        Raises:
+            TrustError: The folder cannot be read.
+        """
+        try:
+            lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise TrustError(
+                f"the keys in {self._folder} cannot be read: {error}",
+                operator_hint="make the folder readable, or enrol this device",
+            ) from error
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
     def speaking(self) -> list[SigningKey]:
         """Return the keys to try, the likeliest first; always read anew from disk.
