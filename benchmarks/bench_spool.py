@@ -212,7 +212,7 @@ def wear(folder: Path, cameras: int) -> dict[str, object]:
             messages += cameras
         spool.next_batch()
         ack = LaneAck(epoch=1, lane=Lane.LIVE, acked_through=messages)
-        spool.settle(UpAnswer(acks=[ack]))
+        spool.settle(UpAnswer(acks=[ack]), later=True)
         clock.advance(30)
     after = written_by("self")
     spool.close()

@@ -226,7 +226,9 @@ class Uplink:
         self._failures = 0
         self._due = False
         self.problem = ""
-        settled = self._spool.settle(answer, audit=audit, sent=envelopes)
+        # In the ordinary course nothing depends on when it is written, and a commit wears the disk.
+        later = not (audit or answer.rejected or self._late_bytes(envelopes))
+        settled = self._spool.settle(answer, audit=audit, sent=envelopes, later=later)
         self.agreed = audit or (self.agreed and not self._spool.wants_audit)
         for refused in answer.rejected[:10]:
             log.warning(

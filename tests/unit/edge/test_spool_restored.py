@@ -110,7 +110,7 @@ class Device:
         batch = self.spool.next_batch(max_n=n)
         answer = book.up(batch, believed)
         if not lose_answer:
-            self.spool.settle(answer, audit=audit)
+            self.spool.settle(answer, audit=audit, later=not audit)
         return len(batch)
 
     def drain(self, book: Book) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vedette.clock import ManualClock
-from vedette.edge.spool import Kept, Spool
+from vedette.edge.spool import Kept, Spool, peek
 from vedette.edge.spool.file import PAGE_BYTES
 from vedette.errors import SpoolUnwritable
 from vedette.wire.envelope import LaneAck, UpAnswer
@@ -162,6 +162,68 @@ def test_a_settlement_outlives_the_process(tmp_path: Path) -> None:
     assert second.health().kept == 5
     second.close()
     first.close()
+
+
+def test_a_settlement_for_later_is_seen_at_once_and_written_with_the_next_commit(
+    spool: Spool, tmp_path: Path
+) -> None:
+    """One commit fewer for each report; only another process still sees the message wait."""
+    fill(spool, 5)
+    commits = spool.version()
+    assert spool.settle(answer(5), later=True) == 5
+    assert spool.version() == commits
+    assert waiting(spool) == []
+    health = spool.health()
+    assert (health.depth["live"], health.oldest_ms, health.kept) == (0, None, 5)
+    assert spool.version() == commits
+    other = peek(tmp_path / "spool", QUOTA)
+    assert other is not None
+    assert other.depth["live"] == 5
+    fill(spool, 1)
+    other = peek(tmp_path / "spool", QUOTA)
+    assert other is not None
+    assert (other.depth["live"], other.kept) == (1, 5)
+
+
+def test_a_process_killed_before_it_settled_sends_again_and_one_that_ends_does_not(
+    tmp_path: Path,
+) -> None:
+    """What is not written is not lost: central is asked once more."""
+    first = reopen(tmp_path)
+    fill(first, 5)
+    first.settle(answer(5), later=True)
+    second = reopen(tmp_path)  # as after kill -9: the first never closes before
+    assert waiting(second) == ["health.v1"] * 5
+    second.close()
+    first.close()
+    third = reopen(tmp_path)
+    assert waiting(third) == []
+    third.close()
+
+
+def test_an_answer_that_has_less_is_never_put_off(spool: Spool) -> None:
+    """What central lost waits again, on the disk, before anything else is sent."""
+    fill(spool, 5)
+    spool.settle(answer(5))
+    commits = spool.version()
+    spool.settle(answer(2), later=True)
+    assert spool.version() != commits
+    assert waiting(spool) == ["health.v1"] * 3
+    assert spool.wants_audit
+
+
+def test_a_disk_that_refuses_forgets_what_was_put_off_and_takes_the_alert(spool: Spool) -> None:
+    """A settlement needs room to keep what it settles; no alert may wait for that."""
+    fill(spool, 300)
+    full_disk(spool)
+    through = spool.health().depth["live"]
+    for low in range(50, through + 1, 50):
+        spool.settle(answer(low), later=True)
+        assert spool.put("event.v1", event(f"ev-{low}")) is Kept.DURABLE
+    spool.settle(answer(through))
+    schemas = waiting(spool)
+    assert schemas.count("event.v1") == through // 50
+    assert "health.v1" not in schemas
 
 
 OLD_FILE = """

@@ -99,7 +99,12 @@ class SpoolFile:
         return self._folder.with_name(f"{self._folder.name}.epoch")
 
     def transaction(
-        self, work: Callable[[sqlite3.Connection], T], *, write: bool = True, synced: bool = True
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        write: bool = True,
+        synced: bool = True,
+        undo: bool = False,
     ) -> T:
         """Return what `work` returns, committed; where it or the disk fails nothing has changed.
 
@@ -110,19 +115,20 @@ class SpoolFile:
             write: It changes something.
             synced: It survives a power cut. Without, a kill alone, until the next synced commit:
                 the log is a sequence, so what is lost are always the last commits.
+            undo: What `work` changed is for its own eyes: nothing of it is written.
 
         Raises:
             SpoolUnwritable: Disk full, read-only, or still broken.
         """
         try:
-            return self._attempt(work, write=write, synced=synced)
+            return self._attempt(work, write=write, synced=synced, undo=undo)
         except SpoolCorrupt as error:
             self._replace(str(error))
         except SpoolUnwritable:
             if not self._give_reserve():
                 raise
         try:
-            return self._attempt(work, write=write)
+            return self._attempt(work, write=write, undo=undo)
         except SpoolCorrupt as error:
             raise SpoolUnwritable(
                 f"the spool broke again at once: {error}",
@@ -180,7 +186,12 @@ class SpoolFile:
     # ------------------------------------------------------------------------------ internals
 
     def _attempt(
-        self, work: Callable[[sqlite3.Connection], T], *, write: bool, synced: bool = True
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        write: bool,
+        synced: bool = True,
+        undo: bool = False,
     ) -> T:
         with self._mutex:
             if self._inode != _inode(self.path):
@@ -193,7 +204,7 @@ class SpoolFile:
                 if not synced:
                     db.execute("PRAGMA synchronous = NORMAL")
                 try:
-                    return _transact(db, work, write=write)
+                    return _transact(db, work, write=write, undo=undo)
                 finally:
                     if not synced:
                         db.execute("PRAGMA synchronous = FULL")
@@ -406,11 +417,17 @@ def connect(path: Path, *, journal: str = "WAL") -> sqlite3.Connection:
     return db
 
 
-def _transact(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], *, write: bool) -> T:
+def _transact(
+    db: sqlite3.Connection,
+    work: Callable[[sqlite3.Connection], T],
+    *,
+    write: bool,
+    undo: bool,
+) -> T:
     db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
     try:
         result = work(db)
-        db.execute("COMMIT")
+        db.execute("ROLLBACK" if undo else "COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):
             db.execute("ROLLBACK")

@@ -6,6 +6,7 @@ to a bound; beyond it the least important is dropped, counted, and stated in a t
 the disk takes one.
 """
 
+import contextlib
 import enum
 import logging
 import sqlite3
@@ -14,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -41,6 +42,9 @@ HELD_BYTES: Final = 8 * 1024 * 1024
 
 RESERVE_EVERY_MS: Final = 60_000
 PACK_AFTER_MS: Final = 600_000
+LATER_N: Final = 64
+"""A larger settlement is written at once: those who look meanwhile would do its work each time."""
+
 TEND_PACKS: Final = 8
 """Packs made at a time: some 100 ms of one slow core."""
 
@@ -66,6 +70,18 @@ class SpoolStatus:
     problem: str
     held: int
     dropped: int
+
+
+class _Settle(Protocol):
+    def __call__(self, db: sqlite3.Connection, *, keep: bool) -> store.Settled: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Later:
+    """A settlement that waits for the next commit; `keep`: a copy of what leaves stays a while."""
+
+    settle: _Settle
+    keep: bool
 
 
 @dataclass(slots=True)
@@ -109,6 +125,7 @@ class Spool:
         self._waiting_bytes = 0
         self._dropped = _Dropped()
         self._dropped_n = 0
+        self._later: list[_Later] = []
         self._problem = ""
         self._commits = 0
         self._reserve_ms = 0
@@ -279,6 +296,7 @@ class Spool:
         *,
         audit: bool = False,
         sent: Iterable[Envelope] | None = None,
+        later: bool = False,
     ) -> int:
         """Have what central has or refused for ever leave; return how many messages that were.
 
@@ -288,6 +306,8 @@ class Spool:
             answer: Central's.
             audit: It answers `believed`: compare each of its lanes number by number.
             sent: The batch that it answers: of other lanes nothing leaves. None: any lane's may.
+            later: Write it with this process's next commit, which spares the disk one; until then
+                this `Spool` alone sees it. Where more follows from the answer it is written now.
 
         Raises:
             SpoolUnwritable: The disk refuses; it will be sent and settled again.
@@ -296,28 +316,41 @@ class Spool:
         of = None if sent is None else frozenset((one.epoch, one.lane.value) for one in sent)
         keep = self.keep_s > 0
 
-        def work(db: sqlite3.Connection, *, keep: bool) -> store.Settled:
+        def work(db: sqlite3.Connection, *, keep: bool = keep) -> store.Settled:
             return store.settle(db, answer, now, sent=of, keep=keep, audit=audit)
 
-        # A settlement that a power cut undoes is settled again: central counts a number once. Only
-        # where numbers were given or put back it has to stand before anything is sent under them.
+        if later:
+            with contextlib.suppress(SpoolUnwritable):
+                done = self._transaction(work, undo=True)
+                if done.is_plain and done.gone <= LATER_N:
+                    self._later.append(_Later(work, keep))
+                    return done.gone
+        # A settlement that a power cut undoes is settled again: central counts a number once.
         try:
-            done = self._transaction(lambda db: work(db, keep=keep), synced=False)
+            done = self._transaction(work, synced=False)
         except SpoolUnwritable:
             if not keep:
                 raise
             # A full disk has no room for a copy: what central has must be able to leave it.
             done = self._transaction(lambda db: work(db, keep=False), synced=False)
-        if done.back or done.stated or done.renumbered:
-            self._transaction(lambda db: rows.write_meta(db, "settled_ms", str(now.wall_ms)))
+        self._follow(done)
+        self.wants_audit = bool(done.back or done.stated) and not audit
+        return done.gone
+
+    def _follow(self, done: store.Settled) -> None:
+        """Have what a settlement gave or put back synced, before anything is sent under it."""
+        if done.is_plain:
+            return
+        now_ms = self._now().wall_ms
+        self._transaction(lambda db: rows.write_meta(db, "settled_ms", str(now_ms)))
         if done.renumbered:
             self._file.note_epoch()
             log.error(
                 "central knows numbers that this spool never gave; a new epoch begins",
                 extra={"event": "spool.renumbered"},
             )
-        self.wants_audit = bool(done.back or done.stated) and not audit
         if done.back or done.stated:
+            self.wants_audit = True
             log.warning(
                 "central has less than it had: it was restored from a backup",
                 extra={
@@ -326,7 +359,6 @@ class Spool:
                     "stated_lost": done.stated,
                 },
             )
-        return done.gone
 
     def believed(self) -> list[LaneAck]:
         """Return what central should have of each lane, for it to say what it has."""
@@ -434,6 +466,8 @@ class Spool:
             self._writer.join()
         try:
             self.flush()
+            if self._later:
+                self._transaction(lambda _: None, synced=False)
         except SpoolUnwritable:
             log.warning(
                 "messages in memory are lost",
@@ -446,11 +480,45 @@ class Spool:
     # ------------------------------------------------------------------------------- internals
 
     def _transaction(
-        self, work: Callable[[sqlite3.Connection], T], *, write: bool = True, synced: bool = True
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        write: bool = True,
+        synced: bool = True,
+        undo: bool = False,
     ) -> T:
-        result = self._file.transaction(work, write=write, synced=synced)
+        """Return what `work` returns, after what was to be settled later: that is written with it.
+
+        Where `work` only reads, it sees those settlements, and nothing is written.
+        """
+        later = list(self._later)
+        done: list[store.Settled] = []
+
+        def both(db: sqlite3.Connection) -> T:
+            done[:] = [one.settle(db, keep=one.keep) for one in later]
+            return work(db)
+
+        reads = undo or not write
+        try:
+            if reads and (undo or later):
+                return self._file.transaction(both, undo=True)
+            result = self._file.transaction(both, write=write, synced=synced)
+        except SpoolUnwritable:
+            self._forget(later)  # where it is full without room for a copy too: settled again
+            self._later += [_Later(one.settle, keep=False) for one in later if one.keep]
+            if later and reads:
+                return self._transaction(work, write=False, undo=undo)
+            raise
+        self._forget(later)
         self._commits += write
+        for one in done:
+            self._follow(one)
         return result
+
+    def _forget(self, later: Iterable["_Later"]) -> None:
+        for one in later:
+            with contextlib.suppress(ValueError):  # another thread wrote it too, to no effect
+                self._later.remove(one)
 
     def _keep_reserve(self) -> None:
         """Take the disk reserve again, not more often than a full disk deserves."""

@@ -242,6 +242,11 @@ class Settled:
     stated: int = 0
     renumbered: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """True where messages left and nothing else happened."""
+        return not (self.back or self.stated or self.renumbered)
+
 
 def settle(
     db: sqlite3.Connection,
@@ -325,11 +330,14 @@ def renumber(db: sqlite3.Connection, epoch: int) -> int:
 
 def needs_tending(db: sqlite3.Connection, forget_ms: int, *, pack_waiting: bool) -> bool:
     """True where something kept is too old or enough of it is there to be packed; cheap."""
-    (rows,) = db.execute("SELECT count(*) FROM kept").fetchone()
+    full = db.execute(
+        "SELECT 1 FROM kept GROUP BY epoch, lane, schema HAVING count(*) >= ? LIMIT 1",
+        (pack.GROUP_N,),
+    ).fetchone()
     oldest = db.execute("SELECT kept_ms FROM kept ORDER BY id LIMIT 1").fetchone()
     packed = db.execute("SELECT min(kept_ms) FROM pack WHERE kept = 1").fetchone()
     ages = [row[0] for row in (oldest, packed) if row is not None and row[0] is not None]
-    if rows >= pack.GROUP_N or min(ages, default=forget_ms) < forget_ms:
+    if full is not None or min(ages, default=forget_ms) < forget_ms:
         return True
     if not pack_waiting:
         return False
