@@ -10,11 +10,16 @@ may reach a log or a report.
 
 import json
 import logging
+import logging.handlers
 import re
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import urlsplit, urlunsplit
+
+TAIL_BYTES: Final = 192 * 1024
+"""Of each process: hours of a quiet device, and little where the file lies in memory."""
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _USERINFO: Final = re.compile(r"(?<=://)(?:[^/?#\s]*|[^/?#\s:]*:[^\s'\"]*)@")
@@ -107,3 +112,18 @@ def setup(
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     root.propagate = False
+
+
+class _Tail(logging.handlers.RotatingFileHandler):
+    """Lines in a small file; a disk that refuses costs the line and nothing else."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Carry on without this line."""
+
+
+def keep_tail(path: Path, max_bytes: int = TAIL_BYTES) -> None:
+    """Have Vedette's last lines in `path` too, as JSON: at most twice `max_bytes` with `path.1`."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handler = _Tail(path, maxBytes=max_bytes, backupCount=1, encoding="utf-8", delay=True)
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger("vedette").addHandler(handler)

@@ -4,21 +4,23 @@ The messages are in `wire.enrol`. Everything unauthenticated is rate-limited by 
 """
 
 import asyncio
+import os
 from typing import Final
 from urllib.parse import parse_qs
 
 import msgspec
 
-from vedette.central import desired, enrolment, rotation
+from vedette.central import desired, diagnosing, enrolment, rotation
 from vedette.central.boundary import Answer, Handler, Request, json_answer
 from vedette.central.rate import RateLimit
 from vedette.central.services import Services
 from vedette.central.tokens import Bearer, Tokens
-from vedette.errors import BadSignature, MalformedReport
+from vedette.errors import BadSignature, MalformedReport, TooLarge
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, MAX_CHARS
 from vedette.trust.dsse import sign_struct
 from vedette.trust.keys import from_text
 from vedette.wire import codec
+from vedette.wire.diagnostics import MAX_ANSWER_BYTES, MAX_SPEED_BYTES
 from vedette.wire.enrol import Desired, EnrolRequest, RotateRequest, TimeRequest, TimeStatement
 from vedette.wire.signed import TIME_TYPE
 
@@ -36,6 +38,7 @@ class DeviceApi:
         self._tokens = tokens
         self._enrol_limit = RateLimit(services.clock, per_minute=20, burst=20)
         self._token_limit = RateLimit(services.clock, per_minute=300, burst=150)
+        self._speed_limit = RateLimit(services.clock, per_minute=20, burst=20)
 
     def routes(self) -> dict[tuple[str, str], Handler]:
         """Return what answers where; a path that ends in a slash takes whatever follows."""
@@ -47,6 +50,9 @@ class DeviceApi:
             ("POST", "/v1/time"): self.time,
             ("GET", "/v1/desired"): self.desired,
             ("POST", "/v1/thumbnail/"): self.thumbnail,
+            ("POST", "/v1/answer/"): self.answer,
+            ("POST", "/v1/speed"): self.take_nothing,
+            ("GET", "/v1/speed"): self.give_nothing,
         }
 
     async def enrol(self, request: Request) -> Answer:
@@ -163,6 +169,49 @@ class DeviceApi:
             now_ms=self._services.now_ms(),
         )
         return Answer(status=204)
+
+    async def answer(self, request: Request) -> Answer:
+        """Take an answer to what an operator asked about this device."""
+        holder = await self._tokens.holder_of(request.bearer)
+        device, services = holder.device, self._services
+        name = request.path.rpartition("/")[2][:128]
+        # Before the body is read: who was not asked sends none.
+        await diagnosing.open_kind(services.db, device, name, services.now_ms())
+        body = await request.body(MAX_ANSWER_BYTES)
+        async with services.db.transaction() as tx:
+            await enrolment.require_speaker(tx, holder)
+        await diagnosing.answer(
+            services.db,
+            services.bulletin,
+            device,
+            name,
+            content_type=request.headers.get("content-type", "")[:200],
+            body=body,
+            now_ms=services.now_ms(),
+        )
+        return Answer(status=204)
+
+    async def take_nothing(self, request: Request) -> Answer:
+        """Count a body and forget it, for a device that was asked to measure its line."""
+        await self._measuring(request)
+        await request.body(MAX_SPEED_BYTES // 2)
+        return Answer(status=204)
+
+    async def give_nothing(self, request: Request) -> Answer:
+        """Give bytes that mean nothing, for a device that was asked to measure its line."""
+        await self._measuring(request)
+        said = request.query.get("bytes", "0")
+        if not (said.isascii() and said.isdigit() and len(said) <= 8):
+            raise MalformedReport("bytes is a number")
+        if int(said) > MAX_SPEED_BYTES // 2:
+            raise TooLarge(f"at most {MAX_SPEED_BYTES // 2} bytes")
+        return Answer(body=os.urandom(int(said)), content_type="application/octet-stream")
+
+    async def _measuring(self, request: Request) -> None:
+        holder = await self._tokens.holder_of(request.bearer)
+        self._speed_limit.spend(holder.device)
+        now_ms = self._services.now_ms()
+        await diagnosing.require_network_test(self._services.db, holder.device, now_ms)
 
 
 class _Named(msgspec.Struct, frozen=True):

@@ -173,6 +173,7 @@ async def expire(db: Database, retention: Retention, now_ms: int) -> None:
         ("coverage_days_expire", retention.days_days),
         ("metric_days_expire", retention.days_days),
         ("thumbnails_expire", retention.thumbnails_days),
+        ("diagnostics_expire", retention.diagnostics_days),
         ("events_expire", events_days),
         ("evidence_expire", events_days),
         ("reconnects_expire", retention.days_days),

@@ -17,6 +17,9 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     hours_days: Annotated[int, entry("Keep hours", unit="days", ge=31)] = 90
     days_days: Annotated[int, entry("Keep days", unit="days", ge=365)] = 3650
     thumbnails_days: Annotated[int, entry("Keep thumbnails", unit="days", ge=1)] = 7
+    diagnostics_days: Annotated[
+        int, entry("Keep logs, configurations and findings that devices sent", unit="days", ge=1)
+    ] = 7
 
 
 class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from vedette.cli import (
     central_business,
     central_cameras,
     central_devices,
+    central_diagnose,
     central_query,
     central_tree,
 )
@@ -200,5 +201,6 @@ for _further in (
     central_business.kpi_group,
     central_business.overrides_command,
     central_business.cost_group,
+    central_diagnose.diagnose_command,
 ):
     command.add_command(_further)

@@ -24,6 +24,7 @@ from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import address, settings
 from vedette.edge.agent import Agent, read_status
 from vedette.edge.central_client import CentralClient, check_link
+from vedette.edge.diagnostics.tail import tail_file
 from vedette.edge.enrolment import Identity, enrol, keyring, load_identity
 from vedette.edge.health import SystemProbe
 from vedette.edge.health.system import boot_id
@@ -92,6 +93,7 @@ def run(path: Path) -> None:
     config = settings.load(path)
     if config.central is not None:
         check_link(config.central)
+    logs.keep_tail(tail_file(config.state_dir, "agent"))
     agent = Agent(
         config,
         SystemClock(),

@@ -4,6 +4,7 @@
                 central, keep the status that `vedette edge status` shows
     uplink      reports and alerts to central, trusted time (`edge.uplink`, `edge.timekeeper`)
     attendant   what should run here, and what an operator asks (`edge.attendant`)
+    diagnostics answers about this device, one at a time (`edge.diagnostics.answering`)
 
 The spool on disk is the only hand-over that must survive. The rule for coverage: the time before
 this agent started is `DEVICE_DARK`, time without a pipeline is `PIPELINE_STOPPED`; both are stated
@@ -26,6 +27,7 @@ from vedette.edge.attendant import Attendant
 from vedette.edge.bandwidth import Bandwidth
 from vedette.edge.central_client import CentralClient
 from vedette.edge.desired import DesiredStore, Effective
+from vedette.edge.diagnostics.answering import Answerer
 from vedette.edge.enrolment import Identity, device_key, keyring, load_identity
 from vedette.edge.health.watch import HealthWatch, Probe
 from vedette.edge.network import read_link, with_link
@@ -119,6 +121,7 @@ class Agent:
         self._client: CentralClient | None = None
         self._uplink: Uplink | None = None
         self._attendant: Attendant | None = None
+        self._answerer: Answerer | None = None
         self._threads: list[threading.Thread] = []
         self._page: LocalPage | None = None
         self._supervisor: Final = Supervisor(
@@ -144,6 +147,8 @@ class Agent:
             self._stop.set()
             if self._attendant is not None:
                 self._attendant.wake()
+            if self._answerer is not None:
+                self._answerer.wake()
             self._supervisor.stop()
             self._last_words()
             for thread in self._threads:
@@ -215,7 +220,10 @@ class Agent:
         if self._desired.effective.config != before and self._supervisor.running:
             self._supervisor.restart("the device was enrolled")
         self._identity, self._client = identity, client
-        self._attendant = Attendant(self._config.state_dir, self._desired, client, self._clock)
+        self._answerer = Answerer(self._config, self._desired, client, self._clock)
+        self._attendant = Attendant(
+            self._config.state_dir, self._desired, client, self._clock, self._answerer
+        )
         self._uplink = Uplink(
             self.spool,
             _Timed(client, self._learn_time),
@@ -237,6 +245,10 @@ class Agent:
             thread = threading.Thread(target=work, args=(self._stop,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
+        # Nobody waits for it at the end: what it makes is asked for again, or expires.
+        threading.Thread(
+            target=self._answerer.run, args=(self._stop,), name="diagnostics", daemon=True
+        ).start()
         log.info(
             "reports go to central",
             extra={"event": "agent.joined", "device": identity.device, "site": identity.site},

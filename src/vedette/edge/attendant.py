@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from vedette.clock import Clock
 from vedette.edge import requests
 from vedette.edge.desired import DesiredStore
+from vedette.edge.diagnostics.answering import Answerer
 from vedette.errors import ReportRejected, TrustError, VedetteError
 from vedette.ids import is_slug
 from vedette.wire.enrol import Desired, Request
@@ -47,12 +48,18 @@ class Attendant:
     """Thread: `run` on its own; `look` and `take_change` any."""
 
     def __init__(
-        self, state_dir: Path, store: DesiredStore, central: Central, clock: Clock
+        self,
+        state_dir: Path,
+        store: DesiredStore,
+        central: Central,
+        clock: Clock,
+        answerer: Answerer | None = None,
     ) -> None:
         self._state_dir: Final = state_dir
         self._store: Final = store
         self._central: Final = central
         self._clock: Final = clock
+        self._answerer: Final = answerer
         self._lock: Final = threading.Lock()
         self._wanted: Final = threading.Event()
         self._attend = False
@@ -152,6 +159,8 @@ class Attendant:
             # The name becomes a file's: central may not choose where.
             if request.kind == "thumbnail" and is_new and is_slug(name):
                 self._hand_over(request)
+            elif self._answerer is not None:
+                self._answerer.take(request)
 
     def _hand_over(self, request: Request) -> None:
         """Ask the pipeline for a picture where the site's policy allows one."""

@@ -301,6 +301,21 @@ class CentralClient:
         body = msgspec.json.encode(RotateRequest(assertion=assertion, proof=proof))
         self._json("/v1/rotate", body, RotateAnswer)
 
+    def answer(self, request: str, content_type: str, body: bytes) -> None:
+        """Send what an operator asked for; see `wire.diagnostics`."""
+        headers = {"Content-Type": content_type}
+        self._with_token("POST", f"/v1/answer/{request}", body=body, headers=headers)
+
+    def send_nothing(self, body: bytes) -> None:
+        """Send a body that central counts and forgets."""
+        headers = {"Content-Type": "application/octet-stream"}
+        self._with_token("POST", "/v1/speed", body=body, headers=headers)
+
+    def take_nothing(self, size: int) -> int:
+        """Take so many bytes that mean nothing; return how many came."""
+        _, data = self._with_token("GET", f"/v1/speed?{urlencode({'bytes': size})}", headers={})
+        return len(data)
+
     def close(self) -> None:
         """Close the connections."""
         self._pool.clear()

@@ -33,6 +33,7 @@ from vedette.errors import (
 )
 from vedette.trust import dsse
 from vedette.trust.keys import write_private
+from vedette.wire import diagnostics
 from vedette.wire.enrol import Desired
 from vedette.wire.signed import (
     POLICY_TYPE,
@@ -58,10 +59,15 @@ _HEAD: Final = (
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):
-    """What this device runs by: the local file with the accepted documents laid over it."""
+    """What this device runs by: the local file with the accepted documents laid over it.
+
+    Attributes:
+        diagnostics: What central may ask for, as the site says; nothing of it has pixels.
+    """
 
     config: EdgeConfig
     pixels: PixelPolicy = PixelPolicy()
+    diagnostics: frozenset[str] = frozenset(diagnostics.FORMS)
     settings_version: int = 0
     policy_version: int = 0
 
@@ -207,6 +213,12 @@ class DesiredStore:
                 self._without_policy = NOTHING_LEAVES
         self.effective = self._lay_over_what_is_kept()
 
+    @property
+    def time_zone_is_given(self) -> bool:
+        """True where the time zone is the one that came with the enrolment."""
+        zone = self._identity.time_zone if self._identity else "UTC"
+        return self._config.time_zone == "UTC" and zone != "UTC"
+
     def write_effective(self) -> None:
         """Have the effective configuration where the pipeline reads it, mode 0600.
 
@@ -274,17 +286,31 @@ class DesiredStore:
                 return self._lay_over(settings, policy, zone)
             except ConfigError as error:
                 self._refuse("kept documents", error)
-        return Effective(config=self._config, pixels=self._pixels(self.policy))
+        return Effective(
+            config=self._config,
+            pixels=self._pixels(self.policy),
+            diagnostics=self._diagnostics(self.policy),
+        )
 
     def _lay_over(
         self, settings: DeviceSettings | None, policy: SitePolicy | None, zone: str
     ) -> Effective:
         """As `lay_over`; a policy that is held binds the pixels even where the rest fits not."""
         effective = lay_over(self._config, settings, policy, zone)
-        return msgspec.structs.replace(effective, pixels=self._pixels(policy or self.policy))
+        bound = policy or self.policy
+        return msgspec.structs.replace(
+            effective, pixels=self._pixels(bound), diagnostics=self._diagnostics(bound)
+        )
 
     def _pixels(self, policy: SitePolicy | None) -> PixelPolicy:
         return policy.pixels if policy else self._without_policy
+
+    def _diagnostics(self, policy: SitePolicy | None) -> frozenset[str]:
+        """Return what may be asked: nothing where a policy was accepted and cannot be read."""
+        every = frozenset(diagnostics.FORMS)
+        if policy is None:
+            return frozenset() if self._without_policy is NOTHING_LEAVES else every
+        return every if policy.diagnostics is msgspec.UNSET else every & set(policy.diagnostics)
 
     def _kept(self, name: str, accept: Callable[[Signed], D]) -> D | None:
         path = self._state_dir / FOLDER / f"{name}.json"

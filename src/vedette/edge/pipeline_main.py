@@ -23,6 +23,7 @@ from vedette import logs
 from vedette.clock import SystemClock
 from vedette.edge import settings
 from vedette.edge.assembly import Assembly, Models, report, worker_count
+from vedette.edge.diagnostics.tail import tail_file
 from vedette.edge.evidence import EvidenceStore
 from vedette.edge.health.system import boot_id
 from vedette.edge.onvif.inquiry import Inquirer
@@ -78,7 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        run(settings.load(given.config), stop)
+        config = settings.load(given.config)
+        logs.keep_tail(tail_file(config.state_dir, "pipeline"))
+        run(config, stop)
     except VedetteError as error:
         _LOG.error("%s. %s", error, error.operator_hint or "", extra={"event": "pipeline.refused"})
         return 2

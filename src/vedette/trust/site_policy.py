@@ -5,7 +5,7 @@ accept it is decided on the device (`edge.desired`), never here.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -30,6 +30,13 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         list[CameraAddress],
         entry("Where cameras are; such an address replaces that of `edge.yaml`"),
     ] = []
+    diagnostics: (
+        Annotated[
+            list[Literal["log", "config", "network", "doctor"]],
+            entry("What central may ask devices for besides pixels; null: all; []: nothing"),
+        ]
+        | None
+    ) = None
 
 
 def sign_policy(said: PolicyFile, keys: Sequence[SigningKey], *, now_ms: int) -> Signed:
@@ -54,5 +61,6 @@ def sign_policy(said: PolicyFile, keys: Sequence[SigningKey], *, now_ms: int) ->
         issued_ms=now_ms,
         pixels=said.pixels,
         cameras=said.cameras,
+        diagnostics=msgspec.UNSET if said.diagnostics is None else list(said.diagnostics),
     )
     return sign_struct(policy, POLICY_TYPE, keys)

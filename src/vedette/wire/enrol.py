@@ -8,6 +8,7 @@
     POST /v1/up       Batch         -> UpAnswer
     GET  /v1/desired?wait=S         -> Desired          (ETag; 304 where unchanged)
     POST /v1/thumbnail/{request_id}                     (JPEG body, only where one was asked for)
+    POST /v1/answer/{request_id}                        (`wire.diagnostics`, likewise)
 
 All JSON, except `/v1/up`. Keys are Ed25519; a key on the wire is the 32 raw bytes in base64url
 without padding, a key id is the first 32 hex digits of SHA-256 over those bytes.
@@ -100,14 +101,18 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Something an operator asks of this device now.
 
     Attributes:
-        kind: `thumbnail` is the only one so far.
+        kind: `thumbnail`, or one of `wire.diagnostics`; a device leaves others unanswered.
         request: Id; the answer names it.
+        lines: How many lines of the log.
+        with_cameras: Whether the doctor shall open the cameras too.
     """
 
     request: str
     kind: str
     camera: str = ""
     expires_ms: int = 0
+    lines: int = 0
+    with_cameras: bool = False
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):

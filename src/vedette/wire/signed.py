@@ -100,10 +100,16 @@ class PixelPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SitePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Signed by the site's key."""
+    """Signed by the site's key.
+
+    Attributes:
+        diagnostics: Kinds of `wire.diagnostics` that central may ask for; left out: all of them
+            (none has pixels), which is also how devices of before read it.
+    """
 
     site: str
     version: int
     issued_ms: int
     pixels: PixelPolicy = PixelPolicy()
     cameras: list[CameraAddress] = []
+    diagnostics: list[str] | msgspec.UnsetType = msgspec.UNSET

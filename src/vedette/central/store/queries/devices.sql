@@ -211,7 +211,7 @@ VALUES (%(request)s, %(device)s, %(kind)s, %(camera)s, %(asked_by)s, %(now_ms)s,
 
 -- name: requests_open
 -- What a device was asked and has not answered.
-SELECT request, kind, camera, expires_ms FROM requests
+SELECT request, kind, camera, expires_ms, lines, with_cameras FROM requests
 WHERE device = %(device)s AND answered_ms IS NULL AND expires_ms > %(now_ms)s
 ORDER BY asked_ms LIMIT 20
 
@@ -223,8 +223,8 @@ WHERE device = %(device)s AND camera = %(camera)s AND kind = %(kind)s AND answer
 
 -- name: request_answer
 -- The answer, only where this device was asked and has not answered.
-UPDATE requests SET answered_ms = %(now_ms)s, answer = %(answer)s
-WHERE request = %(request)s AND device = %(device)s AND answered_ms IS NULL
+UPDATE requests SET answered_ms = %(now_ms)s, answer = %(answer)s, content_type = 'image/jpeg'
+WHERE request = %(request)s AND device = %(device)s AND kind = 'thumbnail' AND answered_ms IS NULL
   AND expires_ms > %(now_ms)s
 
 -- name: thumbnail_newest

@@ -81,8 +81,8 @@ DELETE FROM rollup_hour WHERE start_ms < %(before_ms)s
 DELETE FROM rollup_day WHERE start_ms < %(before_ms)s
 
 -- name: thumbnails_expire
--- Pictures and requests that are old.
-DELETE FROM requests WHERE asked_ms < %(before_ms)s
+-- Pictures, and requests for them, that are old.
+DELETE FROM requests WHERE kind = 'thumbnail' AND asked_ms < %(before_ms)s
 
 -- name: events_expire
 -- Events that are old.
