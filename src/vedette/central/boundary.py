@@ -38,9 +38,13 @@ _RETRY_AFTER_S: Final = 10
 
 
 class TooManyRequests(VedetteError):
-    """This client asks too often."""
+    """This client asks too often; the next request fits in `retry_after_s`."""
 
     retry = Retry.LATER
+
+    def __init__(self, message: str, *, retry_after_s: int = _RETRY_AFTER_S) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Request:
@@ -108,10 +112,17 @@ class Request:
             raise WireError("the body did not arrive in time") from error
 
 
-def within_time(receive: Receive, timeout_s: float = _BODY_TIMEOUT_S) -> Receive:
+LEFT: Final = "vedette_client_left"
+"""In a request's scope where its client left, or was too slow, before the body was there."""
+
+
+def within_time(
+    receive: Receive, scope: Scope | None = None, timeout_s: float = _BODY_TIMEOUT_S
+) -> Receive:
     """Return `receive` for a whole body within `timeout_s`; a client that is slower has left.
 
-    Once the body is there it waits as long as it takes: for the client to go away.
+    Once the body is there it waits as long as it takes: for the client to go away. That it left
+    before is noted in `scope`, for whoever has to say what went wrong.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
@@ -125,7 +136,11 @@ def within_time(receive: Receive, timeout_s: float = _BODY_TIMEOUT_S) -> Receive
             async with asyncio.timeout_at(deadline):
                 message = await receive()
         except TimeoutError:
-            return {"type": "http.disconnect"}
+            message = {"type": "http.disconnect"}
+        if message["type"] == "http.disconnect":
+            if scope is not None:
+                scope[LEFT] = True
+            return message
         whole = not message.get("more_body", False)
         return message
 
@@ -171,7 +186,8 @@ def error_answer(error: VedetteError) -> Answer:
     headers: dict[str, str] = {}
     status = _status(error)
     if status in {429, 503}:
-        headers["retry-after"] = str(_RETRY_AFTER_S)
+        wait_s = error.retry_after_s if isinstance(error, TooManyRequests) else _RETRY_AFTER_S
+        headers["retry-after"] = str(wait_s)
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     told = str(error) if status < 500 else "central cannot do this now"

@@ -22,6 +22,17 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ] = 7
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often the operator API may be asked; half a minute's worth may come at once."""
+
+    requests_per_minute: Annotated[
+        int, entry("Requests of one user, all tokens together; one token alone: half", ge=2)
+    ] = 2400
+    refused_per_minute: Annotated[
+        int, entry("Requests without a good token, from one address", ge=1)
+    ] = 60
+
+
 class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One central."""
 
@@ -49,6 +60,7 @@ class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     behind_proxy: Annotated[
         bool, entry("Take a client's address from X-Forwarded-For for the rate limits")
     ] = False
+    limits: Annotated[Limits, entry("How often the operator API may be asked")] = Limits()
     retention: Annotated[Retention, entry("How long numbers are kept")] = Retention()
 
     @property

@@ -7,6 +7,7 @@ from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
 
 from vedette.central.api import routes
+from vedette.central.api.shares import Shares, tell_share
 from vedette.central.boundary import AsgiApp
 from vedette.central.console.assets import ensure_libraries
 from vedette.central.services import Services
@@ -21,7 +22,8 @@ def build_web(services: Services) -> AsgiApp:
         route_handlers=routes.operator_routes(),
         exception_handlers=routes.EXCEPTION_HANDLERS,
         openapi_config=routes.openapi_config(),
-        state=State({"services": services}),
+        state=State({"services": services, "shares": Shares(services.config, services.clock)}),
+        before_send=[tell_share],
         # A stream of small events must not wait in a compressor.
         compression_config=CompressionConfig(backend="gzip", exclude=["/events-stream"]),
         request_max_body_size=MAX_BODY_BYTES,

@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException
 
 from vedette.central import accounts
 from vedette.central.accounts import Session
+from vedette.central.api.shares import SCOPE_KEY, Shares
 from vedette.central.scopes import folder_in_scope
 from vedette.central.services import Services
 
@@ -103,14 +104,32 @@ async def session_of(request: AnyRequest, services: TheServices) -> Session:
         Forbidden: A change without the right CSRF token.
     """
     session = await find(request, services)
+    is_counted = request.url.path.startswith("/v1/")
+    shares: Shares = request.app.state.shares
     if session is None:
+        if is_counted:
+            shares.spend_refused(address_of(request, services))
         raise SignInNeeded(detail="sign in, or show an API token that still holds")
+    if is_counted:
+        token = shown_token(request, services) or ""
+        request.scope[SCOPE_KEY] = shares.spend(  # type: ignore[literal-required]
+            session, accounts.token_hash(token).hex()
+        )
     request.scope["vedette_session"] = session  # type: ignore[typeddict-unknown-key]
     if request.method not in _SAFE and session.kind == "browser":
         shown = request.headers.get("x-csrf-token") or await _form_csrf(request)
         if not same_text(shown, session.csrf):
             raise Forbidden(detail="the page is out of date: load it again and repeat the change")
     return session
+
+
+def address_of(request: AnyRequest, services: Services) -> str:
+    """Return where a request comes from: the last address that our own proxy wrote, or the peer."""
+    if services.config.behind_proxy:
+        forwarded = request.headers.get("x-forwarded-for", "").rsplit(",", 1)[-1].strip()
+        if forwarded:
+            return forwarded[:64]
+    return request.client.host if request.client else "unknown"
 
 
 def seen_session(request: AnyRequest) -> Session | None:

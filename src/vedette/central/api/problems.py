@@ -14,7 +14,8 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
 from vedette.central.api import access
-from vedette.central.boundary import TooManyRequests
+from vedette.central.api.shares import headers_of_refusal
+from vedette.central.boundary import LEFT, TooManyRequests
 from vedette.central.console.headers import PAGE_HEADERS, SECURITY_HEADERS
 from vedette.central.console.present import error_html
 from vedette.central.console.render import Looker
@@ -33,8 +34,10 @@ _TITLES = {
     404: "Not found",
     405: "Not that way",
     409: "Somebody else was first",
+    406: "Not in that form",
     413: "Too large",
     415: "Not in that form",
+    422: "It cannot be so",
     429: "Too often",
     500: "Something broke here",
     503: "Not ready",
@@ -79,6 +82,8 @@ def problem_response(problem: Problem, headers: dict[str, str] | None = None) ->
 
 def http_failed(request: Request[Any, Any, State], error: HTTPException) -> Response[Any]:
     """Answer a failure that a route or Litestar raised on purpose."""
+    if request.scope.get(LEFT):
+        return _answer(request, _gone(), {})
     extra = error.extra if isinstance(error.extra, list) else []
     problem = Problem(
         title=_TITLES.get(error.status_code, "It did not work"),
@@ -98,11 +103,21 @@ def vedette_failed(request: Request[Any, Any, State], error: VedetteError) -> Re
     if status == 503:
         _log.warning("store failed: %s", error, extra={"event": "api.store_failed"})
     problem = Problem(title=_TITLES[status], status=status, detail=detail)
-    return _answer(request, problem, {"Retry-After": "5"} if status == 503 else {})
+    headers = {"Retry-After": "5"} if status == 503 else {}
+    if isinstance(error, TooManyRequests):
+        headers = headers_of_refusal(error)
+    return _answer(request, problem, headers)
+
+
+def _gone() -> Problem:
+    """Return what nobody reads any more: a client that leaves is no failure of ours."""
+    return Problem(title=_TITLES[400], status=400, detail="the body did not arrive")
 
 
 def crashed(request: Request[Any, Any, State], error: Exception) -> Response[Any]:
     """Answer what nobody expected, and log it under the id that the answer carries."""
+    if request.scope.get(LEFT):
+        return _answer(request, _gone(), {})
     instance = new_id("err")
     _log.error(
         "request failed",

@@ -7,7 +7,7 @@ application.
 
 from typing import Any, Final
 
-from litestar import Response, Router
+from litestar import Request, Response, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -20,6 +20,7 @@ from vedette.central.api import (
     asking,
     business,
     changing,
+    description,
     diagnosing,
     inventorying,
     organising,
@@ -27,6 +28,7 @@ from vedette.central.api import (
     reading,
     trusting,
 )
+from vedette.central.api.forms import check_forms
 from vedette.central.console import account, doors, live, pages
 from vedette.central.console.headers import SECURITY_HEADERS
 
@@ -72,11 +74,20 @@ def operator_routes() -> list[ControllerRouterHandler]:
                 *diagnosing.ROUTES,
             ],
             dependencies=behind_the_door,
+            before_request=check_forms,
             after_request=with_headers,
             tags=["operator"],
             security=[{"token": []}, {"session": []}],
         ),
     ]
+
+
+class _Completed(JsonRenderPlugin):
+    """The document with what every operation of `/v1` has in common."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """Return it as JSON."""
+        return super().render(request, description.complete(openapi_schema))
 
 
 def openapi_config() -> OpenAPIConfig:
@@ -92,7 +103,7 @@ def openapi_config() -> OpenAPIConfig:
             "Every number that speaks of time stands beside its coverage and the causes of what "
             "is missing; a value without coverage is null. Failures are RFC 9457 problems."
         ),
-        render_plugins=[JsonRenderPlugin()],
+        render_plugins=[_Completed()],
         components=Components(
             security_schemes={
                 "token": SecurityScheme(type="http", scheme="bearer"),
