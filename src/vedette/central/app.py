@@ -78,7 +78,7 @@ class Central:
         route, handler = self._find(scope) if scope["type"] == "http" else ("", None)
         began_ns = self.services.clock.mono_ns()
         if handler is None:
-            hurried = within_time(receive, scope) if scope["type"] == "http" else receive
+            hurried = within_time(receive, scope=scope) if scope["type"] == "http" else receive
             await self._web(scope, hurried, self._counted(send, began_ns))
             return
         request = Request(scope, receive, behind_proxy=self.services.config.behind_proxy)

@@ -117,7 +117,7 @@ LEFT: Final = "vedette_client_left"
 
 
 def within_time(
-    receive: Receive, scope: Scope | None = None, timeout_s: float = _BODY_TIMEOUT_S
+    receive: Receive, timeout_s: float = _BODY_TIMEOUT_S, scope: Scope | None = None
 ) -> Receive:
     """Return `receive` for a whole body within `timeout_s`; a client that is slower has left.
 

@@ -30,7 +30,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = 2400
     refused_per_minute: Annotated[
         int, entry("Requests without a good token, from one address", ge=1)
-    ] = 60
+    ] = 300
 
 
 class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
