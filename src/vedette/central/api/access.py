@@ -103,6 +103,9 @@ async def session_of(request: AnyRequest, services: TheServices) -> Session:
         SignInNeeded: Nobody's.
         Forbidden: A change without the right CSRF token.
     """
+    known = seen_session(request)
+    if known is not None:
+        return known
     session = await find(request, services)
     is_counted = request.url.path.startswith("/v1/")
     shares: Shares = request.app.state.shares

@@ -43,6 +43,12 @@ async def with_headers(response: Response[Any]) -> Response[Any]:
     return response
 
 
+async def at_the_door(request: Request[Any, Any, Any]) -> None:
+    """Know who asks before anything that they ask is looked at, then in which form they ask it."""
+    await access.session_of(request, access.services_of(request.app.state))
+    await check_forms(request)
+
+
 def operator_routes() -> list[ControllerRouterHandler]:
     """Return the routers of the console and of the operator API."""
     services = {"services": Provide(access.services_of, sync_to_thread=False)}
@@ -74,7 +80,7 @@ def operator_routes() -> list[ControllerRouterHandler]:
                 *diagnosing.ROUTES,
             ],
             dependencies=behind_the_door,
-            before_request=check_forms,
+            before_request=at_the_door,
             after_request=with_headers,
             tags=["operator"],
             security=[{"token": []}, {"session": []}],
