@@ -203,3 +203,44 @@ async def test_joining_old_claims_is_no_news(fleet) -> None:
     await jobs.expire(fleet.db, fleet.services.config.retention, history.now_ms)
     assert await fleet.rows("SELECT count(*) FROM coverage_claims") == [(1,)]
     assert await fleet.rows("SELECT count(*) FROM coverage_dirty") == [(0,)]
+
+
+async def test_a_spell_of_two_silences_is_resolved_anew_from_its_beginning(fleet) -> None:
+    """Dark, dark again without a word between, then heard: all of it is another thing now."""
+    history = History(fleet, 0)
+    await history.begin()
+    dark = "INSERT INTO device_transitions VALUES (%s, %s, %s, 'dark')"
+    for _ in range(2):
+        fleet.clock.advance(3 * 3600)
+        await history.sql(dark, history.device, history.now_ms, history.now_ms)
+    fleet.clock.advance(3 * 3600)
+    await history.sql("UPDATE devices SET drained_to_ms = %s", history.now_ms)
+    await history.beat()
+    await history.keep()
+    await history.compare(history.start_ms, history.now_ms)
+    await history.sql(
+        "INSERT INTO device_transitions VALUES (%s, %s, %s, 'ok')",
+        history.device, history.now_ms, history.now_ms,
+    )  # fmt: skip
+    await history.compare(history.start_ms, history.now_ms)
+    await history.keep()
+    await history.compare(history.start_ms, history.now_ms)
+
+
+async def test_a_camera_that_came_back_under_a_clock_set_back_is_not_down_for_ever(fleet) -> None:
+    """The later change has the earlier date; every window knows which of them holds."""
+    history = History(fleet, 0)
+    await history.begin()
+    device, at_ms = history.device, history.start_ms
+    for seq, state, minute in ((1, State.DOWN, 40), (2, State.OK, 30)):
+        await history.sql(
+            "INSERT INTO camera_states (device, camera, epoch, seq, at_ms, noticed_ms, state)"
+            " VALUES (%s, 'door', 1, %s, %s, %s, %s)",
+            device, seq, at_ms + minute * MINUTE_MS, at_ms, str(state),
+        )  # fmt: skip
+    fleet.clock.advance(2 * 3600)
+    window = {"from_ms": at_ms + HOUR_MS, "to_ms": history.now_ms, "now_ms": history.now_ms}
+    async with fleet.db.transaction() as tx:
+        live = await ledger.read(tx, [device], **window)
+    causes = {segment.cause for segment in live.segments(device, "door", at_ms, history.now_ms)}
+    assert Cause.CAMERA_DOWN not in causes

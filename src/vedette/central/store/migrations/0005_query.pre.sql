@@ -105,8 +105,11 @@ BEGIN
     IF TG_OP = 'DELETE' THEN changed := OLD; ELSE changed := NEW; END IF;
     began_ms := changed.at_ms;
     IF changed.state = 'ok' THEN
-        SELECT coalesce(max(d.at_ms), began_ms) INTO began_ms FROM device_transitions d
-        WHERE d.device = changed.device AND d.state = 'dark' AND d.at_ms <= changed.at_ms;
+        -- The spell that it ends began with the first silence since it was heard before.
+        SELECT coalesce(min(d.at_ms), began_ms) INTO began_ms FROM device_transitions d
+        WHERE d.device = changed.device AND d.state = 'dark' AND d.at_ms <= changed.at_ms
+          AND d.at_ms >= coalesce((SELECT max(o.at_ms) FROM device_transitions o
+              WHERE o.device = changed.device AND o.state = 'ok' AND o.at_ms < changed.at_ms), 0);
     END IF;
     INSERT INTO coverage_dirty (device, camera, from_ms, to_ms)
     SELECT t.device, '', began_ms - 150000, t.through_ms FROM coverage_through t

@@ -41,7 +41,8 @@ WHERE device = %(device)s AND camera = %(camera)s
   AND end_ms > %(from_ms)s AND start_ms < %(to_ms)s
 
 -- name: look_states
--- State changes in a window, and the one that held when it began; in the device's order.
+-- State changes in a window, and the one that held when it began: the last in the device's order,
+-- since a clock that was set back dates a later change before an earlier one.
 SELECT device, camera, at_ms, state, cause, detail FROM (
     SELECT device, camera, epoch, seq, at_ms, state, cause, detail FROM camera_states
     WHERE device = ANY(%(devices)s) AND at_ms >= %(from_ms)s
@@ -50,7 +51,7 @@ SELECT device, camera, at_ms, state, cause, detail FROM (
     FROM cameras c CROSS JOIN LATERAL (
         SELECT * FROM camera_states s
         WHERE s.device = c.device AND s.camera = c.camera AND s.at_ms < %(from_ms)s
-        ORDER BY s.at_ms DESC LIMIT 1) s
+        ORDER BY s.epoch DESC, s.seq DESC LIMIT 1) s
     WHERE c.device = ANY(%(devices)s)) found
 ORDER BY device, camera, epoch, seq
 
