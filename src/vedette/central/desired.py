@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from vedette.central import audit
+from vedette.central import audit, site_keys
 from vedette.central.bulletin import Bulletin
 from vedette.central.enrolment import get_site
 from vedette.central.store.db import Database, Tx
@@ -26,6 +26,7 @@ from vedette.wire.signed import (
     CameraSettings,
     DeviceSettings,
     Signed,
+    SiteKeyChain,
     SitePolicy,
 )
 
@@ -44,6 +45,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     settings_version: int
     policy: bytes | None
     policy_version: int
+    site_keys_version: int
     desired_etag: str
     rotate_asked_ms: int | None = None
 
@@ -70,6 +72,7 @@ async def desired(tx: Tx, device: str, now_ms: int) -> Desired:
         site_policy=_signed.decode(facts.policy) if facts.policy else None,
         requests=await tx.all("requests_open", Request, device=device, now_ms=now_ms),
         rotate_key=facts.rotate_asked_ms is not None,
+        site_keys=await site_keys.chain(tx, facts.site) if facts.site_keys_version > 1 else [],
     )
 
 
@@ -87,12 +90,46 @@ async def refresh(tx: Tx, device: str, now_ms: int) -> str:
         r.request for r in await tx.all("requests_open", Request, device=device, now_ms=now_ms)
     ]
     parts: list[object] = [facts.settings_version, facts.policy_version, open_ids]
+    if facts.site_keys_version > 1:
+        parts.append({"site_keys": facts.site_keys_version})
     if facts.rotate_asked_ms is not None:
         parts.append(facts.rotate_asked_ms)
     text = msgspec.json.encode(parts)
     etag = hashlib.sha256(text).hexdigest()[:16]
     await tx.run("desired_etag_set", device=device, etag=etag)
     return etag
+
+
+async def refresh_site(tx: Tx, site: str, now_ms: int) -> list[str]:
+    """Return the devices of a site, each with the tag of its desired state as it is now."""
+    devices = [str(name) for (name,) in await tx.tuples("devices_of_site", site=site)]
+    for device in devices:
+        await refresh(tx, device, now_ms)
+    return devices
+
+
+async def put_site_keys(
+    db: Database,
+    bulletin: Bulletin,
+    site: str,
+    sent: SiteKeyChain,
+    *,
+    central: PublicKey,
+    actor: str,
+    now_ms: int,
+) -> site_keys.Keys:
+    """Store replacements of a site's keys, signed by those before, and tell its devices.
+
+    Raises:
+        VedetteError: As `site_keys.put_chain`.
+    """
+    async with db.transaction() as tx:
+        keys = await site_keys.put_chain(
+            tx, site, sent, central=central, actor=actor, now_ms=now_ms
+        )
+        devices = await refresh_site(tx, site, now_ms)
+    bulletin.publish(*(f"desired:{device}" for device in devices), f"site:{site}")
+    return keys
 
 
 def current_settings(facts: Facts) -> DeviceSettings | None:
@@ -203,9 +240,7 @@ async def put_policy(
                 f"version {policy.version} is not newer than {row.policy_version}",
                 operator_hint="sign it again with a higher version",
             )
-        devices = [str(name) for (name,) in await tx.tuples("devices_of_site", site=site)]
-        for device in devices:
-            await refresh(tx, device, now_ms)
+        devices = await refresh_site(tx, site, now_ms)
         await audit.write(
             tx,
             at_ms=now_ms,

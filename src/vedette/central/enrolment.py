@@ -18,6 +18,7 @@ from vedette.central.tree import SitePlace
 from vedette.errors import BadSignature, ConfigError, ConflictError, NotAllowed
 from vedette.ids import is_slug
 from vedette.trust.keys import PublicKey, check_possession
+from vedette.trust.site_keys import KeySet
 from vedette.wire.enrol import EnrolAnswer, EnrolRequest, Nonce
 
 CLAIM_S: Final = 24 * 3600
@@ -32,6 +33,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str
     site_keys: list[str]
     site_threshold: int
+    site_keys_version: int
     policy: bytes | None
     policy_version: int
 
@@ -100,10 +102,7 @@ async def add_site(
     check_folder(folder)
     zone_of(time_zone)
     keys = site_keys or []
-    for key in keys:
-        PublicKey.from_text(key)
-    if keys and not 1 <= site_threshold <= len(keys):
-        raise ConfigError("a threshold is at least 1 and at most the number of keys")
+    check_site_keys(keys, site_threshold)
     added = await tx.run(
         "site_add",
         site=site,
@@ -117,6 +116,21 @@ async def add_site(
     if added:
         await audit.write(tx, at_ms=now_ms, actor=actor, action="site.add", target=site)
     return bool(added)
+
+
+def check_site_keys(keys: list[str], threshold: int) -> None:
+    """Return where these can be a site's keys; none at all are allowed.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    try:
+        if keys:
+            KeySet.of(keys, threshold)
+    except BadSignature as error:
+        raise ConfigError(
+            str(error), operator_hint="give the public halves that `vedette site key` prints"
+        ) from error
 
 
 async def differences(
@@ -276,6 +290,7 @@ async def enrol(
         site_threshold=site.site_threshold,
         time_zone=site.time_zone,
         min_epoch=known.min_epoch,
+        site_keys_version=site.site_keys_version,
     )
 
 

@@ -17,6 +17,7 @@ from vedette.cli import (
     central_devices,
     central_diagnose,
     central_query,
+    central_site_keys,
     central_tree,
 )
 from vedette.cli.at_central import ACTOR as _ACTOR
@@ -148,8 +149,9 @@ def site_add(  # noqa: PLR0917 - click passes them by name
         raise ConfigError(
             f"site {site} was there already and nothing was changed, but it differs: "
             + "; ".join(differs),
-            operator_hint="vedette central site set changes name, folder and time zone; another"
-            " key is a replacement that devices must be told of: vedette central site --help",
+            operator_hint="vedette central site set changes name, folder and time zone; other keys"
+            " the owner signs with the ones before (vedette site replace-keys --help), and they go"
+            f" in with: vedette central site keys {site} chain.json",
         )
     click.echo("added" if differs is None else "was there already; nothing changed")
 
@@ -169,6 +171,9 @@ def site_policy(config: CentralConfig, site: str, file: Path) -> None:
         lambda db: desired.put_policy(db, Bulletin(), site, signed, actor=_ACTOR, now_ms=_now_ms()),
     )
     click.echo(f"version {policy.version} stored")
+
+
+site_group.add_command(central_site_keys.site_keys_command)
 
 
 @command.command("device")

@@ -55,6 +55,7 @@ _LATER = {
     "doctor": "vedette.cli.edge_doctor",
     "commission": "vedette.cli.edge_commission",
     "install": "vedette.cli.edge_install",
+    "trust-site-key": "vedette.cli.edge_trust",
     "uninstall": "vedette.cli.edge_install",
 }
 
@@ -71,7 +72,7 @@ class _LazyGroup(click.Group):
         module = _LATER.get(cmd_name)
         if module is None:
             return super().get_command(ctx, cmd_name)
-        found: click.Command = getattr(importlib.import_module(module), cmd_name)
+        found: click.Command = getattr(importlib.import_module(module), cmd_name.replace("-", "_"))
         return found
 
 
@@ -155,7 +156,10 @@ def enrol_command(path: Path, token: str, url: str | None, *, replace: bool, as_
     if replace and AgentLock.is_held(config.state_dir):
         click.echo("restart the agent: it still speaks as it did before")
     if not identity.site_keys:
-        click.echo("no site key yet: no policy is accepted until this device is enrolled again")
+        click.echo(
+            "no site key yet: no policy is accepted until a person here names one:"
+            " vedette edge trust-site-key"
+        )
 
 
 @command.command("rotate-key")

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from vedette import config
+from vedette.cli.site_keys import read_file, replace_keys, show_chain
 from vedette.clock import SystemClock, wall_ms
 from vedette.errors import ConfigError, MalformedReport
 from vedette.trust import dsse
@@ -36,6 +37,9 @@ def key(file: Path) -> None:
     public = SigningKey.load_or_make(file).public
     click.echo(f"key id {public.keyid}, as `vedette edge enrol` will show it", err=True)
     click.echo(public.text)
+
+
+command.add_command(replace_keys)
 
 
 @command.command("sign")
@@ -71,14 +75,27 @@ def sign(policy: Path, key_files: tuple[Path, ...], output: Path) -> None:
 @command.command("show")
 @click.argument("signed", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--key", "keys", required=True, multiple=True, help="A site's public key.")
-def show(signed: Path, keys: tuple[str, ...]) -> None:
-    """Print what a SIGNED policy says, if one of the keys signed it. Addresses are shown."""
+@click.option(
+    "--threshold", default=1, show_default=True, help="How many of them must have signed."
+)
+def show(signed: Path, keys: tuple[str, ...], threshold: int) -> None:
+    """Print what a SIGNED policy says, if one of the keys signed it. Addresses are shown.
+
+    \b
+    A chain of `vedette site replace-keys` too: then --key and --threshold are
+    those of the keys before its first document.
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    pinned = [PublicKey.from_text(text) for text in keys]
     try:
+        if b'"documents"' in signed.read_bytes()[:64]:
+            show_chain(read_file(signed), pinned, threshold)
+            return
         document = msgspec.json.decode(signed.read_bytes(), type=Signed)
     except OSError as error:
         raise ConfigError(f"cannot read {signed}: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedReport(f"{signed} is not a signed document: {error}") from error
-    pinned = [PublicKey.from_text(text) for text in keys]
-    said = dsse.open_struct(document, SitePolicy, pinned, payload_type=POLICY_TYPE)
+    said = dsse.open_struct(
+        document, SitePolicy, pinned, payload_type=POLICY_TYPE, threshold=threshold
+    )
     click.echo(msgspec.json.format(msgspec.json.encode(said), indent=2).decode())

@@ -32,6 +32,7 @@ from vedette.edge.enrolment import Identity, device_key, keyring, load_identity
 from vedette.edge.health.watch import HealthWatch, Probe
 from vedette.edge.network import read_link, with_link
 from vedette.edge.settings import CentralLink, EdgeConfig
+from vedette.edge.site_keys import by_hand_texts
 from vedette.edge.spool import ClockNote, Spool
 from vedette.edge.supervisor import AgentLock, Supervisor, end_orphan
 from vedette.edge.timekeeper import Timekeeper
@@ -387,6 +388,7 @@ class Agent:
 
     def _problem_texts(self) -> list[str]:
         problems = [*self._desired.problems, *self._health.problems]
+        problems[:0] = by_hand_texts(self._desired.identity, wall_ms(self._clock.now_at()))
         if self._page is not None and self._page.problem:
             problems.append(self._page.problem)
         status = self.spool.status()

@@ -6,7 +6,8 @@ site's pinned keys sign `SitePolicy` (pixels, camera addresses). A document is r
 for a wrong signer, another device or site, an older version, anything its signer may not say, or
 values that make no sense. What was accepted before goes on running.
 
-Accepted documents are kept as they were signed, and verified again each time they are read.
+Accepted documents are kept as they were signed, and verified again each time they are read. Before
+either, the site's keys are followed to their newest version (`edge.site_keys`).
 
     policy/settings.json   policy/site_policy.json   the signed documents
     effective.yaml         the configuration with both laid over it, for the pipeline
@@ -20,9 +21,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 import yaml
 
+from vedette.edge import site_keys
 from vedette.edge.enrolment import Identity
 from vedette.edge.settings import Camera, EdgeConfig, Telemetry, check
 from vedette.errors import (
+    BadSignature,
     ConfigError,
     MalformedReport,
     NotAllowed,
@@ -32,8 +35,9 @@ from vedette.errors import (
     WireError,
 )
 from vedette.trust import dsse
-from vedette.trust.keys import write_private
+from vedette.trust.keys import from_text, write_private
 from vedette.wire import diagnostics
+from vedette.wire.codec import decode
 from vedette.wire.enrol import Desired
 from vedette.wire.signed import (
     POLICY_TYPE,
@@ -200,15 +204,16 @@ class DesiredStore:
         """Read what was accepted; a kept document that no longer verifies is ignored and said."""
         self._state_dir: Final = state_dir
         self._config: Final = config
-        self._identity: Final = identity
+        self._identity = identity
         self.problems: list[str] = []
         self.etag = ""
         self.settings: DeviceSettings | None = None
         self.policy: SitePolicy | None = None
+        self._signed_policy: Signed | None = None
         self._without_policy = PixelPolicy()
         if identity is not None:
             self.settings = self._kept("settings", lambda s: accept_settings(s, identity, None))
-            self.policy = self._kept("site_policy", lambda s: accept_policy(s, identity, None))
+            self.policy = self._kept("site_policy", lambda s: self._accept_kept(s, identity))
             if self.policy is None and (state_dir / FOLDER / "site_policy.json").exists():
                 self._without_policy = NOTHING_LEAVES
         self.effective = self._lay_over_what_is_kept()
@@ -239,6 +244,8 @@ class DesiredStore:
             return False
         before = self.effective
         self.problems = []
+        if desired.site_keys:
+            identity = self._take_keys(desired.site_keys, identity)
         if desired.site_policy is not None:
             self._take_policy(desired.site_policy, identity)
         if desired.settings is not None:
@@ -249,16 +256,53 @@ class DesiredStore:
             self.write_effective()
         return changed
 
+    @property
+    def identity(self) -> Identity | None:
+        """Who this device is, with the site's keys as they are pinned now."""
+        return self._identity
+
+    def _take_keys(self, documents: list[Signed], identity: Identity) -> Identity:
+        try:
+            identity, problem = site_keys.take_documents(
+                self._state_dir, identity, documents, self._signed_policy
+            )
+        except (OSError, TrustError) as error:
+            problem = error
+        if problem is not None:
+            said = problem if isinstance(problem, VedetteError) else TrustError(str(problem))
+            self._refuse("site keys", said)
+        self._identity = identity
+        return identity
+
     def _take_policy(self, signed: Signed, identity: Identity) -> None:
+        if self.policy is not None and site_keys.is_kept_over(identity, signed):
+            return  # signed by keys that are replaced, and in force until a newer one comes
         try:
             said = accept_policy(signed, identity, self.policy)
             effective = self._lay_over(self.settings, said, identity.time_zone)
         except (TrustError, WireError, ConfigError) as error:
             self._refuse("site policy", error)
+            if self.policy is None and identity.site_keys_version > 1:
+                self._withhold(error)
             return
         if said != self.policy:
             self._keep("site_policy", signed)
-            self.policy, self.effective = said, effective
+            self.policy, self.effective, self._signed_policy = said, effective, signed
+
+    def _withhold(self, error: VedetteError) -> None:
+        """Let nothing leave: there is a policy, by keys that were replaced before we came."""
+        if isinstance(error, BadSignature):
+            self._without_policy = NOTHING_LEAVES
+            self.effective = msgspec.structs.replace(self.effective, pixels=NOTHING_LEAVES)
+
+    def _accept_kept(self, signed: Signed, identity: Identity) -> SitePolicy:
+        """Return the kept policy: signed by the keys of today, or in force when they came."""
+        if site_keys.is_kept_over(identity, signed):
+            said = decode(from_text(signed.payload), SitePolicy, json=True)
+        else:
+            said = accept_policy(signed, identity, None)
+        self._signed_policy = signed
+        return said
 
     def _take_settings(self, signed: Signed, identity: Identity) -> None:
         try:

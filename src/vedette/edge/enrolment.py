@@ -24,7 +24,14 @@ FOLDER = "identity"
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """An enrolled device: its name, and the keys that it believes."""
+    """An enrolled device: its name, and the keys that it believes.
+
+    Attributes:
+        site_keys_version: Which keys of the site these are; each replacement counts one up.
+        policy_kept: SHA-256 of the payload of the site policy that was in force when the keys were
+            replaced; its signers are not known any more.
+        by_hand_ms: When a person here replaced the site's keys; 0: never.
+    """
 
     device: DeviceId
     site: SiteId
@@ -32,6 +39,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     site_keys: list[str]
     site_threshold: int = 1
     time_zone: str = "UTC"
+    site_keys_version: int = 1
+    policy_kept: str = ""
+    by_hand_ms: int = 0
 
     @property
     def central(self) -> PublicKey:
@@ -79,7 +89,7 @@ def load_identity(state_dir: Path) -> Identity | None:
     path = state_dir / FOLDER / "identity.json"
     try:
         identity = msgspec.json.decode(path.read_bytes(), type=Identity)
-        _check(identity)
+        check_identity(identity)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, TrustError) as error:
@@ -133,12 +143,13 @@ def enrol(
         site_keys=answer.site_keys,
         site_threshold=answer.site_threshold,
         time_zone=answer.time_zone,
+        site_keys_version=answer.site_keys_version,
     )
-    _check(identity)
+    check_identity(identity)
     try:
         if answer.min_epoch:
             raise_epoch(state_dir / "spool", answer.min_epoch)
-        write_private(state_dir / FOLDER / "identity.json", msgspec.json.encode(identity))
+        save_identity(state_dir, identity)
         if replace:
             fresh.replace(state_dir / FOLDER / "device.key")
             for name in ("next.key", "previous.key"):
@@ -151,12 +162,27 @@ def enrol(
     return identity
 
 
-def _check(identity: Identity) -> None:
-    """Raise `TrustError` where names or keys are none."""
+def save_identity(state_dir: Path, identity: Identity) -> None:
+    """Have the identity on disk before this returns, whole or as it was.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    write_private(state_dir / FOLDER / "identity.json", msgspec.json.encode(identity))
+
+
+def check_identity(identity: Identity) -> None:
+    """Return where names and keys make sense.
+
+    Raises:
+        TrustError: They do not.
+    """
     if not is_slug(identity.device) or not is_slug(identity.site):
         raise TrustError("device and site must be short names")
     keys = {key.keyid for key in identity.site_signers}
     if not 1 <= identity.site_threshold <= max(len(keys), 1):
         raise TrustError(f"{identity.site_threshold} of {len(keys)} site keys can never sign")
+    if identity.site_keys_version < 1:
+        raise TrustError("site keys are counted from 1")
     if identity.central.keyid in keys:
         raise TrustError("central's key is also a site key: the powers must be separate")

@@ -40,6 +40,7 @@ class EnrolAnswer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         min_epoch: The first epoch of its spool may not be lower: it takes over the name of a
             device that gave the numbers of earlier ones. 0 for a new name.
+        site_keys_version: Of the site's keys; each replacement counts one up.
     """
 
     device: str
@@ -49,6 +50,7 @@ class EnrolAnswer(msgspec.Struct, frozen=True, kw_only=True):
     site_threshold: int = 1
     time_zone: str = "UTC"
     min_epoch: int = 0
+    site_keys_version: int = 1
 
 
 class Nonce(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +126,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         site_policy: `SitePolicy`, signed by the site's key; None until there is one.
         requests: Open requests for this device.
         rotate_key: The device should make itself another key now.
+        site_keys: `SiteKeys`, the newest replacements of the site's keys, oldest first; each signed
+            by the site's keys before it. At most `trust.site_keys.MAX_CHAIN`.
     """
 
     etag: str
@@ -131,3 +135,4 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     site_policy: Signed | None = None
     requests: list[Request] = []
     rotate_key: bool = False
+    site_keys: list[Signed] = []

@@ -1,7 +1,8 @@
-"""Signed documents: the envelope and the two documents that configure a device.
+"""Signed documents: the envelope, the two documents that configure a device, and a site's keys.
 
 Who may say what is the point: `SitePolicy` is signed by the site's key and is the only place
-where camera addresses and the pixel policy stand. `DeviceSettings` is signed by central's online
+where camera addresses and the pixel policy stand. `SiteKeys` names the site's next keys, signed by
+those before and by themselves. `DeviceSettings` is signed by central's online
 key and has no field for either, so a stolen central cannot point a camera elsewhere or widen what
 leaves the site. `trust.dsse` signs and verifies; `edge.desired` decides.
 
@@ -13,6 +14,7 @@ import msgspec
 SETTINGS_TYPE = "vedette/device-settings"
 POLICY_TYPE = "vedette/site-policy"
 TIME_TYPE = "vedette/time"
+SITE_KEYS_TYPE = "vedette/site-keys"
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,3 +115,25 @@ class SitePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     pixels: PixelPolicy = PixelPolicy()
     cameras: list[CameraAddress] = []
     diagnostics: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class SiteKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of a site from now on: signed by enough of those before, and by enough of these.
+
+    Attributes:
+        version: One more than that of the keys before; the first ones, pinned at enrolment, are 1.
+        keys: Raw Ed25519 public keys, base64url without padding.
+        threshold: How many of them must sign.
+    """
+
+    site: str
+    version: int
+    issued_ms: int
+    keys: list[str]
+    threshold: int
+
+
+class SiteKeyChain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replacements of a site's keys (`SiteKeys`, signed), oldest first, none left out."""
+
+    documents: list[Signed]

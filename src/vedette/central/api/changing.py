@@ -7,14 +7,15 @@ entry in the audit log, and what the site must sign is only stored here.
 from typing import Annotated, Final
 
 import msgspec
-from litestar import post, put
+from litestar import get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from vedette.central import desired, enrolment
 from vedette.central.api import access, geometry
 from vedette.central.api.access import HTTPException, TheServices, TheSession
 from vedette.central.api.reading import CAMERA, require_camera, settings_for
-from vedette.wire.signed import CameraSettings, Line, Signed, Zone
+from vedette.central.site_keys import Keys, keys_of
+from vedette.wire.signed import CameraSettings, Line, Signed, SiteKeyChain, Zone
 
 
 class Refused(HTTPException):
@@ -190,6 +191,36 @@ async def put_policy(
     return Done(version=policy.version)
 
 
+@put("/sites/{site:str}/keys", summary="Replace a site's keys, as the keys before sign (admin)")
+async def put_site_keys(
+    services: TheServices, session: TheSession, site: FromPath[str], data: JSONBody[SiteKeyChain]
+) -> Keys:
+    """Store a chain of replacements; central checks it and cannot write one.
+
+    What is stored already may stand before what is new. Devices follow it step by step, by the keys
+    that they pinned.
+    """
+    access.require(session, "admin")
+    access.require_site(session, site)
+    return await desired.put_site_keys(
+        services.db,
+        services.bulletin,
+        site,
+        data,
+        central=services.online_key.public,
+        actor=session.username,
+        now_ms=services.now_ms(),
+    )
+
+
+@get("/sites/{site:str}/keys", summary="A site's public keys, and the chain that led to them")
+async def get_site_keys(services: TheServices, session: TheSession, site: FromPath[str]) -> Keys:
+    """Return the keys as they are now and the signed documents, to sign the next one."""
+    access.require_site(session, site)
+    async with services.db.transaction() as tx:
+        return await keys_of(tx, site)
+
+
 @post("/claims", status_code=201, summary="A claim token for one new device (admin)")
 async def make_claim(services: TheServices, session: TheSession, data: JSONBody[NewClaim]) -> Claim:
     """Make a token; only its hash is kept."""
@@ -203,4 +234,12 @@ async def make_claim(services: TheServices, session: TheSession, data: JSONBody[
     return Claim(token=token, site=data.site, expires_ms=now_ms + enrolment.CLAIM_S * 1000)
 
 
-ROUTES: Final = [ask_thumbnail, put_settings, add_site, put_policy, make_claim]
+ROUTES: Final = [
+    ask_thumbnail,
+    put_settings,
+    add_site,
+    put_policy,
+    put_site_keys,
+    get_site_keys,
+    make_claim,
+]

@@ -8,18 +8,39 @@ ON CONFLICT DO NOTHING
 
 -- name: site_get
 -- One site.
-SELECT site, name, time_zone, site_keys, site_threshold, policy, policy_version FROM sites
-WHERE site = %(site)s
+SELECT site, name, time_zone, site_keys, site_threshold, site_keys_version, policy, policy_version
+FROM sites WHERE site = %(site)s
 
 -- name: site_keys_set
--- Other keys for a site.
-UPDATE sites SET site_keys = %(site_keys)s, site_threshold = %(site_threshold)s
+-- Other keys for a site, one version later.
+UPDATE sites SET site_keys = %(site_keys)s, site_threshold = %(site_threshold)s,
+                 site_keys_version = %(version)s
 WHERE site = %(site)s
+
+-- name: site_hold_keys
+-- Hold a site until its keys are changed.
+SELECT true FROM sites WHERE site = %(site)s FOR UPDATE
+
+-- name: site_key_document_put
+-- One replacement of a site's keys, as it was signed.
+INSERT INTO site_key_documents (site, version, document, stored_ms)
+VALUES (%(site)s, %(version)s, %(document)s, %(now_ms)s)
+
+-- name: site_key_documents_forget
+-- Keys were set by hand: no document leads to them.
+DELETE FROM site_key_documents WHERE site = %(site)s
+
+-- name: site_key_documents_all
+-- The newest replacements of a site's keys, oldest first.
+SELECT document FROM (
+    SELECT version, document FROM site_key_documents WHERE site = %(site)s
+    ORDER BY version DESC LIMIT %(limit)s) newest
+ORDER BY version
 
 -- name: sites_all
 -- Every site.
-SELECT site, name, time_zone, site_keys, site_threshold, policy, policy_version FROM sites
-ORDER BY site
+SELECT site, name, time_zone, site_keys, site_threshold, site_keys_version, policy, policy_version
+FROM sites ORDER BY site
 
 -- name: site_policy_set
 -- A newer policy; an older one changes nothing.
@@ -173,7 +194,7 @@ WHERE device = %(device)s AND generation = %(generation)s AND revoked_ms IS NULL
 -- name: desired_facts
 -- What a device's desired state is made of.
 SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version,
-       d.desired_etag, d.rotate_asked_ms
+       s.site_keys_version, d.desired_etag, d.rotate_asked_ms
 FROM devices d JOIN sites s USING (site) WHERE d.device = %(device)s
 
 -- name: desired_etag_set
@@ -183,7 +204,7 @@ UPDATE devices SET desired_etag = %(etag)s WHERE device = %(device)s
 -- name: device_settings_lock
 -- The settings that a device has, held until the new ones are stored.
 SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version,
-       d.desired_etag, d.rotate_asked_ms
+       s.site_keys_version, d.desired_etag, d.rotate_asked_ms
 FROM devices d JOIN sites s USING (site) WHERE d.device = %(device)s FOR UPDATE OF d
 
 -- name: device_last_health
