@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import httpx
+import msgspec
 import pytest
 from litestar.testing import AsyncTestClient
 
@@ -17,6 +18,7 @@ from vedette.central.web import build_web
 from vedette.clock import ManualClock
 from vedette.trust.dsse import open_struct, sign_struct
 from vedette.trust.keys import SigningKey
+from vedette.trust.site_keys import KeySet, make
 from vedette.wire.signed import (
     POLICY_TYPE,
     SETTINGS_TYPE,
@@ -299,12 +301,39 @@ async def test_a_policy_is_stored_only_where_the_site_signed_it(house: House) ->
     policy = SitePolicy(site="west", version=1, issued_ms=1)
     forged = sign_struct(policy, POLICY_TYPE, [other])
     signed = sign_struct(policy, POLICY_TYPE, [site_key])
-    import msgspec
 
     for document, status in ((forged, 403), (signed, 200), (signed, 403)):
         body = msgspec.to_builtins(document)
         answer = await house.client.put("/v1/sites/west/policy", json=body, headers=headers)
         assert answer.status_code == status, answer.text
+
+
+async def test_a_sites_keys_are_replaced_only_by_what_they_signed(house: House) -> None:
+    """An administrator of that site hands the chain in; nobody else, and nothing forged."""
+    old, new = SigningKey.generate(), SigningKey.generate()
+    ada, west = await house.token("ada", "admin"), "/v1/sites/west/keys"
+    site = {"site": "west", "site_keys": [old.public.text]}
+    assert (await house.client.post("/v1/sites", json=site, headers=ada)).status_code == 201
+    wanted = KeySet.of([new.public.text], 1, version=2)
+    forged = {"documents": [msgspec.to_builtins(make("west", wanted, [new], now_ms=1))]}
+    signed = {"documents": [msgspec.to_builtins(make("west", wanted, [old, new], now_ms=1))]}
+    north = await house.token("nora", "admin", ["north"])
+    olly = await house.token("olly", "operator")
+    for headers, body, status in (
+        (north, signed, 404),
+        (olly, signed, 403),
+        (ada, forged, 403),
+        (ada, {"documents": "x"}, 400),
+        (ada, signed, 200),
+        (ada, signed, 200),
+    ):
+        answer = await house.client.put(west, json=body, headers=headers)
+        assert answer.status_code == status, answer.text
+    assert (await house.client.get(west, headers=north)).status_code == 404
+    found = (await house.client.get(west, headers=olly)).json()
+    assert (found["version"], found["keys"]) == (2, [new.public.text])
+    assert found["documents"] == signed["documents"]
+    assert (await house.actions())[0] == ("ada", "site.keys")
 
 
 async def test_no_data_is_null_and_stands_beside_its_coverage(house: House) -> None:

@@ -18,6 +18,7 @@ from vedette.trust.dsse import sign_struct
 from vedette.trust.keys import SigningKey
 from vedette.trust.site_keys import KeySet, make, read_chain
 from vedette.wire.enrol import Desired
+from vedette.wire.messages import HealthReport
 from vedette.wire.signed import POLICY_TYPE, Signed, SiteKeyChain, SitePolicy
 
 pytestmark = pytest.mark.anyio
@@ -134,6 +135,11 @@ async def test_a_device_follows_the_owner_and_a_new_one_pins_the_newest(
     assert await box.look(box.store.etag) == await late.look() == []
     assert box.pins() == late.pins()
     assert late.pins()[1] == 3
+    report = HealthReport(at_ms=0, period_s=30, version="1", site_keys_version=box.pins()[1])
+    await box.device.up(box.device.envelope("health.v1", report))
+    async with fleet.db.transaction() as tx:
+        known = (await site_keys.keys_of(tx, "shop")).devices
+    assert known == {box.identity.device: 3, late.identity.device: 0}
     actions = await fleet.rows("SELECT actor, action FROM audit_log WHERE action LIKE 'site.keys%'")
     assert actions == [("alice", "site.keys")] * 2
 

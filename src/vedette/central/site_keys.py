@@ -11,11 +11,13 @@ from typing import Final
 import msgspec
 
 from vedette.central import audit
-from vedette.central.enrolment import Site, check_site_keys, get_site
+from vedette.central.enrolment import check_site_keys, get_site
 from vedette.central.store.db import Tx
 from vedette.errors import BadSignature, ConfigError, RollbackAttempt
 from vedette.trust.keys import PublicKey
 from vedette.trust.site_keys import MAX_CHAIN, KeySet, claimed, step
+from vedette.wire import codec
+from vedette.wire.messages import HealthReport
 from vedette.wire.signed import Signed, SiteKeyChain
 
 _signed: Final = msgspec.json.Decoder(Signed)
@@ -27,6 +29,8 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         policy_version: Of the policy stored here. Signed by keys that are replaced it holds only
             where a device has it already: the next one, by the new keys, needs a higher version.
+        devices: Of which version the keys are that each device said last to have pinned; 0: it has
+            not said.
     """
 
     site: str
@@ -35,6 +39,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     keys: list[str]
     documents: list[Signed] = []
     policy_version: int = 0
+    devices: dict[str, int] = {}
 
 
 async def chain(tx: Tx, site: str) -> list[Signed]:
@@ -49,7 +54,7 @@ async def keys_of(tx: Tx, site: str) -> Keys:
     Raises:
         ConfigError: No such site.
     """
-    return _keys(await get_site(tx, site), await chain(tx, site))
+    return await _keys(tx, site, await chain(tx, site))
 
 
 async def put_chain(
@@ -100,7 +105,7 @@ async def put_chain(
         stored.append(document)
     if held != before:
         await _store(tx, site, held, action="site.keys", before=before, actor=actor, now_ms=now_ms)
-    return _keys(await get_site(tx, site), stored[-MAX_CHAIN:])
+    return await _keys(tx, site, stored[-MAX_CHAIN:])
 
 
 async def recover(
@@ -170,12 +175,14 @@ def _refuse_fork(held: KeySet, document: Signed) -> None:
     if said.version <= held.version:
         raise RollbackAttempt(
             f"site keys version {said.version}; version {held.version} is stored",
-            operator_hint="sign the next version: vedette site replace-keys --from the chain that"
-            " `vedette central site keys SITE --output FILE` writes",
+            operator_hint=f"sign version {held.version + 1}: `vedette site replace-keys --from` the"
+            " chain that `vedette central site keys SITE --output FILE` writes, or --version",
         )
 
 
-def _keys(row: Site, documents: list[Signed]) -> Keys:
+async def _keys(tx: Tx, site: str, documents: list[Signed]) -> Keys:
+    row = await get_site(tx, site)
+    reports = await tx.tuples("site_healths", site=site)
     return Keys(
         site=row.site,
         version=row.site_keys_version,
@@ -183,4 +190,11 @@ def _keys(row: Site, documents: list[Signed]) -> Keys:
         keys=row.site_keys,
         documents=documents,
         policy_version=row.policy_version,
+        devices={str(device): _pinned(health) for device, health in reports},
     )
+
+
+def _pinned(health: object) -> int:
+    if not isinstance(health, bytes):
+        return 0
+    return codec.decode(health, HealthReport).site_keys_version

@@ -75,6 +75,12 @@ def site_keys_command(  # noqa: PLR0917 - click passes them by name
     else:
         found = in_transaction(config, lambda tx: site_keys.keys_of(tx, site))
         _print(found)
+        if output and not found.documents:
+            raise ConfigError(
+                "no document leads to these keys, so there is no chain to write",
+                operator_hint="the next one begins it: vedette site replace-keys --site"
+                f" {site} --version {found.version + 1}",
+            )
         if output:
             _write(output, SiteKeyChain(documents=found.documents))
 
@@ -113,6 +119,10 @@ def _recover(config: CentralConfig, site: str, keys: list[str], threshold: int) 
     click.echo(
         f"and the policy is to be signed again, version {found.policy_version + 1} or higher"
     )
+    click.echo(
+        "the next replacement begins a new chain: vedette site replace-keys --site"
+        f" {found.site} --version {found.version + 1}"
+    )
 
 
 def _print(found: site_keys.Keys) -> None:
@@ -121,6 +131,11 @@ def _print(found: site_keys.Keys) -> None:
         click.echo(f"  {key}  key id {PublicKey.from_text(key).keyid}")
     if not found.keys:
         click.echo("  no keys: devices take no policy")
+    behind = {name: at for name, at in found.devices.items() if at != found.version}
+    for name, at in behind.items():
+        click.echo(f"  {name} has pinned {f'version {at}' if at else '? (no report yet)'}")
+    if found.devices and not behind:
+        click.echo(f"  all {len(found.devices)} devices have pinned this version")
 
 
 def _write(output: Path, chain: SiteKeyChain) -> None:

@@ -365,6 +365,7 @@ class Agent:
             ),
             config_version=str(self._effective.settings_version or ""),
             site_policy_version=self._effective.policy_version,
+            site_keys_version=self._desired.keys_version,
             problems=self._problem_texts(),
         )
 

@@ -261,6 +261,11 @@ class DesiredStore:
         """Who this device is, with the site's keys as they are pinned now."""
         return self._identity
 
+    @property
+    def keys_version(self) -> int:
+        """Of the site's keys that are pinned; 0 where this device is not enrolled."""
+        return self._identity.site_keys_version if self._identity else 0
+
     def _take_keys(self, documents: list[Signed], identity: Identity) -> Identity:
         try:
             identity, problem = site_keys.take_documents(

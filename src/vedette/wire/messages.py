@@ -432,4 +432,5 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     spool: SpoolHealth = SpoolHealth()
     config_version: str = ""
     site_policy_version: Count = 0
+    site_keys_version: Count = 0  # of the pinned keys of the site; 0: not known
     problems: list[str] = []

@@ -99,3 +99,82 @@ def test_a_missing_key_is_not_made_while_signing(tmp_path):
     with pytest.raises(TrustError):
         _run("sign", str(tmp_path / "policy.yaml"), "--key", str(tmp_path / "typo.key"))
     assert not (tmp_path / "typo.key").exists()
+
+
+# ------------------------------------------------------------------------------ replacing the keys
+
+
+def _keys(tmp_path: Path, *names: str) -> list[str]:
+    """Make key files; return their public halves."""
+    return [_run("key", str(tmp_path / f"{name}.key")) for name in names]
+
+
+def _replace(tmp_path: Path, *words: str) -> str:
+    """Type `replace-keys` in the folder of the test; a name like `old.key` is a file there."""
+    files = (".key", ".json")
+    return _run("replace-keys", *(str(tmp_path / w) if w.endswith(files) else w for w in words))
+
+
+def test_several_people_sign_one_after_the_other(tmp_path):
+    """Nobody holds another's key; each is told who is still missing."""
+    anna, ben, anna2, ben2 = _keys(tmp_path, "anna", "ben", "anna2", "ben2")
+    said = _replace(
+        tmp_path, "--site", "harbour", "--old", "anna.key", "--new", "anna2.key",
+        "--new-public", ben2, "--threshold", "2", "-o", "chain.json",
+    )  # fmt: skip
+    assert "new keys: 1 of 2 wanted" in said
+    chain = str(tmp_path / "chain.json")
+    shown = ("show", chain, "--key", anna, "--key", ben, "--threshold", "2")
+    with pytest.raises(BadSignature):
+        _run(*shown)
+    said = _replace(
+        tmp_path, "--add-signature", "--from", "chain.json", "--old", "ben.key", "--new", "ben2.key"
+    )
+    assert "new keys: 2 of 2 wanted" in said
+    assert anna2 in _run(*shown)
+
+
+def test_the_next_replacement_goes_on_from_the_chain(tmp_path):
+    """Site and version come from the file, and who is missing of the old ones is known."""
+    (old,) = _keys(tmp_path, "old")
+    _keys(tmp_path, "new", "newer")
+    _replace(tmp_path, "--site", "harbour", "--old", "old.key", "--new", "new.key", "-o", "c.json")
+    said = _replace(
+        tmp_path, "--from", "c.json", "--old", "old.key", "--new", "newer.key", "-o", "d.json"
+    )
+    assert "old keys: 0 of 1 wanted" in said
+    said = _replace(tmp_path, "--from", "c.json", "--old", "new.key", "--new", "newer.key")
+    assert "harbour: version 3" in said
+    assert "2 documents" in said
+    assert '"version": 3' in _run("show", str(tmp_path / "c.json"), "--key", old)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--site", "harbour", "--new", "new.key"], "no key so far"),
+        (["--site", "harbour"], "nobody signs"),
+        (["--site", "harbour", "--old", "old.key"], "no new key"),
+        (["--old", "old.key", "--new", "new.key"], "which site"),
+        (
+            ["--site", "other", "--from", "c.json", "--old", "new.key", "--new", "old.key"],
+            "chain is of",
+        ),
+        (
+            ["--version", "9", "--from", "c.json", "--old", "new.key", "--new", "old.key"],
+            "goes on with 3",
+        ),
+        (["--add-signature", "--old", "old.key"], "needs --from"),
+        (["--add-signature", "--from", "c.json", "--new", "old.key"], "does not name"),
+        (["--from", "gone.json", "--old", "old.key", "--new", "new.key"], "cannot read"),
+    ],
+)
+def test_a_mistake_in_replacing_keys_is_named_and_nothing_is_written(tmp_path, words, error):
+    """The file of before is as it was."""
+    _keys(tmp_path, "old", "new")
+    _replace(tmp_path, "--site", "harbour", "--old", "old.key", "--new", "new.key", "-o", "c.json")
+    before = (tmp_path / "c.json").read_bytes()
+    with pytest.raises(ConfigError, match=error):
+        _replace(tmp_path, *words)
+    assert (tmp_path / "c.json").read_bytes() == before
+    assert not (tmp_path / "chain.json").exists()

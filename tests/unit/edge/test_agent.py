@@ -427,6 +427,22 @@ def test_problems_are_in_the_report_in_words(tmp_path: Path) -> None:
     close(agent)
 
 
+def test_a_report_says_whose_keys_are_pinned_and_that_a_person_changed_them(tmp_path: Path) -> None:
+    """Central and the owner see what was done at the device, for a day."""
+    clock = ManualClock()
+    agent = agent_for(tmp_path, clock)
+    assert agent.report().site_keys_version == 0
+    changed = {"site_keys_version": 4, "by_hand_ms": wall_ms(clock.now_at())}
+    identity = msgspec.structs.replace(IDENTITY, **changed)
+    agent._desired = DesiredStore(tmp_path / "state", agent._config, identity)
+    report = agent.report()
+    assert report.site_keys_version == 4
+    assert any("replaced by hand" in text for text in report.problems)
+    clock.advance(25 * 3600)
+    assert not any("replaced by hand" in text for text in agent.report().problems)
+    close(agent)
+
+
 def test_why_reports_do_not_arrive_is_said_at_the_device_alone(tmp_path: Path) -> None:
     """The status has the uplink's reason; the report, which comes late or never, has not."""
     agent = agent_for(tmp_path, ManualClock())

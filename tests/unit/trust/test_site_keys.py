@@ -57,10 +57,16 @@ def test_a_stolen_old_key_below_the_threshold_changes_nothing() -> None:
 
 
 def test_the_new_threshold_counts_new_keys_only() -> None:
-    """A mix of old and new signatures that only together are enough is not enough."""
+    """A mix of old and new that only together is enough is not; nor is one new key, twice.
+
+    Source: GHSA-r7vq-6425-j94w, where an update client counted such a key twice.
+    """
     held, wanted = keys(1, A, B), keys(2, C, D, threshold=2)
     with pytest.raises(BadSignature):
         step(held, change(wanted, A, B, C), "shop")
+    twice = change(wanted, A, C, C)
+    with pytest.raises(BadSignature):
+        step(held, twice, "shop")
     assert step(held, change(wanted, A, C, D), "shop") == wanted
 
 

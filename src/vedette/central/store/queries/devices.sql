@@ -216,6 +216,10 @@ SELECT health FROM devices WHERE device = %(device)s
 UPDATE devices SET settings = %(settings)s, settings_version = %(version)s
 WHERE device = %(device)s
 
+-- name: site_healths
+-- The latest health report of each device of a site.
+SELECT device, health FROM devices WHERE site = %(site)s AND revoked_ms IS NULL ORDER BY device
+
 -- name: devices_of_site
 -- The devices of one site.
 SELECT device FROM devices WHERE site = %(site)s AND revoked_ms IS NULL ORDER BY device
