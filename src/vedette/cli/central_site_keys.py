@@ -133,7 +133,7 @@ def _print(found: site_keys.Keys) -> None:
         click.echo("  no keys: devices take no policy")
     behind = {name: at for name, at in found.devices.items() if at != found.version}
     for name, at in behind.items():
-        click.echo(f"  {name} has pinned {f'version {at}' if at else '? (no report yet)'}")
+        click.echo(f"  {name} has pinned {f'version {at}' if at else 'what it has not told yet'}")
     if found.devices and not behind:
         click.echo(f"  all {len(found.devices)} devices have pinned this version")
 

@@ -18,6 +18,7 @@ from vedette.edge.spool import raise_epoch
 from vedette.errors import ConfigError, TrustError
 from vedette.ids import DeviceId, SiteId, is_slug
 from vedette.trust.keys import PublicKey, SigningKey, prove_possession, write_private
+from vedette.trust.site_keys import MAX_VERSION
 from vedette.wire.enrol import EnrolAnswer, EnrolRequest
 
 FOLDER = "identity"
@@ -182,7 +183,7 @@ def check_identity(identity: Identity) -> None:
     keys = {key.keyid for key in identity.site_signers}
     if not 1 <= identity.site_threshold <= max(len(keys), 1):
         raise TrustError(f"{identity.site_threshold} of {len(keys)} site keys can never sign")
-    if identity.site_keys_version < 1:
-        raise TrustError("site keys are counted from 1")
+    if not 1 <= identity.site_keys_version <= MAX_VERSION:
+        raise TrustError(f"site keys are counted from 1 to {MAX_VERSION}")
     if identity.central.keyid in keys:
         raise TrustError("central's key is also a site key: the powers must be separate")

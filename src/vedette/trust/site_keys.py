@@ -16,7 +16,15 @@ from typing import Final
 
 import msgspec
 
-from vedette.errors import BadSignature, MalformedReport, NotAllowed, RollbackAttempt
+from vedette.errors import (
+    BadSignature,
+    MalformedReport,
+    NotAllowed,
+    RollbackAttempt,
+    TrustError,
+    VedetteError,
+    WireError,
+)
 from vedette.ids import is_slug
 from vedette.trust import dsse
 from vedette.trust.keys import PublicKey, SigningKey, from_text
@@ -30,6 +38,8 @@ MAX_CHAIN: Final = 32
 MAX_DOCUMENT_BYTES: Final = 8 * 1024
 """Of the payload; eight keys take less than one kilobyte."""
 MAX_CHAIN_FILE_BYTES: Final = 1024 * 1024
+MAX_VERSION: Final = 1_000_000
+"""More replacements than any site will see; a number that a person typed wrong is far above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +63,8 @@ class KeySet:
             raise BadSignature(f"{len(made)} site keys; a site has 1 to {MAX_KEYS}")
         if len(set(made)) != len(made):
             raise BadSignature("the same site key stands there twice")
+        if not 1 <= version <= MAX_VERSION:
+            raise BadSignature(f"site keys version {version}; they go from 1 to {MAX_VERSION}")
         if not 1 <= threshold <= len(made):
             raise BadSignature(f"a threshold of {threshold} with {len(made)} site keys")
         return cls(version=version, keys=made, threshold=threshold)
@@ -103,7 +115,9 @@ def step(held: KeySet, signed: Signed, site: str) -> KeySet:
     return wanted
 
 
-def follow(held: KeySet, documents: Sequence[Signed], site: str) -> tuple[KeySet, Exception | None]:
+def follow(
+    held: KeySet, documents: Sequence[Signed], site: str
+) -> tuple[KeySet, VedetteError | None]:
     """Return the newest keys that `documents` lead to from `held`, and why it ended before the end.
 
     Documents of versions that are held already are passed over: a chain is sent again and again.
@@ -115,7 +129,7 @@ def follow(held: KeySet, documents: Sequence[Signed], site: str) -> tuple[KeySet
             if claimed(signed).version <= held.version:
                 continue
             held = step(held, signed, site)
-        except (BadSignature, NotAllowed, RollbackAttempt, MalformedReport) as error:
+        except (TrustError, WireError) as error:
             return held, error
     return held, None
 

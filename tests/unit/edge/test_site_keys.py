@@ -174,6 +174,7 @@ def test_by_hand_central_is_never_a_site_key_and_nothing_goes_back(tmp_path: Pat
         ([CENTRAL.public.text], None, TrustError),
         ([OLD.public.text], None, ConfigError),
         ([NEW.public.text], 1, ConfigError),
+        ([NEW.public.text], 10**12, BadSignature),
         ([], None, BadSignature),
     ):
         with pytest.raises(error):
