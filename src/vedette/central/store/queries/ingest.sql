@@ -122,12 +122,13 @@ SELECT * FROM unnest(%(devices)s::text[], %(cameras)s::text[], %(starts)s::bigin
 ON CONFLICT (device, camera, start_ms) DO UPDATE SET body = excluded.body
 
 -- name: hours_mark_dirty
--- Hours that have to be merged again.
+-- Hours that have to be merged again. A mark that is there is held, not changed: whoever takes it to
+-- merge that hour must not do so before this transaction's minutes can be seen.
 INSERT INTO rollup_dirty (device, camera, hour_ms, marked_ms)
 SELECT device, camera, hour_ms, %(now_ms)s
 FROM unnest(%(devices)s::text[], %(cameras)s::text[], %(hours)s::bigint[])
      AS marked (device, camera, hour_ms)
-ON CONFLICT DO NOTHING
+ON CONFLICT (device, camera, hour_ms) DO UPDATE SET marked_ms = excluded.marked_ms WHERE false
 
 -- name: devices_heard
 -- Contact by receive time, the transition of those that were not well, and the latest health, which
