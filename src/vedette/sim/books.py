@@ -26,6 +26,8 @@ def compare(
 ) -> Verdict:
     """Return what the checker says over everything so far, the device being stopped.
 
+    Coverage is judged where it is complete: of a device that is `drained`.
+
     Raises:
         StoreError: Central's database does not run.
         UplinkError: Central's API does not answer.
@@ -39,7 +41,7 @@ def compare(
     coverage = [
         _coverage(operator, (site, device, camera), spans)
         for camera, spans in sorted(observed.items())
-        if spans
+        if spans and drained
     ]
     found = ledger.check_spool(spool_db) + ledger.check_evidence(state_dir / "evidence")
     return judge(_without_last_reports(produced), committed, coverage, found, drained=drained)

@@ -147,6 +147,11 @@ FAULTS: Final = (
         )
     ),
     Fault(
+        name="central-clock",
+        what="central's clock jumps a day ahead, a day behind, and back",
+        play=troubles.turn_centrals_clock,
+    ),
+    Fault(
         name="bad-messages",
         what="wrong versions, wrong dates, deep, huge and broken messages, and replays",
         play=troubles.send_nonsense,

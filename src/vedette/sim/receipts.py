@@ -42,6 +42,22 @@ def read_observed(database_url: str, device: str) -> dict[str, list[tuple[int, i
         raise StoreError(f"cannot read central's database: {error}") from error
 
 
+def count_dark(database_url: str) -> int:
+    """Return how often any device was called dark.
+
+    Raises:
+        StoreError: The database does not answer.
+    """
+    try:
+        with psycopg.connect(database_url, connect_timeout=10) as db:
+            row = db.execute(
+                "SELECT count(*) FROM device_transitions WHERE state = 'dark'"
+            ).fetchone()
+    except psycopg.Error as error:
+        raise StoreError(f"cannot read central's database: {error}") from error
+    return int(row[0]) if row else 0
+
+
 def observed(
     db: psycopg.Connection[tuple[object, ...]], device: str
 ) -> dict[str, list[tuple[int, int]]]:

@@ -25,6 +25,9 @@ from vedette.sim.rig import DEVICE, SITE, Rig
 from vedette.wire.envelope import Batch, Envelope
 
 _PIECE: Final = 37
+_LOOKS_S: Final = 6.0
+_STILL: Final = 150
+"""Messages that the next few commits may still drop once a full disk has room again."""
 
 
 class Happened(msgspec.Struct, frozen=True):
@@ -40,7 +43,7 @@ class Stand(msgspec.Struct, frozen=True):
     Attributes:
         folder: For files of its own.
         disk: The small disk, where the fault asked for one.
-        shift: The file that moves the device's clock, where the fault asked for it.
+        shift: The file that moves a clock, where the fault asked for it.
         wrong: By how much the clock is wrong.
     """
 
@@ -166,8 +169,13 @@ def fill_the_device(stand: Stand) -> Happened:
     rig.wait_for("the full disk is noticed", is_felt)
     ballast.unlink()
     rig.network.set_link(Link.UP)
+    freed = len(rig.made().tombstoned)
     rig.load(500)
-    return Happened(f"full, then freed; {len(rig.made().tombstoned)} messages dropped, each named")
+    dropped = len(rig.made().tombstoned)
+    wrong: list[Difference] = []
+    if dropped - freed > _STILL:
+        wrong.append(Difference("disk", f"{dropped - freed} dropped after the disk was freed"))
+    return Happened(f"full, then freed; {dropped} messages dropped, each named", wrong)
 
 
 def fill_central(stand: Stand) -> Happened:
@@ -200,7 +208,7 @@ def _full_until_refused(rig: Rig, disk: Path) -> int:
     while (now := committed()) != before:
         before = now
         faults.fill_disk(disk)
-        rig.clock.wait(pause, 3.0)
+        rig.clock.wait(pause, 2.0)
     return (rig.clock.mono_ns() - start_ns) // NS_PER_MS
 
 
@@ -214,12 +222,30 @@ def turn_the_clock(stand: Stand) -> Happened:
     return Happened(f"{stand.wrong}, +0s, {stand.wrong}")
 
 
+def turn_centrals_clock(stand: Stand) -> Happened:
+    """Central doubts its own clock: nobody flips to dark, and nothing is dated wrongly."""
+    rig, pause = stand.rig, threading.Event()
+    stand.shift.write_text("+0s", encoding="ascii")
+    rig.central.environment |= faults.wrong_clock(stand.shift)
+    rig.central.stop()
+    rig.central.start()
+    rig.wait_for("central is back", rig.operator.is_up)
+    rig.load(100)
+    for shift in ("+86400s", "-86400s", "+0s"):
+        stand.shift.write_text(shift, encoding="ascii")
+        rig.clock.wait(pause, _LOOKS_S)  # several looks for silence by the wrong clock
+        rig.load(100)
+    dark = receipts.count_dark(database_of(rig.central_dir))
+    wrong = [Difference("dark", f"{dark} devices were called dark")] if dark else []
+    return Happened("+1 day, -1 day, and back; nobody called dark", wrong)
+
+
 def send_nonsense(stand: Stand) -> Happened:
     """Each is refused, settled or dated; none counts, and no lane is blocked."""
     rig = stand.rig
     token = rig.operator.claim_token(SITE, "liar")
     sent, wrong = nonsense.send(rig.operator.url, token, database_of(rig.central_dir), rig.clock)
-    rig.load(100)
+    rig.load(300)
     return Happened(f"{sent} requests of a second device", wrong)
 
 

@@ -216,6 +216,15 @@ class SpoolFile:
         """True where the reserve is given and not back: the file must not grow."""
         return not (self._folder / "reserve").exists()
 
+    @property
+    def has_room(self) -> bool:
+        """True where the disk plainly has space again, for the reserve and as much beside it."""
+        try:
+            disk = os.statvfs(self._folder)
+        except OSError:
+            return False
+        return disk.f_bavail * disk.f_frsize > 2 * RESERVE_BYTES
+
     def keep_reserve(self) -> None:
         """Take the reserve again where it was given and the disk has it; else nothing happens."""
         path = self._folder / "reserve"

@@ -523,7 +523,8 @@ class Spool:
     def _keep_reserve(self) -> None:
         """Take the disk reserve again, not more often than a full disk deserves."""
         now_ms = self._now().mono_ms
-        if now_ms >= self._reserve_ms:
+        # Without it each commit evicts as much as it brings: not for a moment longer than needed.
+        if now_ms >= self._reserve_ms or (self._file.is_tight and self._file.has_room):
             self._reserve_ms = now_ms + RESERVE_EVERY_MS
             self._file.keep_reserve()
 
