@@ -184,6 +184,7 @@ def test_every_report_is_there_exactly_once_after_kills_under_load(open_folder: 
     """Central and PostgreSQL are killed at random while three devices send."""
     central = CentralProcess(open_folder / "crash" / "state")
     central.state.mkdir(parents=True)
+    central.vedette("init")
     central.vedette("site", "add", "shop")
     senders = [
         Sender(central.url, re.findall(r"vc-\S+", central.vedette("claim", "--site", "shop"))[0], n)

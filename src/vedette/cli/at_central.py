@@ -19,14 +19,28 @@ from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database, Tx
 from vedette.cli.printable import add_row
 from vedette.clock import SystemClock, wall_ms
+from vedette.errors import ConfigError
 
 T = TypeVar("T")
 
 ACTOR: Final = "terminal"
 
 
-def with_database(config: CentralConfig, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Return what `work` returns: beside a running central where there is one, else alone."""
+def with_database(
+    config: CentralConfig, work: Callable[[Database], Awaitable[T]], *, make: bool = False
+) -> T:
+    """Return what `work` returns: beside a running central where there is one, else alone.
+
+    Raises:
+        ConfigError: There is no central where the configuration says, and `make` is not given:
+            whoever forgot `--config` must not be answered by a new and empty one.
+    """
+    if not make and not config.own_database and not (config.state / "pg").is_dir():
+        raise ConfigError(
+            f"there is no central in {config.state.absolute()}",
+            operator_hint="say which one with `vedette central --config central.yaml …` or"
+            " VEDETTE_CENTRAL_CONFIG; a new one begins with `vedette central init`",
+        )
 
     async def connected(conninfo: str) -> T:
         db = Database(conninfo, max_size=2)
@@ -66,6 +80,8 @@ def show_table(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str)
         click.echo(nothing)
         return
     table = Table(*head, box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"  # a narrow terminal breaks a name, and never hides its end
     for row in rows:
         add_row(table, *row)
     # Wide enough for a file or pipe: names must not be broken there.

@@ -28,7 +28,13 @@ from vedette.wire.signed import Signed
 
 
 @click.group("central")
-@click.option("--config", "path", type=click.Path(path_type=Path), help="A central.yaml.")
+@click.option(
+    "--config",
+    "path",
+    envvar="VEDETTE_CENTRAL_CONFIG",
+    type=click.Path(path_type=Path),
+    help="A central.yaml. Environment: VEDETTE_CENTRAL_CONFIG.",
+)
 @click.option("--state", type=click.Path(path_type=Path), help="State directory.")
 @click.pass_context
 def command(context: click.Context, path: Path | None, state: Path | None) -> None:
@@ -58,7 +64,7 @@ def init(config: CentralConfig) -> None:
     """Make keys and database, and print the administrator's one-time link."""
     config.state.mkdir(parents=True, exist_ok=True)
     key = serve.online_key(config.state)
-    link = _with_database(config, lambda db: serve.first_link(db, config))
+    link = _with_database(config, lambda db: serve.first_link(db, config), make=True)
     click.echo(f"central's key  {key.public.keyid}")
     click.echo(f"set the administrator's password here, once:\n  {link}" if link else "ready")
 

@@ -146,9 +146,9 @@ def _row(line: Line, answer: Answer) -> list[str]:
     return [
         " ".join(line.group.values()) or "all",
         course(values[-_COURSE:]) if answer.step != "total" else "",
-        _number(min(seen, default=None)),
-        _number(max(seen, default=None)),
-        _number(values[-1] if values else None),
+        _shown(answer.metric, min(seen, default=None)),
+        _shown(answer.metric, max(seen, default=None)),
+        _shown(answer.metric, values[-1] if values else None),
         *_covered(told),
     ]
 
@@ -156,7 +156,14 @@ def _row(line: Line, answer: Answer) -> list[str]:
 def _covered(coverage: Coverage) -> tuple[str, str]:
     fraction = "–" if coverage.fraction is None else f"{coverage.fraction:.1%}"
     worst = sorted(coverage.causes.items(), key=lambda row: -row[1])[:2]
-    return fraction, ", ".join(f"{cause} {lost_s / 3600:.1f} h" for cause, lost_s in worst)
+    return fraction, ", ".join(f"{cause} {lasted(lost_s)}" for cause, lost_s in worst)
+
+
+def lasted(seconds: float) -> str:
+    """Return a length of time in the unit in which it is no 0.0."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004
 
 
 def course(values: Sequence[float | None]) -> str:
@@ -174,6 +181,11 @@ def course(values: Sequence[float | None]) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.6g}"
+
+
+def _shown(metric: str, value: float | None) -> str:
+    """Return a value as people say it: the coverage of a line in percent, as beside it."""
+    return f"{value:.1%}" if metric == "coverage" and value is not None else _number(value)
 
 
 def _at(ms: int) -> str:
@@ -234,11 +246,17 @@ def worst_command(
     if as_json:
         show_json(found)
         return
-    head = ["", f"{found.metric} {found.stat}".strip(), "coverage", "missing", ""]
+    beside = ["coverage"] if found.metric != "coverage" else []
+    head = ["", f"{found.metric} {found.stat}".strip(), *beside, "missing", ""]
 
     def rows(listed: list[shapes.Ranked]) -> list[list[str]]:
         return [
-            [" ".join(r.group.values()), _number(r.value), *_covered(r.coverage), r.note]
+            [
+                " ".join(r.group.values()),
+                _shown(found.metric, r.value),
+                *_covered(r.coverage)[found.metric == "coverage" :],
+                r.note,
+            ]
             for r in listed
         ]
 

@@ -19,7 +19,7 @@ _root = click.option(
     "--root",
     default="/",
     show_default=True,
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
     help="Install into the root of an image instead of this machine.",
 )
 _dry = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -94,7 +94,7 @@ def install(
         return
     _carry(steps, root, dry_run=dry_run, ask=not yes and not as_json, quiet=as_json)
     if not dry_run and not as_json:
-        click.echo(f"installed. See it live: journalctl -u {plan.SERVICE} -f")
+        click.echo(_installed(root))
 
 
 @click.command()
@@ -115,6 +115,16 @@ def uninstall(*, user: str, root: Path, dry_run: bool, yes: bool) -> None:
     _carry(steps, root, dry_run=dry_run, ask=not yes, quiet=False)
     if not dry_run:
         click.echo(f"removed. {plan.CONFIG.parent} and the state directory are untouched")
+
+
+def _installed(root: Path) -> str:
+    """Return what whoever installed it does next."""
+    if root == Path("/"):
+        return f"installed. See it live: journalctl -u {plan.SERVICE} -f"
+    return (
+        f"installed below {root}, where nothing can be started. Have it start with the image:\n"
+        f"  systemctl --root {root} enable {plan.SERVICE}"
+    )
 
 
 def _carry(

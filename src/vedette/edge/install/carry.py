@@ -4,7 +4,6 @@ import contextlib
 import grp
 import os
 import pwd
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ def look(config: EdgeConfig, user: str, root: Path) -> Facts:
     """Return how the machine below `root` is."""
     files = {path: _read(_below(root, path)) for path in (CONFIG, UNIT, WATCHDOG)}
     folders = {
-        path: (_owner(_below(root, path)), _below(root, path).stat().st_mode & 0o777)
+        path: (_owner(_below(root, path), root), _below(root, path).stat().st_mode & 0o777)
         for path in (config.state_dir, config.models_dir)
         if _below(root, path).is_dir()
     }
@@ -101,11 +100,44 @@ def _read(path: Path) -> tuple[bool, str | None]:
         return True, None
 
 
-def _owner(path: Path) -> str:
-    try:
-        return pwd.getpwuid(path.stat().st_uid).pw_name
-    except KeyError:
-        return str(path.stat().st_uid)
+def _owner(path: Path, root: Path) -> str:
+    """Return the name of the owner, among the accounts of `root`."""
+    uid = path.stat().st_uid
+    if root == Path("/"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwuid(uid).pw_name
+    else:
+        for name, number, _ in _accounts(root):
+            if number == uid:
+                return name
+    return str(uid)
+
+
+def _accounts(root: Path) -> list[tuple[str, int, int]]:
+    """Return name, uid and gid of the accounts of an image; lines that are none are left out."""
+    _, text = _read(root / "etc/passwd")
+    fields = [line.split(":") for line in (text or "").splitlines()]
+    return [
+        (row[0], int(row[2]), int(row[3]))
+        for row in fields
+        if len(row) > 3 and row[2].isdigit() and row[3].isdigit()  # noqa: PLR2004 - name:x:uid:gid
+    ]
+
+
+def _ids(user: str, root: Path) -> tuple[int, int]:
+    """Return uid and gid of an account of `root`: an image has numbers of its own.
+
+    Raises:
+        ConfigError: There is no such account.
+    """
+    if root == Path("/"):
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(user)
+            return entry.pw_uid, entry.pw_gid
+    for name, uid, gid in _accounts(root):
+        if name == user:
+            return uid, gid
+    raise ConfigError(f"there is no account {user} in {root / 'etc/passwd'}")
 
 
 def _has_user(user: str, root: Path) -> bool:
@@ -127,24 +159,28 @@ def _has_group(name: str) -> bool:
 
 def _make_user(name: str, root: Path) -> None:
     where = [] if root == Path("/") else ["--root", str(root)]
+    hint = "run it with sudo" if root == Path("/") or os.geteuid() != 0 else (
+        "--root is the root of a whole system, with its etc/passwd and etc/group"
+    )  # fmt: skip
     _run(["useradd", *where, "--system", "--user-group", "--no-create-home",
-          "--shell", "/usr/sbin/nologin", "--home-dir", "/nonexistent", name])  # fmt: skip
+          "--shell", "/usr/sbin/nologin", "--home-dir", "/nonexistent", name], hint)  # fmt: skip
 
 
 def _make_folder(step: MakeFolder, root: Path) -> None:
-    if os.geteuid() != 0 or root != Path("/"):  # an image's accounts are not this machine's
+    if root == Path("/") and os.geteuid() == 0:
+        held = _open_folder(step.path)
+    else:
         path = _below(root, step.path)
         path.mkdir(parents=True, exist_ok=True)
-        path.chmod(step.mode)
-        return
-    entry = pwd.getpwnam(step.owner)
-    held = _open_folder(step.path)
+        held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fchmod(held, step.mode)
-        for _, folders, names, inside in os.fwalk(".", dir_fd=held, follow_symlinks=False):
-            os.fchown(inside, entry.pw_uid, entry.pw_gid)
-            for name in (*folders, *names):
-                os.chown(name, entry.pw_uid, entry.pw_gid, dir_fd=inside, follow_symlinks=False)
+        if os.geteuid() == 0:
+            uid, gid = _ids(step.owner, root)
+            for _, folders, names, inside in os.fwalk(".", dir_fd=held, follow_symlinks=False):
+                os.fchown(inside, uid, gid)
+                for name in (*folders, *names):
+                    os.chown(name, uid, gid, dir_fd=inside, follow_symlinks=False)
     finally:
         os.close(held)
 
@@ -189,8 +225,8 @@ def _write(step: WriteFile, root: Path) -> None:
         file.write(step.text)
         file.flush()
         os.fsync(file.fileno())
-    if step.group and root == Path("/") and os.geteuid() == 0:
-        shutil.chown(scratch, 0, step.group)
+    if step.group and os.geteuid() == 0:
+        os.chown(scratch, 0, _ids(step.group, root)[1])
     scratch.chmod(step.mode)
     scratch.replace(path)
 
@@ -207,7 +243,7 @@ def _says(question: str) -> bool:
     return False
 
 
-def _run(command: Sequence[str]) -> None:
+def _run(command: Sequence[str], hint: str = "run it with sudo") -> None:
     """Run a tool of the system.
 
     Raises:
@@ -223,4 +259,4 @@ def _run(command: Sequence[str]) -> None:
         raise ConfigError(f"{command[0]} did not end within {_TOOL_S:.0f} s") from error
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()[:500]
-        raise ConfigError(f"{' '.join(command)}: {said}", operator_hint="run it with sudo")
+        raise ConfigError(f"{' '.join(command)}: {said}", operator_hint=hint)

@@ -174,7 +174,7 @@ def _machine(report: HealthReport) -> list[str]:
                 ("processor", _share(system.cpu_fraction)),
                 ("memory", _share(system.memory_used_fraction)),
                 ("disk", _share(system.disk_used_fraction)),
-                ("up since", _duration(system.uptime_s)),
+                ("running for", _duration(system.uptime_s)),
             ]
         ),
     ]
