@@ -169,6 +169,10 @@ async def test_figures_are_pushed_twice_and_count_once(shop: Shop) -> None:
         headers=operator,
     )
     assert [step["value"] for step in found.json()["steps"]] == [10, 20, None]
+    shop.clock.advance(17 * 60)  # whoever asks without a window must not see hours cut in two
+    asked = await shop.client.get("/v1/kpis/receipts?of=site:north", headers=operator)
+    told = [step["value"] for step in asked.json()["steps"] if step["value"] is not None]
+    assert told == [10, 20]
 
 
 async def test_figures_of_another_scope_can_neither_be_pushed_nor_read(shop: Shop) -> None:

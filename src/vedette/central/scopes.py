@@ -50,7 +50,10 @@ async def set_scope(
     """
     held = await tx.one("user_hold", UserScope, username=username[:128].replace("\0", ""))
     if held is None:
-        raise ConfigError(f"there is no user {username[:40]!r}")
+        raise ConfigError(
+            f"there is no user {username[:40]!r}",
+            operator_hint="vedette central user list; a new one: vedette central user add",
+        )
     if role is not None and role not in accounts.ROLES:
         raise ConfigError(
             f"no such role: {role[:40]}", operator_hint=f"one of {', '.join(accounts.ROLES)}"

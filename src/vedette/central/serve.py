@@ -15,7 +15,7 @@ from granian.constants import Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from vedette.central import accounts
+from vedette.central import accounts, audit
 from vedette.central.app import ONLINE_KEY, Central, build_services
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
@@ -61,11 +61,26 @@ def online_key(state: Path) -> SigningKey:
 
 
 async def setup_link(db: Database, config: CentralConfig, username: str = ADMIN) -> str:
-    """Return a one-time link with which `username`, an administrator, sets a password."""
+    """Return a one-time link with which `username`, an administrator, sets a password.
+
+    Raises:
+        ConfigError: There is such a user of another role or scope: a forgotten password must not
+            make them administrator of everything. The first administrator is always let in.
+    """
     now_ms = wall_ms(SystemClock().now_at())
     async with db.transaction() as tx:
+        users = {user.username: user for user in await tx.all("users_all", accounts.User)}
+        known = users.get(username)
+        if known and username != ADMIN and (known.role != "admin" or known.sites is not None):
+            raise ConfigError(
+                f"{username} is no administrator of the whole fleet",
+                operator_hint=f"vedette central user link {username} keeps role and scope",
+            )
         await accounts.put_user(tx, username, "admin", None, now_ms)
         token = await accounts.make_setup_token(tx, username, now_ms)
+        await audit.write(
+            tx, at_ms=now_ms, actor="terminal", action="user.password_link", target=username
+        )
     return f"{config.url}/setup/{token}"
 
 

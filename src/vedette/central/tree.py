@@ -145,15 +145,13 @@ async def change_site(
         hours=changed.hours,
     )
     was, now = msgspec.to_builtins(held), msgspec.to_builtins(changed)
-    detail = {key: _told(now[key]) for key in now if now[key] != was[key]}
+    detail = {key: now[key] for key in now if now[key] != was[key]}
+    if detail.get("hours"):
+        detail["hours"] = msgspec.json.decode(changed.hours or b"null")
     await audit.write(
         tx, at_ms=now_ms, actor=actor, action="site.change", target=site, detail=detail
     )
     return changed
-
-
-def _told(value: object) -> object:
-    return value if isinstance(value, str) or value is None else "changed"
 
 
 def _plain(name: str) -> str:

@@ -19,6 +19,7 @@ from vedette.cli import (
     central_query,
     central_site_keys,
     central_tree,
+    central_users,
 )
 from vedette.cli.at_central import ACTOR as _ACTOR
 from vedette.cli.at_central import now_ms as _now_ms
@@ -73,7 +74,10 @@ def init(config: CentralConfig) -> None:
 @click.option("--user", default=serve.ADMIN, show_default=True)
 @click.pass_obj
 def reset_admin(config: CentralConfig, user: str) -> None:
-    """Print a one-time link with which an administrator sets a new password."""
+    """Print a one-time link with which an administrator of everything sets a new password.
+
+    A user of another role or scope is refused: `vedette central user link` keeps both.
+    """
     click.echo(_with_database(config, lambda db: serve.setup_link(db, config, user)))
 
 
@@ -206,7 +210,7 @@ for _further in (
     central_tree.label_command,
     central_tree.group_group,
     central_tree.select_command,
-    central_tree.user_group,
+    central_users.user_group,
     central_cameras.cameras_command,
     central_business.slo_group,
     central_business.kpi_group,

@@ -161,9 +161,9 @@ def _covered(coverage: Coverage) -> tuple[str, str]:
 
 def lasted(seconds: float) -> str:
     """Return a length of time in the unit in which it is no 0.0."""
-    if seconds < 60:  # noqa: PLR2004 - a minute
+    if seconds < 60:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def course(values: Sequence[float | None]) -> str:

@@ -120,7 +120,7 @@ def _accounts(root: Path) -> list[tuple[str, int, int]]:
     return [
         (row[0], int(row[2]), int(row[3]))
         for row in fields
-        if len(row) > 3 and row[2].isdigit() and row[3].isdigit()  # noqa: PLR2004 - name:x:uid:gid
+        if len(row) > 3 and row[2].isdigit() and row[3].isdigit()
     ]
 
 
