@@ -177,6 +177,8 @@ async def test_opening_hours_stand_with_the_site(fleet: Fleet) -> None:
     assert answer.json()["open_now"] is True  # Monday, 9 o'clock in Madrid
     listed = (await fleet.client.get("/v1/sites", headers=boss)).json()
     lisbon = next(site for site in listed if site["site"] == "lisbon")
+    (newest,) = await audit.page(fleet.services.db, limit=1)
+    assert "09:00" in str(newest.detail)  # in words, for whoever reads the log
     assert lisbon["next_change_ms"] == round(
         datetime(2026, 3, 2, 19, 0, tzinfo=UTC).timestamp() * 1000
     )
