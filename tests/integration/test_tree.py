@@ -296,6 +296,9 @@ def _attacks(
             body = _body(schema, parts, ids) if schema else None
             mine = ids | {"site": "lisbon"}
             for place in (ids, mine, mine | {"device": "lisbon-1"}):
+                names = re.findall(r"\{(\w+)\}", path)
+                if names and all(name in place and place[name] != ids.get(name) for name in names):
+                    continue  # aimed at what is the asker's own: no attack, and it changes things
                 there = re.sub(r"\{(\w+)\}", lambda m, p=place: p.get(m[1], "x"), path)
                 yield f"{method} {path}", method.upper(), there, query, body
 
