@@ -54,13 +54,12 @@ command.add_command(replace_keys)
 )
 @click.option(
     "--output",
-    default="site-policy.json",
-    show_default=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the signed document goes.",
+    help="Where the signed document goes. Default: beside POLICY, as .json.",
 )
-def sign(policy: Path, key_files: tuple[Path, ...], output: Path) -> None:
+def sign(policy: Path, key_files: tuple[Path, ...], output: Path | None) -> None:
     """Sign POLICY, a YAML file: which pixels may leave the site, and where its cameras are."""
+    output = output or policy.with_suffix(".signed.json" if policy.suffix == ".json" else ".json")
     said = config.load(policy, PolicyFile)
     keys = [SigningKey.load(file) for file in key_files]
     signed = sign_policy(said, keys, now_ms=wall_ms(SystemClock().now_at()))

@@ -178,3 +178,13 @@ def test_a_mistake_in_replacing_keys_is_named_and_nothing_is_written(tmp_path, w
         _replace(tmp_path, *words)
     assert (tmp_path / "c.json").read_bytes() == before
     assert not (tmp_path / "chain.json").exists()
+
+
+def test_a_signed_policy_lies_beside_its_file_and_never_over_anothers(tmp_path, monkeypatch):
+    """Two sites' policies, signed one after the other, are two documents."""
+    monkeypatch.chdir(tmp_path)
+    _run("key", "site.key")
+    for name in ("lisbon.yaml", "porto.yaml"):
+        (tmp_path / name).write_text(POLICY)
+        _run("sign", name, "--key", "site.key")
+    assert {file.name for file in tmp_path.glob("*.json")} == {"lisbon.json", "porto.json"}
