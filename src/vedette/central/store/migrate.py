@@ -65,7 +65,10 @@ async def migrate(conninfo: str) -> list[str]:
                 ran.append(name)
                 _log.info("migration applied", extra={"event": "store.migrated", "name_": name})
     except psycopg.Error as error:
-        raise StoreError(f"migration failed: {error}") from error
+        raise StoreError(
+            f"migration failed: {str(error).strip()}",
+            operator_hint="check VEDETTE_DATABASE_URL, and that its account owns the database",
+        ) from error
     return ran
 
 
