@@ -298,7 +298,9 @@ class DesiredStore:
         """Let nothing leave: there is a policy, by keys that were replaced before we came."""
         if isinstance(error, BadSignature):
             self._without_policy = NOTHING_LEAVES
-            self.effective = msgspec.structs.replace(self.effective, pixels=NOTHING_LEAVES)
+            self.effective = msgspec.structs.replace(
+                self.effective, pixels=NOTHING_LEAVES, diagnostics=self._diagnostics(None)
+            )
 
     def _accept_kept(self, signed: Signed, identity: Identity) -> SitePolicy:
         """Return the kept policy: signed by the keys of today, or in force when they came."""

@@ -135,6 +135,7 @@ def test_a_device_that_enrols_after_the_change_lets_nothing_leave_by_an_old_poli
     held = store(tmp_path)
     give(held, site_policy=policy(5, OLD))
     assert not held.effective.pixels.thumbnails
+    assert not held.effective.diagnostics
     assert give(held, site_policy=policy(6, NEW)) == []
     assert held.effective.pixels.thumbnails
 

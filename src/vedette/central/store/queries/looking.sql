@@ -2,7 +2,8 @@
 
 -- name: look_sites
 -- Sites in scope.
-SELECT site, name, time_zone, site_keys, site_threshold, policy, policy_version FROM sites
+SELECT site, name, time_zone, site_keys, site_threshold, site_keys_version, policy, policy_version
+FROM sites
 WHERE %(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]) ORDER BY site
 
 -- name: look_dark_sites
