@@ -84,5 +84,7 @@ def _refuse_changed(name: str, applied: str, sha256: str) -> None:
     if applied != sha256:
         raise ConfigError(
             f"migration {name} changed after it ran",
-            operator_hint="add a new migration instead of editing one that was released",
+            operator_hint="this database was made by another build, between releases: go on with"
+            " that build, or begin a new state directory (whoever develops: add a migration"
+            " instead of editing one)",
         )
