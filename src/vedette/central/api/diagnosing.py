@@ -150,7 +150,7 @@ async def _question(
     await _require_device(tx, session, site, device)
     found = await diagnosing.one(tx, device, request, services.now_ms())
     if found is None:
-        raise NotThere(detail="nobody asked that")
+        raise NotThere(detail="there is no such question")
     return found
 
 
