@@ -6,10 +6,10 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 ARGS   ?=
 # Processes that `make test` uses; 0: one, without a helper, for a debugger.
-WORKERS ?= 2
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check accept bench docs serve lock format clean
+.PHONY: help demo test check accept bench docs pictures serve lock format clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,7 +27,8 @@ demo: $(READY)  ## central and a site with three cameras, for real; ARGS=--check
 
 test: $(READY)  ## the whole test suite: unit, integration with real servers, browser
 	@$(PY) tools/system_parts.py
-	@# A file's tests stay together, so that what they share is made once; the long ones begin first.
+	@# A file's tests stay together, so that what they share is made once. Those that wait stand between
+	@# those that compute (tests/conftest.py), so that more workers than cores keep two cores busy.
 	@# A worker that crashes fails its test and the run, and is not replaced. The suite starts hundreds
 	@# of processes: their bytecode is kept, also where the environment says otherwise.
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 $(ARGS)
@@ -47,6 +48,9 @@ bench: $(READY)  ## run the benchmarks; results in benchmarks/results
 
 docs: $(READY)  ## write the reference pages (configuration, streams) from the code
 	@$(PY) tools/reference.py
+
+pictures: $(READY)  ## take reference pictures of every console page (needs Chromium)
+	@$(PY) tools/console_pictures.py $(ARGS)
 
 serve: $(READY)  ## central alone, on this machine
 	@$(VENV)/bin/vedette central run $(ARGS)

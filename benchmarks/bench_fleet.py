@@ -2,7 +2,9 @@
 
     python benchmarks/bench_fleet.py --prepare    once: an environment with FastAPI
     python benchmarks/bench_fleet.py              all three parts, the storm scaled down
-    python benchmarks/bench_fleet.py --whole      the storm as large as it gets: 1,000 × 48 h
+    python benchmarks/bench_fleet.py --only storm --whole --storm-folder DIR
+                                                  the storm as large as it gets: 1,000 × 48 h, an
+                                                  hour at most; Ctrl-C, and the same line goes on
     python benchmarks/bench_fleet.py --only steady
 
 A *report* is what a device of four cameras says for 30 s: its health with every camera's, and each
@@ -10,7 +12,10 @@ second time one aggregate per camera for the minute; three messages on average. 
 through the real protocol into a central of its own (`vedette central run`, embedded PostgreSQL):
 durable acknowledgement, rollups, coverage, liveness, exactly once.
 
-    steady     10,000 devices, one report per 30 s each; latency counts from when a report was due
+    steady     10,000 devices, one report per 30 s each; latency counts from when a report was due.
+               Told apart: the first period, in which all is new. A checkpoint follows it, so that
+               the database uses its log's files again instead of making new ones, as it does
+               from its first checkpoint on (ten minutes, or half a gigabyte)
     ceiling    a closed loop; in turns with it the plain pattern, FastAPI with one INSERT per
                report (same content as JSON, no rollups, coverage or sequence numbers)
     storm      every device was away and sends what waited while it goes on reporting
@@ -45,10 +50,11 @@ from vedette.sim import footage
 from vedette.sim.faults import free_port
 from vedette.sim.fleet import roll, template
 from vedette.sim.fleet.http import Pool
-from vedette.sim.fleet.load import Load
+from vedette.sim.fleet.load import Load, Paused
 from vedette.sim.fleet.meter import Result, latency
 from vedette.sim.fleet.own import OwnCentral, own_central
 from vedette.sim.fleet.template import Hole
+from vedette.trust.keys import SigningKey
 from vedette.wire import codec
 from vedette.wire.envelope import Batch
 from vedette.wire.streams import stream
@@ -102,7 +108,7 @@ async def measured(
     before = central.usage()
     result = await run()
     used = central.usage().since(before)
-    return result, {"central": used.central, "postgres": used.postgres, "client": result.cpu_s}
+    return result, msgspec.structs.asdict(used) | {"client": result.cpu_s}
 
 
 def bulk(central: OwnCentral, devices: int) -> list[roll.Member]:
@@ -121,6 +127,8 @@ def steady(devices: int, seconds: float) -> dict[str, Any]:
             first, _ = await measured(
                 central, lambda: load.paced(period_s=PERIOD_S, duration_s=PERIOD_S)
             )
+            with psycopg.connect(central.database_url, autocommit=True) as db:
+                db.execute("CHECKPOINT")
             result, cpu = await measured(
                 central, lambda: load.paced(period_s=PERIOD_S, duration_s=seconds)
             )
@@ -156,7 +164,9 @@ def ceiling(devices: int, seconds: float, rounds: int) -> dict[str, Any]:
                 return figures(
                     *await measured(
                         central,
-                        lambda: load.closed(duration_s=seconds, concurrency=128),
+                        lambda: load.closed(
+                            duration_s=seconds, concurrency=128, hours_ago=40 - 2 * len(ours)
+                        ),
                     )
                 )
 
@@ -306,12 +316,36 @@ def server_cpu(spent: dict[str, float], reports: int) -> float:
 # -------------------------------------------------------------------------------------- storm
 
 
-def storm(devices: int, hours: float, limit_s: float) -> dict[str, Any]:
-    """Everybody was away for `hours`, comes back, and goes on reporting meanwhile."""
+class Saved(msgspec.Struct):
+    """What a storm that was interrupted needs to go on, within a day: the tokens' life."""
+
+    members: list[tuple[str, str, str, str]]
+    paused: Paused
+    reports: int
+    seconds: float
+    dark: int
+
+
+def storm(devices: int, hours: float, limit_s: float, folder: Path | None) -> dict[str, Any]:
+    """Everybody was away for `hours`, comes back, and goes on reporting meanwhile.
+
+    Ends after `limit_s` or at Ctrl-C with what was reached; with `folder` the same command goes on
+    from there.
+    """
+    path = folder / "storm.msgpack" if folder else None
+    saved = (
+        msgspec.msgpack.decode(path.read_bytes(), type=Saved) if path and path.exists() else None
+    )
 
     async def run(central: OwnCentral) -> dict[str, Any]:
-        async with Pool(central.url, devices) as pool:
-            load = Load(pool, bulk(central, devices), CLOCK)
+        members = known(saved.members) if saved else bulk(central, devices)
+        async with Pool(central.url, len(members)) as pool:
+            load = Load(pool, members, CLOCK)
+            if saved:
+                load.recall(saved.paused)
+            stop = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+            telling = asyncio.create_task(tell(load))
             result, cpu = await measured(
                 central,
                 lambda: load.paced(
@@ -319,23 +353,56 @@ def storm(devices: int, hours: float, limit_s: float) -> dict[str, Any]:
                     duration_s=limit_s,
                     backlog_s=hours * 3600,
                     until_drained=True,
+                    stop=stop,
                 ),
             )
-        found = figures(result, cpu)
-        rate = result.backlog_reports / result.seconds
-        found |= {
+            telling.cancel()
+        done = (saved.reports if saved else 0) + result.backlog_reports
+        seconds = (saved.seconds if saved else 0.0) + result.seconds
+        if path:
+            rows = [(one.name, one.site, one.address, one.token) for one in members]
+            kept = Saved(rows, load.remember(), done, seconds, dark(central))
+            path.write_bytes(msgspec.msgpack.encode(kept))
+        rate = done / seconds
+        return figures(result, cpu) | {
             "hours_away": hours,
-            "backlog_reports": result.backlog_reports,
+            "backlog_reports": done,
             "backlog_left": result.backlog_left,
+            "drained_in_min": round(seconds / 60, 1),
             "drained_per_s": round(rate, 1),
             "whole_storm_would_take_min": round(1_000 * 5_760 / rate / 60, 1) if rate else None,
             "backlog_batch_ms": msgspec.to_builtins(result.backlog_ms),
             "dark": dark(central),
         }
-        return found
 
-    with own_central(CLOCK) as central:
+    with own_central(CLOCK, folder) as central:
         return asyncio.run(run(central))
+
+
+def known(rows: list[tuple[str, str, str, str]]) -> list[roll.Member]:
+    """Return the devices of a storm that was interrupted; their tokens are good for a day."""
+    members = []
+    for name, site, address, token in rows:
+        members.append(roll.Member(name, site, SigningKey.generate(), address))
+        members[-1].token = token
+    return members
+
+
+async def tell(load: Load, every_s: float = 15.0) -> None:
+    """Print how far a storm is, until cancelled."""
+    began_s, all_of_it = CLOCK.mono_ns() / 1e9, 0
+    while True:
+        await asyncio.sleep(every_s)
+        passed_s = CLOCK.mono_ns() / 1e9 - began_s
+        drained, left = load.meter.backlog_reports, load.backlog_reports
+        all_of_it = max(all_of_it, drained + left)
+        rate = drained / passed_s
+        print(
+            f"  {passed_s:6.0f} s: {drained:9,} of {all_of_it:,} drained, {rate:6.0f}/s,"
+            f" {left / rate / 60 if rate else 0:5.1f} min to go;"
+            f" live p99 of the last 5,000 {load.meter.recent().p99:.0f} ms",
+            flush=True,
+        )
 
 
 # --------------------------------------------------------------------------------------- main
@@ -364,6 +431,8 @@ def main() -> int:
     parser.add_argument("--storm-devices", type=int, default=1_000)
     parser.add_argument("--storm-hours", type=float, default=0.5)
     parser.add_argument("--whole", action="store_true", help="1,000 devices × 48 h: 5.76 million")
+    parser.add_argument("--storm-limit", type=float, default=0.0, help="seconds; then it ends")
+    parser.add_argument("--storm-folder", type=Path, help="keep the storm here, and go on with it")
     given = parser.parse_args()
     if given.prepare:
         return prepare()
@@ -386,8 +455,11 @@ def main() -> int:
             )
     if given.only in {"", "storm"}:
         hours = 48.0 if given.whole else given.storm_hours
-        limit_s = 3_600.0 if given.whole else 300.0
-        document["storm"] = storm(given.storm_devices, hours, limit_s)
+        limit_s = given.storm_limit or (3_600.0 if given.whole else 300.0)
+        if given.storm_folder:
+            given.storm_folder.mkdir(parents=True, exist_ok=True)
+            given.storm_folder.chmod(0o755)
+        document["storm"] = storm(given.storm_devices, hours, limit_s, given.storm_folder)
         show("storm", document["storm"])
         found = document["storm"]
         print(

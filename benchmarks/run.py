@@ -9,6 +9,7 @@ are only started, timed and summed up. One that fails is told and does not stop 
 exit status is the number that failed.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -24,6 +25,106 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 Row = tuple[str, str, str]
 HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
+    "incidents": (
+        ("a backlog of 10,000 events: incidents an hour", "ceiling/an_hour", "/h"),
+        ("… CPU for each", "ceiling/cpu_ms_each", "ms"),
+        (
+            "one event beside 10,000 open incidents: to its delivery's row",
+            "paced/event_to_delivery_row_ms",
+            "ms",
+        ),
+        ("… a turn in which nothing happened", "paced/empty_turn_ms", "ms"),
+        ("1,000 steps due within 20 s: decided late by", "ladder/late_ms", "ms"),
+        ("workers killed under load", "kills/kills", ""),
+        ("… deliveries decided", "kills/deliveries", ""),
+        ("… ids that receivers saw", "kills/ids_received", ""),
+        ("… with two contents", "kills/ids_with_two_contents", ""),
+    ),
+    "channels": (
+        ("a notice: from its commit to a webhook's receiver", "paced_ms", "ms"),
+        ("… CPU for each, the put counted", "paced_cpu_ms_each", "ms"),
+        ("… beside a receiver that never answers", "beside_hanging_ms", "ms"),
+        ("a backlog of 1,000 to four webhooks: CPU for each", "backlog_cpu_ms_each", "ms"),
+    ),
+    "delta": (
+        (
+            "program of 86 MB, one module in 20 changed: saved of the download",
+            "program/saved",
+            "share",
+        ),
+        ("… the delta applied, hash included", "program/cpu_ms/delta", "CPU ms"),
+        ("… by zstd --patch-from", "program/cpu_ms/zstd --patch-from", "CPU ms"),
+        ("… peak memory of applying", "program/peak_mb/delta", "MB"),
+        ("… of zstd --patch-from", "program/peak_mb/zstd --patch-from", "MB"),
+        ("model bundle, threshold changed: saved", "model, threshold/saved", "share"),
+        ("model bundle, every weight moved: saved", "model, retrained/saved", "share"),
+    ),
+    "rollout": (
+        ("10,000 devices, one tick: last wave begins", "tick/last wave begins, ms", "CPU ms"),
+        ("… soaks, bad events and latency judged", "tick/last wave soaks, ms", "CPU ms"),
+        (
+            "good rollout, 2 canaries of 200: stopped in 72 h by the e-process",
+            "counts/clustered, 2 of 200, 1×/e-process/stopped_72h",
+            "share",
+        ),
+        (
+            "… by a repeated z-test",
+            "counts/clustered, 2 of 200, 1×/z-test, repeated/stopped_72h",
+            "share",
+        ),
+        (
+            "… by more than twice the controls",
+            "counts/clustered, 2 of 200, 1×/> 2 × controls/stopped_72h",
+            "share",
+        ),
+        (
+            "ten times as bad, 2 canaries of 200: stopped in 24 h by the e-process",
+            "counts/clustered, 2 of 200, 10×/e-process/stopped_24h",
+            "share",
+        ),
+        ("… median time", "counts/clustered, 2 of 200, 10×/e-process/median_h", "h"),
+        ("whole rollouts, 200 devices, good: done", "rollouts/200 devices, 1×/done", "share"),
+        ("… stopped for nothing", "rollouts/200 devices, 1×/stopped", "share"),
+        (
+            "… one kind of bad event ten times: stopped",
+            "rollouts/200 devices, 10×/stopped",
+            "share",
+        ),
+        ("… after", "rollouts/200 devices, 10×/median_stop_h", "h"),
+        ("… twice as slow: stopped", "slower/200 devices, 2× as long/stopped", "share"),
+    ),
+    "rollout_fleet": (
+        (
+            "200 simulated devices take a good model: done, simulated",
+            "runs/200 devices, good, one of each fault/hours",
+            "h",
+        ),
+        ("… wall time", "runs/200 devices, good, one of each fault/wall_s", "s"),
+        ("… processor time", "runs/200 devices, good, one of each fault/cpu_s", "s"),
+        (
+            "200 take a bad one, without shadow: back, simulated",
+            "runs/200 devices, bad, no shadow, faults/hours",
+            "h",
+        ),
+        ("… devices that ever ran it", "runs/200 devices, bad, no shadow, faults/touched", ""),
+    ),
+    "swap": (
+        ("3 cameras × 5 fps: longest gap between results in peace", "peace/gap_max_ms", "ms"),
+        ("… while another model is loaded and swapped in", "there/gap_max_ms", "ms"),
+        ("loading, proving, golden frames", "there/load_and_golden_s", "s"),
+        ("frames that failed for it", "frames/failed", ""),
+        ("p95 age of a result without a candidate in shadow", "shadow/without/age_p95_ms", "ms"),
+        ("… with one on every fifth picture", "shadow/with/age_p95_ms", "ms"),
+    ),
+    "console": (
+        ("first page, 600 cameras × 90 days: over the wire", "first page/wire_bytes", "B"),
+        ("… loaded", "first page/loaded_ms", "ms"),
+        ("2,000 sites: CPU of central and database for the list", "large/list/page/cpu_ms", "ms"),
+        ("… elements in the page", "large/list/elements", ""),
+        ("… frames while scrolling", "large/list/scroll_frame_ms", "ms"),
+        ("… as a grid: frames while scrolling", "large/grid/scroll_frame_ms", "ms"),
+        ("… palette: letter to answer", "large/palette_ms", "ms"),
+    ),
     "pipeline": (
         ("whole pipeline on a file, 2 inference threads", "throughput/pipeline", "frames/s"),
         ("bare decode + conversion + inference, same threads", "throughput/bare", "frames/s"),
@@ -210,17 +311,32 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ("… nobody detected: recall", "no boxes/recall", "share"),
     ),
     "evidence": (
-        ("evidence clip of 8 s remuxed", "remux to MP4/wall", "ms"),
+        ("evidence clip of 10 s remuxed", "remux to MP4/wall", "ms"),
         ("whole evidence package, fsync included", "whole package, fsync included/wall", "ms"),
         ("… CPU alone", "whole package, fsync included/cpu", "ms"),
+        ("… the agent's signature on it, CPU", "signing it, fsync included/cpu", "ms"),
         ("… with a keyframe every 10 s, CPU alone", "the same, a keyframe every 10 s/cpu", "ms"),
-        ("blurred copy of 8 s at 720p, people, CPU", "blurred copy, people/cpu", "ms"),
+        ("blurred copy of 10 s at 720p, people, CPU", "blurred copy, people/cpu", "ms"),
         ("… the whole picture, CPU", "blurred copy, whole picture/cpu", "ms"),
     ),
     "spool": (
         ("an alert made durable", "durable_alert_ms", "ms"),
         ("… one bare SQLite row, synced", "bare_durable_row_ms", "ms"),
         ("group commit", "group_commit_messages_per_s", "messages/s"),
+    ),
+    "alert_latency": (
+        ("3 cameras: picture to a webhook, by central", "ms/by central: picture to receiver", "ms"),
+        ("… from the device itself", "ms/by the device: picture to receiver", "ms"),
+        (
+            "… from the device, central away",
+            "ms/by the device, central away: picture to receiver",
+            "ms",
+        ),
+        (
+            "… of it: central has the event until the notice is decided",
+            "ms/by central: central to notice",
+            "ms",
+        ),
     ),
     "agent": (
         ("CPU of the agent at rest, of one core", "agent/cpu_percent_of_a_core", "%"),
@@ -257,10 +373,24 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
 }
 
 
+def asked(arguments: list[str] | None = None) -> list[Path]:
+    """Return the benchmarks that the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/run.py",
+        description="Run benchmarks, and write what they found into benchmarks/README.md.",
+    )
+    parser.add_argument("word", nargs="*", help="run only those whose name holds a WORD")
+    parser.add_argument("--report", action="store_true", help="run none: write the page anew")
+    said = parser.parse_args(arguments)
+    scripts = [] if said.report else sorted(HERE.glob("bench_*.py"))
+    found = [s for s in scripts if not said.word or any(word in s.stem for word in said.word)]
+    if said.word and not found and not said.report:
+        parser.error(f"no benchmark is named like {' or '.join(said.word)}")
+    return found
+
+
 def main() -> int:
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    scripts = [] if "--report" in sys.argv else sorted(HERE.glob("bench_*.py"))
-    scripts = [s for s in scripts if not words or any(word in s.stem for word in words)]
+    scripts = asked()
     failed = [
         script.stem for n, script in enumerate(scripts, 1) if not run(script, n, len(scripts))
     ]

@@ -19,7 +19,7 @@ from vedette.edge import lookout
 from vedette.edge.analysis import Analysis
 from vedette.edge.capture.decode import Decoder
 from vedette.edge.capture.thread import CaptureThread
-from vedette.edge.evidence import EvidenceStore
+from vedette.edge.evidence.store import EvidenceStore
 from vedette.edge.intake import Intake
 from vedette.edge.lane import CameraLane
 from vedette.edge.pipeline import Pipeline

@@ -1,12 +1,18 @@
 """Fixtures that every test may use."""
 
+import logging
 import os
+import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import prepared
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,6 +29,50 @@ _PATIENT = settings(
 settings.register_profile("suite", _PATIENT, derandomize=True)
 settings.register_profile("explore", _PATIENT, derandomize=False)
 settings.load_profile("suite")
+
+
+_FOLDERS = {("acceptance",), ("browser",)}
+"""Whose tests mostly wait for processes and browsers."""
+_APART = 2
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a folder for databases that all workers copy from (tests/prepared.py), until the end."""
+    if prepared.FOLDER not in os.environ:  # workers have it from whom started them
+        folder = tempfile.mkdtemp(prefix="vedette-prepared-")
+        Path(folder).chmod(0o755)  # PostgreSQL is never root
+        os.environ[prepared.FOLDER] = folder
+        config.add_cleanup(lambda: os.environ.pop(prepared.FOLDER))
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have files that wait stand between files that compute, so that several workers use the cores.
+
+    Files stay whole and in their order. The suite's workers take them from the front.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    waiting = [path for path in files if path.relative_to(ROOT).parts[1:2] in _FOLDERS]
+    others = [path for path in files if path not in waiting]
+    order: list[Path] = []
+    while waiting or others:
+        order += waiting[:1] + others[:_APART]
+        waiting, others = waiting[1:], others[_APART:]
+    items[:] = [item for path in order for item in files[path]]
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """What a command that a test calls in this process does to the logs ends with that test."""
+    ours = [logging.getLogger(name) for name in ("vedette", "vedette.central")]
+    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in ours]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 def skip_or_fail(reason: str) -> NoReturn:

@@ -27,6 +27,7 @@ from vedette.cli.main import cli
 from vedette.edge.settings import EdgeConfig
 from vedette.trust.site_policy import PolicyFile
 from vedette.wire import limits, streams
+from vedette.wire.package_schema import DOCUMENTS, package_schema
 from vedette.wire.signed import CameraAddress, Line, PixelPolicy, Zone
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +64,8 @@ def pages() -> dict[str, str]:
         "cli.md": command_line(),
         "api.md": api(),
         "metrics.md": metrics(),
+        "evidence-package.md": evidence_page(),
+        "evidence.schema.json": json.dumps(package_schema("evidence.json"), indent=1) + "\n",
         "edge.schema.json": schema(EdgeConfig),
         "central.schema.json": schema(CentralConfig),
     }
@@ -284,6 +287,59 @@ def streams_page() -> str:
     for row in streams.STREAMS:
         text += [f"## {row.schema}", _first_line(row.body) + "\n", _fields(row.body)]
     return "\n".join(text)
+
+
+def evidence_page() -> str:
+    """Return the page of every document in an evidence package, from its JSON Schema."""
+    text = [
+        "# Evidence packages",
+        NOTE,
+        (
+            "What stands in the documents of a package; what a package is for is told in"
+            " [evidence](../evidence.md). `vedette evidence schema` prints the JSON Schema of each;"
+            " that of `evidence.json` is [evidence.schema.json](evidence.schema.json). Fields may"
+            " be added: readers pass over what they do not know.\n"
+        ),
+    ]
+    told: set[str] = set()
+    for name in DOCUMENTS:
+        parts = package_schema(name)
+        main = parts["$ref"].rpartition("/")[2]
+        for part in [main, *(one for one in parts["$defs"] if one != main)]:
+            held = parts["$defs"][part]
+            if part not in told and "properties" in held:
+                heading = f"## {name}" if part == main else f"### {part}"
+                text += [f"{heading}\n", held.get("description", "") + "\n", _properties(held)]
+            told.add(part)
+    return "\n".join(text)
+
+
+def _properties(held: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            code(name),
+            _schema_type(one),
+            "required" if name in held.get("required", ()) else "",
+            one.get("description", ""),
+        ]
+        for name, one in held["properties"].items()
+    ]
+    return table(["field", "type", "", "meaning"], rows)
+
+
+def _schema_type(one: Mapping[str, Any]) -> str:
+    """Return the type of a part of a schema in words."""
+    if "$ref" in one:
+        return one["$ref"].rpartition("/")[2]
+    if "anyOf" in one:
+        return " or ".join(_schema_type(each) for each in one["anyOf"])
+    if one.get("type") == "array":
+        each = one.get("prefixItems")
+        inner = ", ".join(map(_schema_type, each)) if each else _schema_type(one.get("items") or {})
+        return f"[{inner}]" if each else f"list of {inner}"
+    if one.get("type") == "object":
+        return f"map to {_schema_type(one.get('additionalProperties') or {})}"
+    return str(one.get("type", "anything"))
 
 
 def _first_line(thing: object) -> str:

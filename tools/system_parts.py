@@ -1,6 +1,7 @@
 """Install the Debian packages that some tests need, where this machine lets us.
 
 Chromium for the browser tests, faketime for wrong clocks, iproute2 for network namespaces,
+mosquitto as an MQTT broker,
 GStreamer as a source and as the second opinion on our RTSP server. Without root or apt nothing is
 installed and those tests skip, saying so (in CI such a skip is a failure).
 """
@@ -10,7 +11,12 @@ import shutil
 import subprocess
 import sys
 
-WANTED = {"chromium": "chromium", "faketime": "faketime", "ip": "iproute2"}
+WANTED = {
+    "chromium": "chromium",
+    "faketime": "faketime",
+    "ip": "iproute2",
+    "mosquitto": "mosquitto",
+}
 ELEMENTS = {
     "videoconvert": "gstreamer1.0-plugins-base",
     "matroskamux": "gstreamer1.0-plugins-good",

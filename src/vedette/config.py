@@ -9,7 +9,7 @@ Not here: where a program's tree is declared (`edge.settings`, `central.settings
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -83,6 +83,17 @@ def parse(text: str, kind: type[T], *, name: str = "configuration") -> T:
     Raises:
         ConfigError: As `load`.
     """
+    return parse_lines(text, kind, name=name)[0]
+
+
+def parse_lines(
+    text: str, kind: type[T], *, name: str = "configuration"
+) -> tuple[T, Callable[[tuple[str, ...]], str]]:
+    """As `parse`, and with it what says in which line (`:12`) an entry stands, by its path.
+
+    Raises:
+        ConfigError: As `load`.
+    """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
@@ -99,7 +110,7 @@ def parse(text: str, kind: type[T], *, name: str = "configuration") -> T:
         data = _plain(root, (), lines, budget, name)
     _refuse_unknown(data, kind, (), lines, name)
     try:
-        return msgspec.convert(data, kind, strict=True, dec_hook=_from_text)
+        found = msgspec.convert(data, kind, strict=True, dec_hook=_from_text)
     except msgspec.ValidationError as error:
         where, what = _explain(str(error))
         line = _line_of(where, lines)
@@ -107,6 +118,7 @@ def parse(text: str, kind: type[T], *, name: str = "configuration") -> T:
         raise ConfigError(
             f"{name}{line}: {key}: {what}", operator_hint=_hint(kind, where)
         ) from error
+    return found, lambda path: _line_of(path, lines)
 
 
 def _plain(
@@ -181,6 +193,12 @@ def _strip(hint: Any) -> Any:
     return hint
 
 
+def _hints(kind: Any) -> dict[str, Any]:
+    """Return the types of a struct's fields by the names that they have in a file."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.encode_name: hints[field.name] for field in msgspec.structs.fields(kind)}
+
+
 def _is_struct(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
 
@@ -195,7 +213,7 @@ def _refuse_unknown(
     """Raise for the first key that the tree does not have, suggesting the nearest one."""
     hint = _strip(hint)
     if _is_struct(hint) and isinstance(data, dict):
-        hints = get_type_hints(hint, include_extras=True)
+        hints = _hints(hint)
         for key, value in data.items():
             if key not in hints:
                 line = _line_of((*path, key), lines)
@@ -256,12 +274,12 @@ def reference(kind: type) -> list[Entry]:
 
 
 def _walk(kind: Any, prefix: str) -> Iterator[Entry]:
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     for field in msgspec.structs.fields(kind):
-        hint = hints[field.name]
+        hint = hints[field.encode_name]
         meta = _meta(hint)
         inner = _strip(hint)
-        path = f"{prefix}{field.name}"
+        path = f"{prefix}{field.encode_name}"
         yield Entry(
             path=path,
             type=_type_name(hint),

@@ -12,7 +12,11 @@ import pytest
 from vedette.clock import SystemClock
 from vedette.sim import campaign
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.timeout(400),
+    pytest.mark.usefixtures("prepared_central"),
+]
 
 
 @pytest.mark.parametrize(
@@ -25,9 +29,6 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
         "repeats",
         "small-spool",
         "device-disk",
-        "clock-1970",
-        "clock-behind",
-        "clock-ahead",
     ],
 )
 def test_the_books_stay_equal(name: str, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import urllib3
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from small_device import MINUTE_MS, SmallDevice, minute
 
+from tests import prepared
 from vedette.central.console import assets
 from vedette.sim.faults import free_port
 from vedette.wire.messages import (
@@ -80,12 +81,21 @@ class Site(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def central() -> Iterator[Site]:
-    """`vedette central run` as a process, on loopback, with a fresh embedded database."""
+def configured() -> str:
+    """What central.yaml says; a module that needs something else overrides it."""
+    return "{}\n"
+
+
+@pytest.fixture(scope="module")
+def central(configured: str) -> Iterator[Site]:
+    """`vedette central run` as a process, on loopback, with an empty embedded database."""
     folder = Path(tempfile.mkdtemp(prefix="vedette-browser-"))
     folder.chmod(0o755)
     port = free_port()
-    command = [sys.executable, "-m", "vedette.cli.main", "central", "run"]
+    config = folder / "central.yaml"
+    config.write_text(configured)
+    command = [sys.executable, "-m", "vedette.cli.main", "central", "--config", str(config), "run"]
+    prepared.lay_out(folder / "central")
     log = folder / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen(

@@ -3,6 +3,7 @@
 import math
 import secrets
 import time
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -10,6 +11,7 @@ import urllib3
 
 from vedette.stats.sketch import ExpHistogram
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, make_assertion
+from vedette.trust.dsse import open_struct
 from vedette.trust.keys import PublicKey, SigningKey, prove_possession
 from vedette.wire import codec, streams
 from vedette.wire.enrol import Desired, EnrolAnswer, EnrolRequest, Nonce, TokenAnswer
@@ -26,7 +28,9 @@ from vedette.wire.messages import (
     Span,
     ZoneCounts,
 )
+from vedette.wire.updates import ASSIGNMENT_TYPE, Assignment
 
+T = TypeVar("T")
 MINUTE_MS = 60_000
 
 
@@ -51,7 +55,7 @@ class SmallDevice:
         self._seq: dict[str, int] = {}
         self._token = self._sign_in()
 
-    def _json(self, path: str, message: msgspec.Struct | None, kind: type) -> object:
+    def _json(self, path: str, message: msgspec.Struct | None, kind: type[T]) -> T:
         body = msgspec.json.encode(message) if message else b""
         answer = self._http.request("POST", self.url + path, body=body)
         assert answer.status == 200, answer.data
@@ -112,6 +116,24 @@ class SmallDevice:
             done = self._http.request("POST", there, body=picture, headers=headers)
             assert done.status == 204, done.data
         return len(wanted)
+
+    def assignment(self) -> Assignment | None:
+        """Fetch the desired state; return what is assigned, where central signed it."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        answer = self._http.request("GET", f"{self.url}/v1/desired", headers=headers)
+        assert answer.status == 200, answer.data
+        signed = msgspec.json.decode(answer.data, type=Desired).assignment
+        if signed is None:
+            return None
+        return open_struct(signed, Assignment, [self._central], payload_type=ASSIGNMENT_TYPE)
+
+    def answer(self, request: str, body: bytes, content_type: str) -> None:
+        """Answer one question with `body`."""
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content_type}
+        done = self._http.request(
+            "POST", f"{self.url}/v1/answer/{request}", body=body, headers=headers
+        )
+        assert done.status == 204, done.data
 
     def send_event(self, event: str, *, camera: str, where: str) -> None:
         """Send one event that happened just now."""

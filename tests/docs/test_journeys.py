@@ -1,4 +1,4 @@
-"""The two journeys name code and tests that exist, so the pages cannot rot."""
+"""The four journeys name code and tests that exist, so the pages cannot rot."""
 
 import ast
 import importlib
@@ -6,7 +6,12 @@ import re
 
 import pytest
 
-PAGES = ["life-of-a-frame.md", "life-of-a-report.md"]
+PAGES = [
+    "life-of-a-frame.md",
+    "life-of-a-report.md",
+    "life-of-a-rollout.md",
+    "life-of-an-alert.md",
+]
 _SYMBOL = re.compile(r"`(vedette(?:\.\w+)+):([\w.]+)`")
 _TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
 

@@ -6,6 +6,7 @@ import click
 import pytest
 
 from vedette import config
+from vedette.central.alerting import rules
 from vedette.central.settings import CentralConfig
 from vedette.cli.main import cli
 from vedette.edge import settings
@@ -117,6 +118,8 @@ def test_every_other_yaml_in_the_documentation_is_of_a_known_kind(docs):
             continue
         if first == "# central.yaml":
             config.parse(block.text, CentralConfig, name=str(block))
+        elif first == "# rules.yaml":
+            rules.load(block.text.encode(), name=str(block))
         elif first == "# site-policy.yaml":
             config.parse(block.text, PolicyFile, name=str(block))
         elif first == "# story.yaml":

@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 
 from vedette.wire import messages as m
-from vedette.wire import streams
+from vedette.wire import slots, streams
+from vedette.wire import updates as u
 
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 BINS = m.Bins(counts=[1, 2, 3])
 HISTOGRAM = m.Histogram(zero=1, offset=-3, counts=[1, 0, 2], sum=4.5)
 BOX = m.Box(xyxy=(1.0, 2.0, 30.5, 40.5), label="person", confidence=0.75, track=7)
@@ -97,6 +99,68 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         picture_px=(768, 576),
         poster="one person",
         boxes=[BOX],
+    ),
+    "commission.v1": m.CommissionReport(
+        camera="door",
+        at_ms=2_000,
+        by="Ann",
+        confirmed=["view", "sample"],
+        refused=["focus"],
+        skipped=["light"],
+        problems=["ImageTooDark"],
+        picture_px=(768, 576),
+        model="centernet",
+        model_digest="00",
+        settings_sha256="11",
+        sharpness=0.25,
+        pictures=2,
+        right=5,
+        wrong=1,
+        missed=2,
+        baseline_s=60.0,
+        observed_fraction=0.98,
+        captured=300,
+        analysed=280,
+        gated=12,
+    ),
+    "update.v1": u.UpdateReport(
+        at_ms=2_000,
+        rollout="rol-1",
+        slot="centernet",
+        kind=slots.ArtefactKind.MODEL,
+        attempt=1,
+        digest=B,
+        state=slots.UpdateState.PROBATION,
+        was=slots.UpdateState.ACTIVATING,
+        running=B,
+        detail="loaded in 2.1 s",
+    ),
+    "shadow.v1": u.ShadowReport(
+        rollout="rol-1",
+        slot="centernet",
+        camera="door",
+        a=A,
+        b=B,
+        start_ms=0,
+        end_ms=60_000,
+        frames=6,
+        differing=2,
+        objects={"person": u.Paired(both=7, only_a=2)},
+        stage_ms_b={"inference": HISTOGRAM},
+        confidence_a={"person": BINS},
+    ),
+    "disagreement.v1": u.Disagreement(
+        disagreement="dis-1",
+        rollout="rol-1",
+        slot="centernet",
+        camera="door",
+        at_ms=1_500,
+        a=A,
+        b=B,
+        picture_px=(768, 576),
+        boxes_a=[BOX],
+        weight=2.0,
+        withheld="the site lets no pictures leave",
     ),
 }
 

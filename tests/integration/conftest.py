@@ -1,9 +1,8 @@
-"""One embedded PostgreSQL for the session, a fresh migrated database for each test."""
+"""One embedded PostgreSQL for the session, an empty migrated database for each test."""
 
 import asyncio
 import shutil
 import tempfile
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -11,17 +10,18 @@ from pathlib import Path
 
 import httpx
 import msgspec
-import psycopg
 import pytest
+from argon2 import PasswordHasher
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from vedette.central import enrolment
+from tests import prepared
+from tests.integration.databases import Databases
+from vedette.central import accounts, enrolment, jobs, liveness
 from vedette.central.app import Central, build_services
 from vedette.central.settings import CentralConfig
-from vedette.central.store.migrate import migrate
 from vedette.central.store.postgres import EmbeddedPostgres
 from vedette.clock import ManualClock, wall_ms
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, make_assertion
@@ -50,21 +50,34 @@ def open_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres_server(open_folder: Path) -> Iterator[EmbeddedPostgres]:
     """The real server, started once; `vedette` in it is migrated and only ever copied."""
-    with EmbeddedPostgres(open_folder / "shared-pg") as server:
-        asyncio.run(migrate(server.conninfo))
+    with EmbeddedPostgres(prepared.lay_out(open_folder / "shared")) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def databases(postgres_server: EmbeddedPostgres) -> Iterator[Databases]:
+    """Copies of that database, emptied and given out again."""
+    copies = Databases(postgres_server)
+    yield copies
+    copies.close()
+
+
 @pytest.fixture
-def conninfo(postgres_server: EmbeddedPostgres) -> Iterator[str]:
-    """How to reach a fresh, migrated, empty database of this test alone."""
-    name = f"test_{uuid.uuid4().hex}"
-    admin = postgres_server.conninfo_for("postgres")
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE vedette".encode())
+def conninfo(postgres_server: EmbeddedPostgres, databases: Databases) -> Iterator[str]:
+    """How to reach a migrated, empty database of this test alone, under a name of its own."""
+    name = databases.lend()
     yield postgres_server.conninfo_for(name)
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    databases.take_back(name)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cheap_passwords() -> Iterator[None]:
+    """Passwords are hashed as always, at the least cost; what it costs really, a unit test says."""
+    with pytest.MonkeyPatch.context() as patch:
+        least = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+        patch.setattr(accounts, "_hasher", least)
+        patch.setattr(accounts, "_nobody", accounts._of_nobody(least))
+        yield
 
 
 class FakeDevice:
@@ -207,9 +220,20 @@ async def _no_web(
     await send({"type": "http.response.body", "body": b""})
 
 
+async def _never(*_given: object, **_named: object) -> None:
+    await asyncio.Event().wait()
+
+
 @pytest.fixture
-async def fleet(conninfo: str, anyio_backend: str) -> AsyncIterator[Fleet]:
-    """A running central without its pages."""
+async def fleet(
+    conninfo: str, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Fleet]:
+    """A running central without its pages; who is silent is looked at when the test says so.
+
+    So are the slow jobs done: both go by time, which the test has in its hand.
+    """
+    monkeypatch.setattr(liveness, "run", _never)
+    monkeypatch.setattr(jobs, "run", _never)
     clock = ManualClock()
     services = build_services(CentralConfig(), conninfo, SigningKey.generate(), clock)
     central = Central(services, _no_web)

@@ -70,7 +70,7 @@ class House:
 
     async def csrf(self) -> str:
         """Return the CSRF token of the signed-in browser."""
-        page = await self.client.get("/account")
+        page = await self.client.get("/settings/account")
         found = re.search(r'<meta name="csrf" content="([^"]+)"', page.text)
         assert found
         return found[1]
@@ -103,8 +103,12 @@ async def house(conninfo: str) -> AsyncIterator[House]:
 
 
 async def test_nobody_gets_anything_without_a_session(house: House) -> None:
-    """Programs are told so, people are led to the door; only door and static files are open."""
-    open_paths = {"/sign-in", "/setup", "/setup/{token:str}", "/static/{version:str}/{name:path}"}
+    """Programs are told so, people are led to the door; only door and static files are open.
+
+    Links that carry a signature of their own open nothing without it.
+    """
+    open_paths = {"/sign-in", "/sign-in/oidc", "/sign-in/oidc/callback", "/setup",
+                  "/setup/{token:str}", "/static/{version:str}/{name:path}"}  # fmt: skip
     app = house.client.app
     for route in app.routes:
         path = route.path
@@ -113,7 +117,9 @@ async def test_nobody_gets_anything_without_a_session(house: House) -> None:
         there = re.sub(r"\{[^}]*\}", "x", path)
         for method in sorted(set(getattr(route, "methods", [])) - {"OPTIONS", "HEAD"}):
             answer = await house.client.request(method, there, json={}, follow_redirects=False)
-            if there.startswith("/v1/") or there in {"/places", "/metrics"}:
+            if there.startswith(("/take/", "/links/")):
+                assert answer.status_code in {400, 403}, (method, there)
+            elif there.startswith("/v1/") or there in {"/places", "/metrics"}:
                 assert answer.status_code == 401, (method, there)
                 assert answer.headers["content-type"] == "application/problem+json"
             else:
@@ -191,11 +197,11 @@ async def test_an_api_token_does_not_prolong_itself(house: House) -> None:
     """Whoever stole one cannot make another from it, nor set a password with it."""
     headers = await house.token("ada", "admin")
     made = await house.client.post(
-        "/account/tokens", headers=headers, data={"label": "x", "days": "9"}
+        "/settings/tokens", headers=headers, data={"label": "x", "days": "9"}
     )
     assert made.status_code == 403
     form = {"present": PASSWORD, "password": PASSWORD * 2}
-    changed = await house.client.post("/account/password", headers=headers, data=form)
+    changed = await house.client.post("/settings/account/password", headers=headers, data=form)
     assert changed.status_code == 403
 
 
@@ -203,7 +209,7 @@ async def test_the_audit_log_is_not_for_some_sites(house: House) -> None:
     """An administrator of one site does not read what was done at others."""
     headers = await house.token("nora", "admin", ["north"])
     assert (await house.client.get("/v1/audit", headers=headers)).status_code == 403
-    page = await house.client.get("/account", headers=headers)
+    page = await house.client.get("/settings/account", headers=headers)
     assert page.status_code == 200
     assert "Audit log" not in page.text
 
@@ -383,10 +389,28 @@ async def test_strange_questions_get_calm_answers(house: House, path: str) -> No
     assert answer.status_code in {200, 400, 403, 404}, answer.text
 
 
+async def test_a_date_that_cannot_be_is_refused_and_not_left_out(house: House) -> None:
+    """Neither the list of events nor its file shows all where a mistyped time was asked for."""
+    headers = await house.token("ada", "admin")
+    for path in ("/events", "/events.csv"):
+        answer = await house.client.get(f"{path}?from=2026-99-99T00:00", headers=headers)
+        assert answer.status_code == 400
+        assert "2026-99-99T00:00" in answer.text
+
+
+async def test_the_files_that_the_list_of_events_offers_are_there(house: House) -> None:
+    """What the page links as CSV and JSON answers, as a file of that name."""
+    headers = await house.token("ada", "admin")
+    for kind in ("csv", "json"):
+        answer = await house.client.get(f"/events.{kind}?site=north", headers=headers)
+        assert answer.status_code == 200
+        assert f"vedette-events.{kind}" in answer.headers["content-disposition"]
+
+
 async def test_every_answer_carries_the_policy(house: House) -> None:
     """Pages, failures and JSON: no inline script, no frame, no sniffing, nothing kept."""
     headers = await house.token("ada", "admin")
-    for path in ("/", "/account", "/no-such-page", "/v1/fleet", "/v1/nothing", "/sign-in"):
+    for path in ("/", "/settings/account", "/no-such-page", "/v1/fleet", "/v1/nothing", "/sign-in"):
         answer = await house.client.get(path, headers=headers)
         policy = answer.headers["content-security-policy"]
         assert "unsafe-inline" not in policy, path
@@ -405,6 +429,7 @@ async def test_what_breaks_inside_is_not_told(
         raise RuntimeError("secret detail of our inside")
 
     monkeypatch.setattr("vedette.central.fleet.fleet_view", broken)
+    monkeypatch.setattr("vedette.central.overview.skeleton", broken)
     for path in ("/v1/fleet", "/"):
         answer = await house.client.get(path, headers=headers)
         assert answer.status_code == 500
@@ -460,7 +485,7 @@ async def test_a_new_password_ends_every_browser_session(house: House) -> None:
     await house.add_user("ada", "viewer")
     old = (await house.sign_in("ada")).cookies["vedette"]
     form = {"csrf": await house.csrf(), "present": PASSWORD, "password": "another good password"}
-    done = await house.client.post("/account/password", data=form, follow_redirects=False)
+    done = await house.client.post("/settings/account/password", data=form, follow_redirects=False)
     assert done.headers["location"] == "/sign-in"
     stale = await house.client.get("/v1/fleet", headers={"Cookie": f"vedette={old}"})
     assert stale.status_code == 401

@@ -15,6 +15,9 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
+    response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
@@ -31,6 +34,8 @@ CHECKS = [
     status_code_conformance,
     content_type_conformance,
     response_schema_conformance,
+    response_headers_conformance,
+    negative_data_rejection,
 ]
 EXAMPLES = 2
 """Per operation and kind of data; a longer run is made by hand."""
@@ -89,6 +94,7 @@ def document(url: str) -> dict:
     return answer.json()
 
 
+@pytest.mark.timeout(300)
 def test_what_the_description_allows_and_forbids_breaks_nothing(served: Served) -> None:
     """Good and bad data for every operation: no failure of the server, only what is described."""
     schema = schemathesis.openapi.from_dict(document(served.url))
@@ -99,12 +105,23 @@ def test_what_the_description_allows_and_forbids_breaks_nothing(served: Served) 
     for operation in operations:
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             cases = operation.as_strategy(generation_mode=mode)
-            _ask(cases, headers)
+            _ask(cases, headers, CHECKS, EXAMPLES)
 
 
-def _ask(cases: st.SearchStrategy, headers: dict[str, str]) -> None:
+@pytest.mark.timeout(300)
+def test_no_operation_ignores_who_asks(served: Served) -> None:
+    """Asked again without the token and with an invented one, each operation refuses."""
+    schema = schemathesis.openapi.from_dict(document(served.url))
+    schema.config.update(base_url=served.url, headers={})
+    headers = {"Authorization": f"Bearer {served.token}"}
+    for found in schema.get_all_operations():
+        cases = found.ok().as_strategy(generation_mode=GenerationMode.POSITIVE)
+        _ask(cases, headers, [ignored_auth], 1)
+
+
+def _ask(cases: st.SearchStrategy, headers: dict[str, str], checks: list, examples: int) -> None:
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         derandomize=True,
         deadline=None,
         database=None,
@@ -113,6 +130,6 @@ def _ask(cases: st.SearchStrategy, headers: dict[str, str]) -> None:
     )
     @given(case=cases)
     def each(case: schemathesis.Case) -> None:
-        case.call_and_validate(headers=headers, checks=CHECKS)
+        case.call_and_validate(headers=headers, checks=checks)
 
     each()

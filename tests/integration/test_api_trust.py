@@ -89,7 +89,7 @@ async def test_the_clock_and_dark_sites_can_be_read(house: House) -> None:
     """What happened to central's clock, and when a site was dark as a whole."""
     operator = await house.token("olga", "operator", ["north"])
     seen = (await house.client.get("/v1/clock", headers=operator)).json()
-    assert seen == {"held_by_ms": None, "steps": []}
+    assert seen == {"held_by_ms": None, "steps": [], "next_cursor": None}
     assert (await house.client.get("/v1/sites/north/darkness", headers=operator)).json() == []
     answer = await house.client.get("/v1/sites/south/darkness", headers=operator)
     assert answer.status_code == 404

@@ -10,19 +10,22 @@ import pytest
 
 from vedette.central import fleet as looking
 from vedette.central import jobs
-from vedette.central.console import present
-from vedette.central.console.present import Page
+from vedette.central.console.camera.present import camera_html
+from vedette.central.console.fleet import specimens as fleet_specimens
+from vedette.central.console.fleet.present import fleet_html
+from vedette.central.console.page import Page
 from vedette.central.console.render import Looker
 from vedette.central.ingest.writing import MAX_MINUTE_BYTES
 from vedette.central.rollups import decode
 from vedette.edge.spool import Spool
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE
-from vedette.wire.envelope import ClockState
+from vedette.wire.envelope import ClockState, LaneAck
 from vedette.wire.messages import (
     Aggregate,
     CameraState,
     EventKind,
     EventReport,
+    EvidenceRecord,
     Frames,
     Histogram,
     Span,
@@ -119,11 +122,11 @@ async def test_impossible_dates_break_no_page(fleet) -> None:
         looker=Looker(username="a", role="admin", csrf="x"), now_ms=fleet.now_ms, self_url="/"
     )
     view = await looking.fleet_view(fleet.db, fleet.now_ms, None)
-    assert "door" in present.fleet_html(view, present.FleetFilters(), page)
+    assert "door" in fleet_html(fleet_specimens.view(view), page).html
     window = (fleet.now_ms - DAY, fleet.now_ms, fleet.now_ms)
     camera = await looking.camera_view(fleet.db, attacker.device, "door", *window, None)
     assert camera is not None
-    assert "door" in present.camera_html(camera, "24h", page, may_request=True)
+    assert "door" in camera_html(camera, "24h", page, may_request=True)
 
 
 async def test_what_a_message_left_out_is_shown_as_no_data(fleet) -> None:
@@ -139,7 +142,7 @@ async def test_what_a_message_left_out_is_shown_as_no_data(fleet) -> None:
     assert [(row.label, row.value) for row in found] == [("<b>x", None), ("dwell", None)]
     looker = Looker(username="a", role="admin", csrf="x")
     page = Page(looker=looker, now_ms=fleet.now_ms, self_url="/")
-    html = present.camera_html(view, "24h", page, may_request=True)
+    html = camera_html(view, "24h", page, may_request=True)
     assert "not sent for a part of this time" in html
     assert "<b>x" not in html
 
@@ -158,9 +161,13 @@ async def test_no_number_of_holes_loses_a_message(fleet, monkeypatch: pytest.Mon
     assert await fleet.rows("SELECT count(*) FROM rollup_minute") == [(40,)]
 
 
+LATELY_MS = 1_772_438_300_000
+"""Shortly before the clock of `fleet` begins: retention has no claim on what happened then."""
+
+
 def event(name: str) -> EventReport:
     """Something happened."""
-    return EventReport(event=name, camera="door", kind=EventKind.PRESENCE, at_ms=1)
+    return EventReport(event=name, camera="door", kind=EventKind.PRESENCE, at_ms=LATELY_MS)
 
 
 async def test_a_disk_that_was_put_back_loses_nothing(fleet, tmp_path: Path) -> None:
@@ -245,3 +252,46 @@ async def test_forms_and_queries_of_too_many_fields_are_refused_in_words(fleet) 
         "client_assertion": f"a.{nested}.c",
     }
     assert (await fleet.http.post("/v1/token", data=asked)).status_code == 401
+
+
+async def test_lanes_full_of_holes_are_loaded_within_a_limit(fleet, monkeypatch) -> None:
+    """A device that asks for all of its lanes is told of the newest; the others stay unsaid."""
+    monkeypatch.setattr("vedette.central.ingest.finding.MAX_RANGES_TOLD", 100)
+    device = await fleet.device()
+    holes = [low for n in range(2, 42) for low in (2 * n, 2 * n)]
+    async with fleet.db.transaction() as tx:
+        for epoch in range(1, 5):
+            await tx.connection.execute(
+                "INSERT INTO lanes (device, epoch, lane, acked_through, have)"
+                " VALUES (%s, %s, 'live', 1, %s)",
+                (device.device, epoch, holes),
+            )
+    asked = [LaneAck(epoch=epoch, lane=Lane.LIVE, acked_through=0) for epoch in range(1, 6)]
+    answer = await device.up(believed=asked)
+    told = {ack.epoch: (ack.acked_through, len(ack.have)) for ack in answer.acks}
+    assert told == {5: (0, 0), 4: (1, 40), 3: (1, 40)}
+
+
+async def test_a_device_makes_no_holes_without_end(fleet, monkeypatch) -> None:
+    """At its limit over all lanes a tombstone settles no more, and only what fills is taken."""
+    monkeypatch.setattr("vedette.central.ingest.finding.MAX_RANGES_OF_DEVICE", 100)
+    monkeypatch.setattr("vedette.central.ingest.finding._FEW_RANGES", 10)
+    device = await fleet.device()
+    for epoch in (7, 8):
+        ranges = [(2 * n, 2 * n) for n in range(1, 81)]
+        stone = Tombstone(
+            epoch=epoch, lane="evidence", ranges=ranges, start_ms=device.now_ms - HOUR,
+            end_ms=device.now_ms, reason="disk full",
+        )  # fmt: skip
+        await device.up(device.envelope("tombstone.v1", stone))
+    counted = (
+        "SELECT epoch, cardinality(have) / 2 FROM lanes WHERE lane = 'evidence' ORDER BY epoch"
+    )
+    assert await fleet.rows(counted) == [(7, 80), (8, 20)]
+    device.epoch, device.next_seq[Lane.EVIDENCE] = 8, 500
+    record = EvidenceRecord(evidence="e", event="e", camera="door", wanted_ms=(1, 2))
+    answer = await device.up(device.envelope("evidence.v1", record))
+    assert (answer.acks[0].acked_through, len(answer.acks[0].have)) == (0, 20)
+    device.next_seq[Lane.EVIDENCE] = 1
+    answer = await device.up(device.envelope("evidence.v1", record))
+    assert (answer.acks[0].acked_through, len(answer.acks[0].have)) == (2, 19)

@@ -48,11 +48,14 @@ class Shop:
         async with self.services.db.transaction() as tx:
             rows = [
                 (f"{site}-1", "door", self.now_ms - a * HOUR_MS, self.now_ms - b * HOUR_MS,
-                 cause, False, None, "")
+                 cause)
                 for a, b, cause in spans
             ]  # fmt: skip
-            types = ("text", "text", "int8", "int8", "text", "bool", "float8", "text")
-            await tx.copy_in("claims_copy", types, rows)
+            claim = (
+                "INSERT INTO coverage_claims (device, camera, start_ms, end_ms, cause)"
+                " VALUES (%s, %s, %s, %s, %s)"
+            )
+            await tx.connection.cursor().executemany(claim, rows)
 
     async def event(self, site: str, event: str) -> None:
         """Have an event of a model at the site's camera."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from vedette.clock import ManualClock
-from vedette.edge.evidence import EvidenceStore, verify
-from vedette.edge.evidence.shelf import Shelf
+from vedette.edge.evidence.shelf import Shelf, verify
+from vedette.edge.evidence.store import EvidenceStore
 from vedette.edge.settings import EvidenceSettings
 from vedette.errors import EvidenceError
 

@@ -1,5 +1,7 @@
 """A backup of central, and the way back: whole or not at all."""
 
+import hashlib
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from vedette.central.releases.keeping import OnlineKeys, release_blobs
 from vedette.central.store import backup
 from vedette.cli.main import cli
 from vedette.errors import StoreError
@@ -140,3 +143,88 @@ def test_a_restore_that_breaks_half_way_changes_nothing(
         with pytest.raises(StoreError, match="nothing has changed"):
             backup.restore(conninfo, folder)
     assert _sites(conninfo) == ["later", "shop"]
+
+
+def _release(conninfo: str, state: Path, data: bytes) -> str:
+    """Have a file in the repository, and metadata that names it."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    blobs = release_blobs(state)
+    blobs.append(sha256, "test", 0, data, len(data))
+    blobs.finish(sha256, "test")
+    with psycopg.connect(conninfo) as db:
+        db.execute(
+            "INSERT INTO release_files (path, sha256, bytes) VALUES (%s, %s, %s)",
+            (f"models/{sha256[:8]}", sha256, len(data)),
+        )
+    return sha256
+
+
+def test_the_repository_of_updates_comes_back_with_its_keys_and_files(
+    central: tuple[Central, str, Path], tmp_path: Path
+) -> None:
+    """On an empty machine central signs with the same keys and hands out the same bytes."""
+    call, conninfo, state = central
+    call("site", "add", "shop")
+    before = OnlineKeys.load_or_make(state).ids
+    sha256 = _release(conninfo, state, b"bundle" * 9000)
+    whole, small = tmp_path / "whole.vbk", tmp_path / "small.vbk"
+    assert call("backup", str(whole)).exit_code == 0
+    assert call("backup", str(small), "--no-files").exit_code == 0
+    assert small.stat().st_size < whole.stat().st_size
+    shutil.rmtree(state)
+    assert call("restore", str(small), "--force").exit_code == 0
+    assert OnlineKeys.load_or_make(state).ids == before
+    assert not release_blobs(state).has(sha256)
+    assert call("restore", str(whole), "--force").exit_code == 0
+    with release_blobs(state).open(sha256) as file:
+        assert file.read() == b"bundle" * 9000
+    release_blobs(state).path(sha256).unlink()
+    told = call("backup", str(tmp_path / "third.vbk"))
+    assert "1 files that the repository names are not here" in told.output
+
+
+def test_other_keys_of_the_repository_are_not_replaced_by_a_slip(
+    central: tuple[Central, str, Path], tmp_path: Path
+) -> None:
+    """Devices of this central would not believe them."""
+    call, _, state = central
+    OnlineKeys.load_or_make(state)
+    file = tmp_path / "one.vbk"
+    call("backup", str(file))
+    (state / "keys" / "releases-snapshot.key").unlink()
+    OnlineKeys.load_or_make(state)
+    refused = call("restore", str(file))
+    assert "key of another central" in str(refused.exception)
+
+
+def test_a_backup_names_no_file_outside_of_itself(
+    central: tuple[Central, str, Path], tmp_path: Path
+) -> None:
+    """A manifest with a part of another name, or a file under a hash that is not its own."""
+    call, conninfo, state = central
+    sha256 = _release(conninfo, state, b"bundle" * 9000)
+    file = tmp_path / "one.vbk"
+    call("backup", str(file))
+    data = file.read_bytes()
+    for old, new in (
+        (f'"releases/{sha256}"', f'"releases/../{sha256[3:]}"'),
+        ("bundlebundle", "bundlebundlf"),
+    ):
+        file.write_bytes(data.replace(old.encode(), new.encode(), 1))
+        refused = call("restore", str(file), "--force")
+        assert "not a whole backup" in str(refused.exception), old
+
+
+def test_a_backup_from_before_the_repository_was_in_it_is_restored(
+    central: tuple[Central, str, Path], tmp_path: Path
+) -> None:
+    """Format 1 has a key and a dump."""
+    call, conninfo, state = central
+    call("site", "add", "shop")
+    file = tmp_path / "one.vbk"
+    call("backup", str(file))
+    file.write_bytes(file.read_bytes().replace(b'"format":2', b'"format":1', 1))
+    call("site", "add", "later")
+    assert call("restore", str(file), "--force").exit_code == 0
+    assert _sites(conninfo) == ["shop"]
+    assert (state / "keys" / "online.key").is_file()

@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 import pytest
 
+from tests import prepared
 from vedette.central.store.postgres import EmbeddedPostgres
 from vedette.sim.faults import free_port
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, make_assertion
@@ -183,7 +184,7 @@ class Sender(threading.Thread):
 def test_every_report_is_there_exactly_once_after_kills_under_load(open_folder: Path) -> None:
     """Central and PostgreSQL are killed at random while three devices send."""
     central = CentralProcess(open_folder / "crash" / "state")
-    central.state.mkdir(parents=True)
+    prepared.lay_out(central.state)
     central.vedette("init")
     central.vedette("site", "add", "shop")
     senders = [

@@ -5,7 +5,17 @@ import asyncio
 import msgspec
 import pytest
 
-from vedette.central import accounts, audit, desired, enrolment, jobs, liveness, rollups
+from vedette.central import (
+    accounts,
+    audit,
+    desired,
+    enrolment,
+    events,
+    jobs,
+    liveness,
+    reference,
+    rollups,
+)
 from vedette.central import fleet as looking
 from vedette.errors import BadSignature, ConflictError, NotAllowed, RollbackAttempt
 from vedette.trust.dsse import open_struct, sign_struct
@@ -145,14 +155,14 @@ async def test_time_is_signed_over_the_devices_nonce(fleet) -> None:
 # ---------------------------------------------------------------------------- desired state
 
 
-async def _change(fleet, device: str) -> None:
+async def _change(fleet, device: str, threshold: float | None = None) -> None:
     zone = Zone(name="till", polygon=[(0, 0), (1, 0), (1, 1)])
-    await desired.change_settings(
+    await desired.change_camera(
         fleet.db,
         fleet.services.bulletin,
         fleet.services.online_key,
         device,
-        cameras=[CameraSettings(camera="door", zones=[zone])],
+        CameraSettings(camera="door", zones=[zone], threshold=threshold),
         actor="alice",
         now_ms=fleet.now_ms,
     )
@@ -161,12 +171,12 @@ async def _change(fleet, device: str) -> None:
 async def test_a_restored_central_signs_versions_that_the_device_has_not_seen(fleet) -> None:
     """The version passes what the device reports; nonsense in a report pushes it nowhere."""
     device = await fleet.device()
-    for said, wanted in (("41", 42), ("9" * 30, 43), ("-5", 44)):
+    for said, wanted, threshold in (("41", 42, 0.4), ("9" * 30, 43, 0.5), ("-5", 44, 0.6)):
         health = HealthReport(
             at_ms=device.now_ms, period_s=30, version="0.1.0", config_version=said
         )
         await device.up(device.envelope("health.v1", health))
-        await _change(fleet, device.device)
+        await _change(fleet, device.device, threshold)
         found = await desired.settings_of(fleet.db, device.device)
         assert found is not None
         assert found.version == wanted
@@ -271,6 +281,38 @@ async def test_a_thumbnail_is_taken_only_where_one_was_asked_for(fleet) -> None:
     found = await desired.newest_thumbnail(fleet.db, device.device, "door")
     assert found is not None
     assert (found.answer, found.asked_by) == (jpeg, "alice")
+
+
+async def test_how_a_camera_shall_look_is_kept_once_and_outlives_other_pictures(fleet) -> None:
+    """Asked of the device or kept from the newest picture; what is newer takes its place."""
+    device = await fleet.device()
+    await device.up(device.envelope("aggregate.v1", observed(minute(device.now_ms))))
+    of = (fleet.db, fleet.services.bulletin, device.device, "door")
+    by = {"actor": "alice", "now_ms": fleet.now_ms}
+    with pytest.raises(NotAllowed):
+        await reference.keep(*of, **by)
+
+    async def answered(kind: str, jpeg: bytes) -> None:
+        request = await desired.ask_thumbnail(*of, **by, kind=kind)
+        headers = {"Authorization": f"Bearer {device.token}"}
+        sent = await fleet.http.post(f"/v1/thumbnail/{request}", content=jpeg, headers=headers)
+        assert sent.status_code == 204
+
+    await answered("thumbnail", b"\xff\xd8\xff now")
+    await answered("reference", b"\xff\xd8\xff pinned")
+    found = await reference.newest(fleet.db, device.device, "door")
+    assert (found.kind, found.answer) == ("reference", b"\xff\xd8\xff pinned")
+    shown = await desired.newest_thumbnail(fleet.db, device.device, "door")
+    assert shown.answer == b"\xff\xd8\xff now", "a pinned scene is not how it looks now"
+    fleet.clock.advance(60)
+    await reference.keep(*of, actor="bob", now_ms=fleet.now_ms)
+    found = await reference.newest(fleet.db, device.device, "door")
+    assert (found.kind, found.asked_by, found.answer) == ("kept", "bob", b"\xff\xd8\xff now")
+    async with fleet.db.transaction() as tx:
+        later_ms = fleet.now_ms + 86_400_000
+        await tx.run("thumbnails_expire", before_ms=later_ms)
+        await tx.run("diagnostics_expire", before_ms=later_ms)
+    assert await fleet.rows("SELECT kind FROM requests") == [("kept",)]
 
 
 # --------------------------------------------------------------------------------- liveness
@@ -487,8 +529,8 @@ async def test_scope_hides_other_sites(fleet) -> None:
         await device.up(device.envelope("event.v1", event))
     view = await looking.fleet_view(fleet.db, fleet.now_ms, ["here"])
     assert [site.site for site in view.sites] == ["here"]
-    page = await looking.events_page(fleet.db, looking.EventFilters(), "", 10, ["here"])
-    assert [row.device for row in page.rows] == [here.device]
+    shown = await looking.events_page(fleet.db, looking.EventFilters(), None, 10, ["here"])
+    assert [row.device for row in shown] == [here.device]
     assert await looking.event(fleet.db, f"ev-{there.device}", ["here"]) is None
     hidden = await looking.camera_view(
         fleet.db, there.device, "door", 0, fleet.now_ms, fleet.now_ms, ["here"]
@@ -508,12 +550,9 @@ async def test_events_are_paged_without_a_gap_or_a_repeat(fleet) -> None:
     ]
     await device.up(*(device.envelope("event.v1", report) for report in reports))
     seen: list[str] = []
-    cursor = ""
-    while True:
-        page = await looking.events_page(fleet.db, looking.EventFilters(), cursor, 7, None)
-        seen += [row.event for row in page.rows]
-        cursor = page.next_cursor
-        if not cursor:
-            break
+    after = None
+    while rows := await looking.events_page(fleet.db, looking.EventFilters(), after, 7, None):
+        seen += [row.event for row in rows]
+        after = events.key_of(rows[-1])
     assert sorted(seen) == sorted(report.event for report in reports)
     assert len(seen) == 25

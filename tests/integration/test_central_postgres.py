@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import prepared
 from vedette.central.store import cluster
 from vedette.central.store.account import Account, can_enter, choose
 from vedette.central.store.migrate import migrate
@@ -41,7 +42,7 @@ def _runs(pid: int) -> bool:
 
 def test_committed_rows_survive_a_killed_server(open_folder: Path) -> None:
     """Kill -9 of the server: it comes back by itself, with everything that was committed."""
-    with EmbeddedPostgres(open_folder / "killed") as server:
+    with EmbeddedPostgres(prepared.lay_out(open_folder / "killed")) as server:
         with psycopg.connect(server.conninfo, autocommit=True) as connection:
             connection.execute("CREATE TABLE t (x int)")
             connection.execute("INSERT INTO t VALUES (7)")
@@ -83,7 +84,7 @@ def test_a_killed_owner_takes_the_server_with_it_and_the_next_start_works(
 
 def test_a_lock_file_with_somebody_elses_process_id_stops_nobody(open_folder: Path) -> None:
     """After a reboot the id in the lock file may belong to any process."""
-    folder = open_folder / "reused"
+    folder = prepared.lay_out(open_folder / "reused")
     with EmbeddedPostgres(folder) as server:
         lock = folder / "data" / "postmaster.pid"
         text = lock.read_text()

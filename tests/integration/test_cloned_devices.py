@@ -97,6 +97,7 @@ async def test_what_both_copies_say_is_set_aside_and_acknowledged(fleet: Fleet) 
     for speaker in (device, twin):
         answer = await tell(speaker, 1_000)
         assert answer.acks
+        assert answer.quarantined  # each is told, for whoever stands beside it
         seq = speaker.next_seq[Lane.LIVE] - 1
         ack = answer.acks[0]
         assert ack.acked_through >= seq or any(low <= seq <= high for low, high in ack.have)
@@ -141,7 +142,7 @@ async def test_a_released_device_has_all_its_data_counted_once(fleet: Fleet) -> 
     assert await captured_of(fleet) == 111_111
     for batch in sent:  # and again after all
         await device.up(*batch.envelopes)
-    await tell(device, 1_000_000)
+    assert not (await tell(device, 1_000_000)).quarantined
     assert await captured_of(fleet) == 1_111_111
     assert await state_of(fleet, "closet") == (False, False)
 

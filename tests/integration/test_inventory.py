@@ -1,9 +1,13 @@
 """Inventory and camera matrix from what devices really send."""
 
+import asyncio
+
 import pytest
+from click.testing import CliRunner
 
 from vedette.central import inventory, matrix
 from vedette.central.rollups import DAY_MS
+from vedette.cli.central import command
 from vedette.wire.messages import (
     CameraHealth,
     CameraState,
@@ -106,3 +110,31 @@ async def test_a_camera_that_is_another_each_time_grows_no_table(fleet, monkeypa
     async with fleet.db.transaction() as tx:
         history = await inventory.history(tx, None)
     assert [item.firmware for item in history] == ["1.3", "1.4", "1.5"]
+
+
+async def test_a_camera_that_is_down_is_listed_with_its_reason(
+    fleet, conninfo, monkeypatch
+) -> None:
+    """Before it ever said what it is, in the list of cameras, of devices and at the terminal."""
+    device = await fleet.device("shop", "box")
+    reason = "401: the camera refuses the password"
+    down = CameraState(
+        camera="door",
+        at_ms=device.now_ms - 5_000,
+        noticed_ms=device.now_ms,
+        state=State.DOWN,
+        cause=Cause.CAMERA_DOWN,
+        detail=reason,
+    )
+    await device.up(device.envelope("camera_state.v1", down))
+    async with fleet.db.transaction() as tx:
+        (item,) = await inventory.present(tx, None)
+        assert await inventory.present(tx, None, chosen=[("box", "till")]) == []
+        assert await inventory.present(tx, None, after=inventory.key_of(item)) == []
+    assert (item.camera, item.state, item.detail, item.make) == ("door", "down", reason, "")
+    assert item.state_since_ms == down.at_ms
+    monkeypatch.setenv("VEDETTE_DATABASE_URL", conninfo)
+    monkeypatch.delenv("VEDETTE_CENTRAL_CONFIG", raising=False)
+    for words in (["cameras"], ["devices", "list"]):
+        told = await asyncio.to_thread(CliRunner().invoke, command, words, catch_exceptions=False)
+        assert reason in told.output, words

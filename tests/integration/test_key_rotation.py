@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from tests.integration.conftest import FakeDevice, Fleet
-from vedette.central import enrolment, quarantine, rotation
+from vedette.central import desired, enrolment, quarantine, rotation
 from vedette.edge.central_client import CentralClient, _refusal
 from vedette.edge.enrolment import Identity
 from vedette.edge.keyring import Keyring
 from vedette.edge.settings import CentralLink
-from vedette.errors import CentralUnreachable, NotAllowed
+from vedette.errors import CentralUnreachable, ConflictError, NotAllowed
 from vedette.ids import DeviceId, SiteId
 from vedette.trust.assertion import make_assertion
 from vedette.trust.keys import SigningKey, to_text
@@ -291,3 +291,78 @@ async def test_a_device_in_quarantine_changes_no_key(fleet: Fleet, box: Box) -> 
         await box.rotate(Fault())
     await box.speak()
     assert [suspect.device for suspect in await quarantine.suspects(fleet.db)] == ["box"]
+
+
+async def quarantine_box(fleet: Fleet) -> None:
+    """Put the device there, as its watch does."""
+    async with fleet.db.transaction() as tx:
+        evidence = b'{"why":"two","since_ms":1,"noticed_ms":2,"copies":[]}'
+        await tx.run("device_quarantine", device="box", now_ms=fleet.now_ms, evidence=evidence)
+        await desired.refresh(tx, "box", fleet.now_ms)
+
+
+async def test_another_key_is_not_demanded_of_a_device_in_quarantine(
+    fleet: Fleet, box: Box
+) -> None:
+    """Whichever copy came first would keep the name; an earlier demand waits for the judgement."""
+    client = box.client(Fault())
+    async with fleet.db.transaction() as tx:
+        await rotation.ask_rotation(tx, "box", actor="alice", now_ms=fleet.now_ms)
+    await quarantine_box(fleet)
+    assert (await asyncio.to_thread(client.desired, "")).rotate_key is False
+    fleet.clock.advance(400 * 86_400)
+    async with fleet.db.transaction() as tx:
+        with pytest.raises(ConflictError, match="quarantine"):
+            await rotation.ask_rotation(tx, "box", actor="alice", now_ms=fleet.now_ms)
+        assert await rotation.ask_old_keys(tx, 365, fleet.now_ms) == []
+    before = await fleet.rows("SELECT desired_etag FROM devices")
+    await quarantine.release(fleet.db, "box", actor="alice", now_ms=fleet.now_ms)
+    assert await fleet.rows("SELECT desired_etag FROM devices") != before
+    assert (await asyncio.to_thread(client.desired, "")).rotate_key is True
+
+
+async def test_a_change_of_keys_that_was_begun_is_held_in_quarantine(
+    fleet: Fleet, box: Box
+) -> None:
+    """One copy announced its key before: until somebody judged, neither locks the other out."""
+    old, following = box.key, SigningKey.generate()
+    other = fleet.stranger()
+    other.device, other.key = "box", following
+    nonce = (await fleet.http.post("/v1/nonce")).json()["nonce"]
+    assertion = make_assertion(
+        old,
+        device="box",
+        audience=box.identity.central.keyid,
+        nonce=nonce,
+        now_s=0,
+        next_key=following.public,
+    )
+    body = {"assertion": assertion, "proof": to_text(following.sign(assertion.encode()))}
+    assert (await fleet.http.post("/v1/rotate", json=body)).status_code == 200
+    await quarantine_box(fleet)
+    for _ in range(2):
+        assert await accepts(fleet, "box", following)
+        assert await accepts(fleet, "box", old)
+    await quarantine.release(fleet.db, "box", actor="alice", now_ms=fleet.now_ms)
+    assert await accepts(fleet, "box", following)
+    assert not await accepts(fleet, "box", old)
+
+
+async def test_a_suspected_device_changes_no_key_until_the_doubt_has_passed(
+    fleet: Fleet, box: Box
+) -> None:
+    """One turn of an old boot: perhaps an echo, perhaps a copy. It asks again and is heard then."""
+    device = fleet.stranger()
+    device.device, device.key = "box", box.key
+    await device.sign_in()
+    for boot in ("boot-1", "boot-2", "boot-1"):
+        device.boot = boot
+        await device.up()
+        fleet.clock.advance(30)
+    with pytest.raises(CentralUnreachable):
+        await box.rotate(Fault())
+    assert box.key.public == device.key.public
+    fleet.clock.advance(1_900)
+    await box.rotate(Fault())
+    await box.speak()
+    assert box.key.public != device.key.public

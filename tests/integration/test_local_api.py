@@ -19,9 +19,9 @@ import uvicorn
 from starlette.applications import Starlette
 
 from vedette.clock import SystemClock
-from vedette.edge.assembly import Models
 from vedette.edge.local.app import StillService, build
 from vedette.edge.local.serve import read_token
+from vedette.edge.models import Models
 from vedette.edge.settings import EdgeConfig, LocalApi
 from vedette.errors import ConfigError
 from vedette.inference.library import Library

@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from tests.unit.schema_kit import check
 from vedette.clock import ManualClock, wall_ms
 from vedette.edge import heartbeat
-from vedette.edge.evidence import verify
-from vedette.edge.evidence.shelf import read_facts
+from vedette.edge.evidence.shelf import read_facts, verify
 from vedette.edge.settings import Camera, EdgeConfig, Gate, PipelineSettings, Telemetry, Tier
 from vedette.sim import footage
 from vedette.sim.closed_world import Quirk, Route, World, back_and_forth, write_bundle
@@ -242,6 +242,38 @@ def test_evidence_is_whole_and_plays(busy: PipelineRig, folder: Path) -> None:
         facts = read_facts(packages[evidence])
         assert facts.event.event == record.event
         assert any(frame.boxes for frame in facts.frames)
+
+
+def test_a_package_says_by_what_and_how_well_it_was_seen(busy: PipelineRig) -> None:
+    """Model and limits, the line, quality, coverage, the other events and this hour's count."""
+    packages = busy.evidence.list_packages()
+    assert {check("evidence.json", (p.path / "evidence.json").read_bytes()) for p in packages} == {
+        ""
+    }
+    found = [read_facts(one.path) for one in packages]
+    said = max(found, key=lambda facts: facts.event.at_ms)
+    at, around = said.circumstances, said.surroundings
+    assert at is not None
+    assert around is not None
+    assert at.model is not None
+    assert at.model.digest == said.event.model
+    assert (at.model.name, at.line) == ("walkers-none", MID)
+    assert set(at.model.thresholds) == {"person", "cart"}
+    assert at.quality is not None
+    assert set(at.quality.scores) >= {"sharpness"}
+    assert around.coverage is not None
+    assert any(span.cause is None for span in around.coverage.spans)
+    assert around.clock is not None
+    assert around.clock.state == "floor"
+    mine = {e.event for e in busy.messages(EventReport)} - {said.event.event}
+    before = {one.event for one in around.related}
+    assert before <= mine
+    assert len(before) >= len(found) - 1
+    assert around.pattern is not None
+    today = around.pattern.days[-1]
+    assert today.events is not None
+    assert today.events >= len(found) - 1
+    assert today.observed_s > 20
 
 
 def test_the_spool_holds_exactly_what_was_said(busy: PipelineRig, folder: Path) -> None:

@@ -18,9 +18,9 @@ import yaml
 
 from vedette.clock import SystemClock
 from vedette.edge import heartbeat, requests
-from vedette.edge.evidence import verify
 from vedette.edge.evidence.examine import examine
 from vedette.edge.evidence.facts import BlurredFacts
+from vedette.edge.evidence.shelf import verify
 from vedette.sim import footage
 from vedette.sim.clip import load_clip
 from vedette.sim.closed_world import World, back_and_forth, write_bundle

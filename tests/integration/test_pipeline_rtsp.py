@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from vedette.clock import SystemClock
-from vedette.edge.evidence import verify
 from vedette.edge.evidence.examine import examine
+from vedette.edge.evidence.facts import read_facts
+from vedette.edge.evidence.shelf import verify
 from vedette.edge.settings import (
     Camera,
     EdgeConfig,
@@ -58,6 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_bundle(folder / "models" / "walkers-slow", Quirk.SLOW, work=4000)
     world = World([back_and_forth(1, y=0.8, start_s=0.0, legs=4, leg_s=2.0)])
     footage.encode(folder / "loop.mp4", world.pictures(8, FPS), fps=FPS, gop_s=1.0)
+    footage.encode(folder / "rare.mp4", world.pictures(8, FPS), fps=FPS, gop_s=10.0)
     return folder
 
 
@@ -78,7 +80,9 @@ def server() -> Iterator[RtspServer]:
 def config(folder: Path, tmp_path: Path) -> Config:
     """Make a configuration of cameras by name and address."""
 
-    def make(sources: dict[str, str], model: str = "walkers") -> EdgeConfig:
+    def make(
+        sources: dict[str, str], model: str = "walkers", *, before_s: float = 1.0
+    ) -> EdgeConfig:
         return EdgeConfig(
             state_dir=tmp_path / "state",
             models_dir=folder / "models",
@@ -94,7 +98,7 @@ def config(folder: Path, tmp_path: Path) -> Config:
                 for name, url in sources.items()
             ],
             pipeline=PipelineSettings(workers=2),
-            evidence=EvidenceSettings(before_s=1.0, after_s=1.0),
+            evidence=EvidenceSettings(before_s=before_s, after_s=1.0),
             telemetry=Telemetry(aggregate_period_s=2.0, report_period_s=2.0),
         )
 
@@ -140,22 +144,45 @@ def covers(spans: list[Span], cause: Cause, start_ms: int, end_ms: int) -> bool:
 
 
 def test_a_camera_that_vanishes_is_a_gap_and_comes_back(
-    config: Config, server: RtspServer, clip: Clip
+    config: Config, server: RtspServer, clip: Clip, folder: Path
 ) -> None:
-    """Down with the time of its last frame, a stated gap with its cause, then observed again."""
+    """Down with the time of its last frame, a stated gap with its cause, then observed again.
+
+    Four seconds before an event lie before the camera came, in the outage, or (in the yard) long
+    after the last keyframe: each clip is whole and says what it lacks.
+    """
     mount = server.add("door", {"normal": clip})
-    with PipelineRig(config({"door": server.url("door")}), SystemClock()) as rig:
-        event = rig.wait_for(EventReport, lambda e: e.kind is EventKind.LINE_CROSSED)
+    server.add("yard", {"normal": load_clip(folder / "rare.mp4")})
+    sources = {name: server.url(name) for name in ("door", "yard")}
+    with PipelineRig(config(sources, before_s=4.0), SystemClock()) as rig:
+        event = rig.wait_for(
+            EventReport, lambda e: e.camera == "door" and e.kind is EventKind.LINE_CROSSED
+        )
         assert event.latency_ms is not None
         assert event.latency_ms > 0
-        rig.wait_for(EvidenceRecord, lambda r: r.event == event.event)
+        first = rig.wait_for(EvidenceRecord, lambda r: r.event == event.event)
         mount.set_fault(Fault.GONE)
         down = rig.wait_for(CameraState, of("door", State.DOWN))
+        early = rig.wait_for(
+            EvidenceRecord,
+            lambda r: (
+                r.camera == "yard"
+                and r.wanted_ms[1] > down.at_ms + 2500  # else it was away too short to be missed
+                and r.actual_ms is not None
+                and r.actual_ms[0] < r.wanted_ms[0] - 500
+            ),
+        )
         mount.set_fault(Fault.NONE)
         up = rig.wait_for(
-            CameraState, lambda m: m.noticed_ms > down.noticed_ms and m.state is not State.DOWN
+            CameraState,
+            lambda m: (
+                m.camera == "door" and m.noticed_ms > down.noticed_ms and m.state is not State.DOWN
+            ),
         )
-        rig.wait_for(EventReport, lambda e: e.at_ms > up.at_ms and e.where == "mid")
+        crossing = rig.wait_for(
+            EventReport, lambda e: e.camera == "door" and e.at_ms > up.at_ms and e.where == "mid"
+        )
+        across = rig.wait_for(EvidenceRecord, lambda r: r.event == crossing.event)
     assert down.cause is Cause.CAMERA_DOWN
     assert down.detail
     assert down.noticed_ms - down.at_ms <= CAMERA_DOWN_AFTER_S * 1000
@@ -166,6 +193,13 @@ def test_a_camera_that_vanishes_is_a_gap_and_comes_back(
     for record in beats:
         assert verify(packages[record.evidence]).sha256 == record.sha256
         assert examine(packages[record.evidence]).problems == ()
+    assert "only then" in first.shortfall
+    assert early.shortfall == ""
+    assert "the camera was lost" in across.shortfall
+    around = read_facts(packages[across.evidence]).surroundings
+    assert around is not None
+    assert around.coverage is not None
+    assert Cause.CAMERA_DOWN in {span.cause for span in around.coverage.spans}
 
 
 def test_a_camera_that_falls_silent_is_down_in_time_and_delays_nobody(

@@ -23,7 +23,6 @@ class History:
         self.device = ""
         self.seq = 0
         self.start_ms = 0
-        self.state_ms = 0
 
     @property
     def now_ms(self) -> int:
@@ -60,8 +59,8 @@ class History:
     async def state(self) -> None:
         self.seq += 1
         state = self.dice.choice([State.OK, State.DOWN, State.TAMPERED, State.OFF])
-        self.state_ms = max(self.state_ms, self.now_ms - self.dice.randint(0, 30_000))
-        at_ms = self.state_ms
+        late_ms = self.dice.choice([30_000, 30_000, 5 * HOUR_MS])  # as under a clock set back
+        at_ms = self.now_ms - self.dice.randint(0, late_ms)
         await self.sql(
             "INSERT INTO camera_states (device, camera, epoch, seq, at_ms, noticed_ms, state)"
             " VALUES (%s, %s, 1, %s, %s, %s, %s)",
@@ -151,6 +150,33 @@ async def test_kept_coverage_equals_the_live_ledger_over_random_histories(fleet,
         await history.compare(from_ms, history.now_ms - history.dice.randint(0, 1) * 777_777)
     kept = await fleet.rows("SELECT count(*) FROM coverage_day")
     assert kept[0][0] > 0
+
+
+async def test_coverage_of_a_moment_does_not_depend_on_the_window(fleet) -> None:
+    """Any window of a history with states dated backwards says what the whole of it says there."""
+    history = History(fleet, 5)
+    await history.begin()
+    for _ in range(60):
+        await history.step()
+    now_ms = history.now_ms
+
+    async def asked(from_ms: int, to_ms: int, camera: str):
+        async with fleet.db.transaction() as tx:
+            window = {"from_ms": from_ms, "to_ms": to_ms, "now_ms": now_ms}
+            book = await ledger.read(tx, [history.device], **window)
+            of = {"devices": [history.device], "camera": camera}
+            (facts,) = await tx.all("look_cameras", rows.CameraFacts, **of)
+            drained = await tx.value("coverage_drained", device=history.device)
+        return book.segments(history.device, camera, facts.known_from_ms, drained)
+
+    dated = await fleet.rows("SELECT at_ms FROM camera_states ORDER BY seq")
+    assert dated != sorted(dated)
+    for camera in CAMERAS:
+        whole = await asked(history.start_ms, now_ms, camera)
+        for _ in range(20):
+            from_ms, to_ms = sorted(history.dice.sample(range(history.start_ms, now_ms), 2))
+            part = await asked(from_ms, to_ms, camera)
+            assert part == runs.clip(whole, from_ms, to_ms), (camera, from_ms, to_ms)
 
 
 async def test_late_news_marks_what_is_kept_and_one_turn_of_the_job_mends_it(fleet) -> None:

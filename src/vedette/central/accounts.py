@@ -4,6 +4,7 @@ Tokens are random and only their SHA-256 is stored. Who may do what by role is t
 """
 
 import asyncio
+import base64
 import hashlib
 import secrets
 from collections.abc import Sequence
@@ -21,10 +22,26 @@ ROLES: Final = ("viewer", "reviewer", "operator", "admin")
 MIN_PASSWORD_CHARS: Final = 10
 MAX_PASSWORD_CHARS: Final = 200
 SETUP_LINK_S: Final = 24 * 3600
+MAX_AGENT_CHARS: Final = 300
 
-_hasher: Final = PasswordHasher()
+_hasher = PasswordHasher()
+
+
+def _of_nobody(cost: PasswordHasher) -> str:
+    """Return what is stored of a password that nobody knows, as costly to verify as all others.
+
+    Salt and hash are random: to make them from a password would cost every start of a command that.
+    """
+    salt, made = (
+        base64.b64encode(secrets.token_bytes(size)).decode().rstrip("=")
+        for size in (cost.salt_len, cost.hash_len)
+    )
+    parameters = f"m={cost.memory_cost},t={cost.time_cost},p={cost.parallelism}"
+    return f"$argon2id$v=19${parameters}${salt}${made}"
+
+
 # Verified against where no such user exists, so that time does not tell who has an account.
-_NOBODY: Final = _hasher.hash(secrets.token_urlsafe(16))
+_nobody = _of_nobody(_hasher)
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +81,7 @@ async def check_password(db: Database, username: str, password: str) -> User | N
     """Return the user whose password this is, None otherwise; both take the same time."""
     async with db.transaction() as tx:
         user = await tx.one("user_by_name", User, username=username[:128].replace("\0", ""))
-    stored = user.password_hash if user and user.password_hash else _NOBODY
+    stored = user.password_hash if user and user.password_hash else _nobody
     good = await asyncio.to_thread(_verify, stored, password[:MAX_PASSWORD_CHARS])
     return user if good and user and user.password_hash else None
 
@@ -115,7 +132,16 @@ async def set_password(tx: Tx, username: str, password: str) -> None:
 
 
 async def make_setup_token(tx: Tx, username: str, now_ms: int) -> str:
-    """Return a one-time token with which this user sets a password."""
+    """Return a one-time token with which this user sets a password.
+
+    Raises:
+        ConfigError: An identity provider brought them: a password would be a second way in.
+    """
+    if await tx.value("user_is_brought", username=username) is not None:
+        raise ConfigError(
+            f"{username} comes in by the identity provider",
+            operator_hint="whoever must come in without it gets a user of another name",
+        )
     token = secrets.token_urlsafe(24)
     await tx.run(
         "setup_put",
@@ -141,8 +167,22 @@ async def use_setup_token(tx: Tx, token: str, password: str, now_ms: int) -> str
     return str(found)
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """From where somebody came in: an address, and what their program calls itself."""
+
+    address: str = ""
+    agent: str = ""
+
+
 async def open_session(
-    tx: Tx, username: str, now_ms: int, *, life_s: int, kind: str = "browser", label: str = ""
+    tx: Tx,
+    username: str,
+    now_ms: int,
+    *,
+    life_s: int,
+    kind: str = "browser",
+    label: str = "",
+    origin: Origin = Origin(),  # noqa: B008 - frozen
 ) -> tuple[str, str]:
     """Return `(token, csrf)` of a new session (`kind` browser) or API token (`kind` api)."""
     token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
@@ -155,8 +195,16 @@ async def open_session(
         csrf=csrf,
         now_ms=now_ms,
         expires_ms=now_ms + life_s * 1000,
+        address=_kept(origin.address, 64),
+        agent=_kept(origin.agent, MAX_AGENT_CHARS),
     )
+    await tx.run("user_seen", username=username, now_ms=now_ms)
     return token, csrf
+
+
+def _kept(text: str, most: int) -> str:
+    """Return what is kept of a text that a visitor wrote."""
+    return "".join(sign for sign in text[:most] if sign.isprintable())
 
 
 async def find_session(db: Database, token: str, now_ms: int) -> Session | None:
@@ -187,21 +235,43 @@ async def require_user(tx: Tx, username: str) -> None:
         ConfigError: They are not, or were disabled.
     """
     if await tx.value("user_is_there", username=username[:128].replace("\0", "")) is None:
-        raise ConfigError(f"there is no user {username!r} who may sign in")
+        raise ConfigError(
+            f"there is no user {username[:64]!r} who may sign in",
+            operator_hint="`vedette central user list` names them, `user add` makes one",
+        )
+
+
+class _Admin(msgspec.Struct, frozen=True):
+    username: str
+    has_password: bool
+
+
+async def keep_an_admin(tx: Tx, username: str) -> None:
+    """Return where the fleet keeps an administrator who can sign in without this user.
+
+    All of them are held until the transaction ends: two who remove each other cannot both.
+
+    Raises:
+        ConfigError: This user is the last one.
+    """
+    admins = await tx.all("admins_of_all", _Admin)
+    others = [one for one in admins if one.has_password and one.username != username]
+    if not others and any(one.username == username for one in admins):
+        raise ConfigError(
+            f"{username} is the last administrator of the whole fleet who can sign in",
+            operator_hint="make another one first, and let them set a password",
+        )
 
 
 async def disable_user(tx: Tx, username: str, *, actor: str, now_ms: int) -> None:
-    """Let nobody sign in by this name any more; every session and API token of theirs ends.
+    """Let nobody sign in by this name any more; sessions, API tokens and one-time links end.
 
     Raises:
         ConfigError: No such user, or the last administrator of the whole fleet.
     """
     await require_user(tx, username)
-    if not await tx.value("admins_left", username=username):
-        raise ConfigError(
-            f"{username} is the last administrator of the whole fleet",
-            operator_hint="make somebody else one first",
-        )
+    await keep_an_admin(tx, username)
     await tx.run("user_disable", username=username, now_ms=now_ms)
     await tx.run("sessions_end_all_of_user", username=username)
+    await tx.run("setup_drop", username=username)
     await audit.write(tx, at_ms=now_ms, actor=actor, action="user.disable", target=username)

@@ -3,16 +3,22 @@
     /v1/up, /v1/enrol, …   raw handlers (`ingest.route`, `device_api`): speed and counted bodies
     everything else        Litestar (`web`): the operator API and the pages
 
-Background tasks live as long as the application: the committer, liveness, jobs.
+Background tasks live as long as the application: the committer, liveness, jobs, rollouts, alerts,
+exports. The jobs themselves are done by a process of their own where `serve` runs central
+(`housework`).
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, MutableMapping
+from functools import partial
 from typing import Any
 
 from vedette.central import jobs, liveness
+from vedette.central.alerting import asking
+from vedette.central.alerting import jobs as alerts
+from vedette.central.alerting.channels import dispatch
 from vedette.central.boundary import (
     Answer,
     AsgiApp,
@@ -25,15 +31,22 @@ from vedette.central.boundary import (
     within_time,
 )
 from vedette.central.bulletin import Bulletin
+from vedette.central.clips import keeping
 from vedette.central.device_api import DeviceApi
-from vedette.central.ingest.committer import Committer
+from vedette.central.exporting import feeding as exports
+from vedette.central.housework import Housework
+from vedette.central.ingest.committer import WORKERS, Committer
 from vedette.central.ingest.route import Up
 from vedette.central.meters import Ingest
+from vedette.central.releases.keeping import Renewal
+from vedette.central.releases.serving import TARGETS, ReleasesApi
+from vedette.central.rollouts import jobs as rollouts
 from vedette.central.services import Services
 from vedette.central.settings import CentralConfig
 from vedette.central.steady import SteadyClock
 from vedette.central.store.db import Database
 from vedette.central.tokens import Tokens
+from vedette.central.zones import Zones
 from vedette.clock import NS_PER_S, Clock, SystemClock, elapsed_ns
 from vedette.errors import StoreError
 from vedette.trust.keys import SigningKey
@@ -48,9 +61,11 @@ def build_services(
     config: CentralConfig, conninfo: str, online_key: SigningKey, clock: Clock | None = None
 ) -> Services:
     """Return what every route shares, not yet connected."""
+    steady = SteadyClock(clock) if clock else SteadyClock(SystemClock(), elapsed_ns)
     return Services(
         config=config,
-        clock=SteadyClock(clock) if clock else SteadyClock(SystemClock(), elapsed_ns),
+        clock=steady,
+        began_mono_ns=steady.mono_ns(),
         db=Database(conninfo),
         bulletin=Bulletin(),
         online_key=online_key,
@@ -60,17 +75,22 @@ def build_services(
 class Central:
     """The application; `web` answers whatever no device asks. Serve it inside `running()`."""
 
-    def __init__(self, services: Services, web: AsgiApp) -> None:
+    def __init__(
+        self, services: Services, web: AsgiApp, housework: Housework | None = None
+    ) -> None:
+        """Build it; without `housework` the jobs are done in this process."""
         self.services = services
-        self.committer = Committer(services.db, services.bulletin)
+        self.committer = Committer(services.db.twin_by_key(WORKERS), services.bulletin)
         services.meters.ingest = self._ingest
         tokens = Tokens(services.db, services.clock)
         self._handlers: dict[tuple[str, str], Handler] = {
             ("POST", "/v1/up"): Up(tokens, self.committer, services.clock),
             ("GET", "/-/healthz"): self._healthz,
             **DeviceApi(services, tokens).routes(),
+            **ReleasesApi(services, tokens).routes(),
         }
         self._web = web
+        self._housework = housework
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +127,9 @@ class Central:
     def _find(self, scope: Scope) -> tuple[str, Handler | None]:
         """Return a device's route, by the path that it is known by, and what answers there."""
         method, path = scope["method"], scope["path"]
-        for known in (path, path[: path.rfind("/") + 1]):
+        # Names of files to be installed have folders in them.
+        folder = TARGETS if path.startswith(TARGETS) else path[: path.rfind("/") + 1]
+        for known in (path, folder):
             handler = self._handlers.get((method, known))
             if handler is not None:
                 return f"{method} {known}", handler
@@ -120,7 +142,7 @@ class Central:
         await services.db.open()
         await jobs.make_partitions(services.db, services.now_ms())
         await liveness.tick(services.db, services.bulletin, services.now_ms())
-        retention = services.config.retention
+        retention, housework = services.config.retention, self._housework
         tasks = [
             asyncio.create_task(self.committer.run(), name="committer"),
             asyncio.create_task(
@@ -128,13 +150,24 @@ class Central:
             ),
             asyncio.create_task(
                 jobs.run(
-                    services.db,
+                    housework.do if housework else partial(jobs.do, services.db),
                     retention,
                     services.clock,
                     device_key_days=services.config.device_key_days,
+                    beside=[
+                        partial(Zones().tell, services.db, services.bulletin, services.online_key),
+                        partial(keeping.sweep, services.db, services.blobs),
+                        Renewal(services.db, services.config.state),
+                    ],
                 ),
                 name="jobs",
             ),
+            asyncio.create_task(rollouts.run(services), name="rollouts"),
+            asyncio.create_task(alerts.run(services), name="alerts"),
+            asyncio.create_task(dispatch.run(services), name="deliveries"),
+            asyncio.create_task(asking.run(services), name="clips of alerts"),
+            asyncio.create_task(exports.run(services), name="exports"),
+            asyncio.create_task(rollouts.hear(services), name="rollout orders"),
         ]
         for task in tasks:
             task.add_done_callback(_report_death)
@@ -144,6 +177,8 @@ class Central:
         finally:
             self.committer.close()
             await _end(tasks[0], *tasks[1:])
+            if housework:
+                await housework.close()
             await services.db.close()
 
     async def _healthz(self, _request: Request) -> Answer:

@@ -1,8 +1,9 @@
 """News inside central's process: what changed, for pages that are open and polls that wait.
 
 Nothing durable and nothing ordered: a reader that was slow learns only that something changed and
-reads the database again. Topics are `device:<id>`, `site:<id>`, `events`, `desired:<device>` and
-`fleet`.
+reads the database again. Topics are `device:<id>`, `site:<id>`, `events`, `desired:<device>`,
+`rollout:<id>`, `rollouts`, `incident:<id>`, `incidents`, `deliveries` and `fleet`; `alerts:now` and
+`deliveries:now` wake the loops.
 """
 
 import asyncio
@@ -13,8 +14,9 @@ from collections.abc import AsyncIterator, Iterable
 class Subscription:
     """What one reader waits for. Thread: the event loop's."""
 
-    def __init__(self, topics: frozenset[str]) -> None:
+    def __init__(self, topics: frozenset[str], by: str = "") -> None:
         self.topics = topics
+        self.by = by
         self._news: set[str] = set()
         self._event = asyncio.Event()
 
@@ -48,14 +50,18 @@ class Bulletin:
             subscription.tell(topics)
 
     @contextlib.asynccontextmanager
-    async def subscribe(self, *topics: str) -> AsyncIterator[Subscription]:
-        """Give a subscription to `topics`, or to everything where none is named."""
-        subscription = Subscription(frozenset(topics))
+    async def subscribe(self, *topics: str, by: str = "") -> AsyncIterator[Subscription]:
+        """Give a subscription to `topics`, or to everything where none is named; `by`: whose."""
+        subscription = Subscription(frozenset(topics), by)
         self._open.add(subscription)
         try:
             yield subscription
         finally:
             self._open.discard(subscription)
+
+    def readers_of(self, by: str) -> int:
+        """Return how many of somebody's are listening."""
+        return sum(subscription.by == by for subscription in self._open)
 
     @property
     def readers(self) -> int:

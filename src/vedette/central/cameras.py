@@ -11,11 +11,20 @@ from typing import Final
 import msgspec
 
 from vedette.central import desired, events, ledger, rollups, rows
+from vedette.central.coverage import summarise
 from vedette.central.enrolment import Site
 from vedette.central.query import totals
 from vedette.central.rollups import DAY_MS, HOUR_MS, MINUTE_MS
 from vedette.central.store.db import Database, Tx
-from vedette.central.views import CameraView, CountRow, Coverage, Point, Stage, ThumbnailView
+from vedette.central.views import (
+    CameraView,
+    CountRow,
+    Coverage,
+    Point,
+    Segment,
+    Stage,
+    ThumbnailView,
+)
 from vedette.errors import WireError
 from vedette.stats.sketch import ExpHistogram
 from vedette.wire.messages import Aggregate, Frames, Histogram, ZoneCounts
@@ -95,7 +104,7 @@ async def camera_view(  # noqa: PLR0917 - a camera, a window, now and the asker'
         slim = await _series(tx, device, camera, from_ms, to_ms)
         thumbnail = await _thumbnail(tx, facts.site, device, camera, now_ms)
         wanted = events.EventFilters(device=device, camera=camera, from_ms=from_ms, to_ms=to_ms)
-        page = await events.read_page(tx, wanted, "", _EVENTS_SHOWN, scope)
+        shown = await events.read_page(tx, wanted, None, _EVENTS_SHOWN, scope)
         settings = await _settings(tx, device, camera)
     step_ms = _step_ms(to_ms - from_ms)
     buckets = _buckets(slim, from_ms, min(to_ms, now_ms), step_ms)
@@ -117,9 +126,33 @@ async def camera_view(  # noqa: PLR0917 - a camera, a window, now and the asker'
         zones=[msgspec.to_builtins(zone) for zone in settings.zones or []],
         lines=[msgspec.to_builtins(line) for line in settings.lines or []],
         thumbnail=thumbnail,
-        events=page.rows,
+        events=shown,
         device=rows.device_row(facts, report, [row]),
     )
+
+
+class Watched(msgspec.Struct, frozen=True, kw_only=True):
+    """What was observed of a camera around a moment, and why not the rest."""
+
+    from_ms: int
+    to_ms: int
+    strip: list[Segment]
+    coverage: Coverage
+
+
+async def watched(
+    db: Database, device: str, camera: str, *, from_ms: int, to_ms: int, now_ms: int
+) -> Watched | None:
+    """Return what was observed of a camera in a window; None where it is not there any more."""
+    async with db.transaction() as tx:
+        facts = await tx.one("look_devices", rows.DeviceFacts, scope=None, device=device)
+        of = await tx.one("look_cameras", rows.CameraFacts, devices=[device], camera=camera)
+        if facts is None or of is None:
+            return None
+        window = {"from_ms": from_ms, "to_ms": to_ms, "now_ms": now_ms}
+        book = await ledger.read(tx, [device], camera=camera, **window)
+    strip = book.segments(device, camera, of.known_from_ms, facts.drained_to_ms)
+    return Watched(from_ms=from_ms, to_ms=to_ms, strip=strip, coverage=summarise(strip))
 
 
 async def _settings(tx: Tx, device: str, camera: str) -> CameraSettings:

@@ -14,6 +14,7 @@ somebody looks, so the order of arrival cannot matter. Where claims overlap, the
          while its backlog is to come   PENDING_BACKFILL
          when its backlog has all come  DEVICE_DARK inside a dark spell, else PIPELINE_STOPPED
          the fresh edge, device well    the camera's own open gap, else AWAITING
+         of a device that was revoked   DEVICE_DARK: what it still had will not come
 
 The last row always holds, so no stretch is without a cause. Gaps beat "observed" so that a covered
 or dead camera is never "observed, zero visitors".
@@ -57,6 +58,8 @@ _PENDING_RANK: Final = 61
 _OPEN_GAP_RANK: Final = 62
 _FLOOR_RANK: Final = 70
 
+_ENDED: Final = "the device was revoked before it sent this"
+
 _STATE_CAUSE: Final = {
     State.DOWN: Cause.CAMERA_DOWN,
     State.TAMPERED: Cause.TAMPERED,
@@ -94,6 +97,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
         drained_to_ms: Everything that the device recorded before this has arrived.
         open_gap: The camera's state now, where that is a gap; `end_ms` is ignored.
         silent_ms: When the device first fell silent after that, where `dark` may not reach back.
+        ended_ms: When the device was revoked; nothing is accountable from then on.
     """
 
     known_from_ms: int
@@ -102,6 +106,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     drained_to_ms: int | None = None
     open_gap: Claim | None = None
     silent_ms: int | None = None
+    ended_ms: int | None = None
 
 
 class _Bid(msgspec.Struct, frozen=True, order=True):
@@ -116,9 +121,14 @@ class _Bid(msgspec.Struct, frozen=True, order=True):
 
 
 def from_states(changes: Sequence[StateChange]) -> tuple[list[Claim], Claim | None]:
-    """Return the gaps between state changes (in the device's order), and the one still open."""
+    """Return the gaps between state changes (in the device's order), and the one still open.
+
+    At a moment that state holds which the device said last of all that it dated no later: a clock
+    that was set back dates a later change before an earlier one, and is right about the earlier
+    one's end. So what holds at a moment depends on nothing dated after it, and on no window.
+    """
     claims: list[Claim] = []
-    for change, following in pairwise(changes):
+    for change, following in pairwise(_in_effect(changes)):
         cause = _cause_of(change)
         if cause is not None and following.at_ms > change.at_ms:
             claims.append(
@@ -138,6 +148,17 @@ def from_states(changes: Sequence[StateChange]) -> tuple[list[Claim], Claim | No
     return claims, Claim(start_ms=last.at_ms, end_ms=last.at_ms, cause=cause, detail=last.detail)
 
 
+def _in_effect(changes: Sequence[StateChange]) -> list[StateChange]:
+    """Return the changes that were in effect at some time, in order of time."""
+    effective: list[StateChange] = []
+    newest = -1
+    for number, change in sorted(enumerate(changes), key=lambda pair: (pair[1].at_ms, pair[0])):
+        if number > newest:
+            newest = number
+            effective.append(change)
+    return effective
+
+
 def _cause_of(change: StateChange) -> Cause | None:
     if change.state not in _STATE_CAUSE:
         return None
@@ -154,11 +175,13 @@ def resolve(
 ) -> list[Segment]:
     """Return segments that tile `from_ms` to `to_ms`, each observed or a gap with its cause.
 
-    Time before the camera was known and time to come is left out. The result depends on the set
-    of claims only, not on their order or repetition.
+    Time before the camera was known, after its device was revoked, and to come is left out. The
+    result depends on the set of claims only, not on their order or repetition.
     """
     start_ms = max(from_ms, situation.known_from_ms)
     end_ms = min(to_ms, now_ms)
+    if situation.ended_ms is not None:
+        end_ms = min(end_ms, situation.ended_ms)
     if end_ms <= start_ms:
         return []
     bids = [_bid(claim, _WEAK_RANK if claim.weak else _RANK[claim.cause]) for claim in claims]
@@ -204,10 +227,11 @@ def _inferred(situation: Situation, start_ms: int, end_ms: int, now_ms: int) -> 
             # What it recorded just before it went silent is on it, and cannot be told apart.
             bids.append(_span(_DARK_RANK, Cause.DEVICE_DARK, dark_ms - FRESH_MS, now_ms))
             continue
-        if drained_ms > dark_ms:
-            bids.append(_span(_DARK_RANK, Cause.DEVICE_DARK, dark_ms, min(back_ms, drained_ms)))
+        known_ms = drained_ms if situation.ended_ms is None else back_ms
+        if known_ms > dark_ms:
+            bids.append(_span(_DARK_RANK, Cause.DEVICE_DARK, dark_ms, min(back_ms, known_ms)))
         bids.append(_span(_PENDING_RANK, Cause.PENDING_BACKFILL, dark_ms, back_ms))
-    if not is_dark:
+    if not is_dark and situation.ended_ms is None:
         bids.append(_span(_FLOOR_RANK, AWAITING, fresh_ms, end_ms))
     bids.append(
         _span(
@@ -218,7 +242,10 @@ def _inferred(situation: Situation, start_ms: int, end_ms: int, now_ms: int) -> 
             "the device holds no record of this time",
         )
     )
-    bids.append(_span(_FLOOR_RANK + 2, Cause.PENDING_BACKFILL, start_ms, end_ms))
+    if situation.ended_ms is None:
+        bids.append(_span(_FLOOR_RANK + 2, Cause.PENDING_BACKFILL, start_ms, end_ms))
+    else:
+        bids.append(_span(_FLOOR_RANK + 2, Cause.DEVICE_DARK, start_ms, end_ms, _ENDED))
     if situation.open_gap is not None:
         bids += _open_gap(situation.open_gap, situation, now_ms)
     return bids

@@ -12,6 +12,8 @@ import msgspec
 
 from vedette.central import desired, diagnosing, enrolment, rotation
 from vedette.central.boundary import Answer, Handler, Request, json_answer
+from vedette.central.clips import taking
+from vedette.central.clips.taking import Sender
 from vedette.central.rate import RateLimit
 from vedette.central.services import Services
 from vedette.central.tokens import Bearer, Tokens
@@ -20,8 +22,9 @@ from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, MAX_CHARS
 from vedette.trust.dsse import sign_struct
 from vedette.trust.keys import from_text
 from vedette.wire import codec
-from vedette.wire.diagnostics import MAX_ANSWER_BYTES, MAX_SPEED_BYTES
+from vedette.wire.diagnostics import MAX_ANSWER_BYTES, MAX_SPEED_BYTES, PROBLEM
 from vedette.wire.enrol import Desired, EnrolRequest, RotateRequest, TimeRequest, TimeStatement
+from vedette.wire.evidence import MAX_PART_BYTES, Offer, read_range
 from vedette.wire.signed import TIME_TYPE
 
 _MAX_BODY_BYTES: Final = 16 * 1024
@@ -38,6 +41,8 @@ class DeviceApi:
         self._tokens = tokens
         self._enrol_limit = RateLimit(services.clock, per_minute=20, burst=20)
         self._token_limit = RateLimit(services.clock, per_minute=300, burst=150)
+        self._offer_limit = RateLimit(services.clock, per_minute=60, burst=30)
+        self._part_limit = RateLimit(services.clock, per_minute=1200, burst=200)
         self._speed_limit = RateLimit(services.clock, per_minute=20, burst=20)
 
     def routes(self) -> dict[tuple[str, str], Handler]:
@@ -51,6 +56,8 @@ class DeviceApi:
             ("GET", "/v1/desired"): self.desired,
             ("POST", "/v1/thumbnail/"): self.thumbnail,
             ("POST", "/v1/answer/"): self.answer,
+            ("POST", "/v1/evidence/"): self.evidence,
+            ("PUT", "/v1/blobs/"): self.blob,
             ("POST", "/v1/speed"): self.take_nothing,
             ("GET", "/v1/speed"): self.give_nothing,
         }
@@ -190,6 +197,57 @@ class DeviceApi:
             now_ms=services.now_ms(),
         )
         return Answer(status=204)
+
+    async def evidence(self, request: Request) -> Answer:
+        """Take word of what comes of a clip that this device was asked for, or why nothing does."""
+        holder = await self._tokens.holder_of(request.bearer)
+        device, services = holder.device, self._services
+        self._offer_limit.spend(device)
+        name = request.path.rpartition("/")[2][:128]
+        body = await request.body(_MAX_BODY_BYTES)
+        async with services.db.transaction() as tx:
+            await enrolment.require_speaker(tx, holder)
+        sender = Sender(services.db, services.bulletin, services.blobs, device)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == PROBLEM:
+            why = diagnosing.refusal(body)
+            await taking.refuse(sender, name, why, now_ms=services.now_ms())
+            return Answer(status=204)
+        standing = await taking.take_offer(
+            sender,
+            name,
+            codec.decode(body, Offer, json=True),
+            keep_bytes=services.config.retention.clips_mb * taking.MB,
+            now_ms=services.now_ms(),
+        )
+        return json_answer(standing)
+
+    async def blob(self, request: Request) -> Answer:
+        """Take a part of a file that this device announced."""
+        holder = await self._tokens.holder_of(request.bearer)
+        device, services = holder.device, self._services
+        self._part_limit.spend(device)
+        sha256 = request.path.rpartition("/")[2][:128]
+        said = read_range(request.headers.get("content-range", "")[:100])
+        if said is None:
+            raise MalformedReport("Content-Range says which part this is: bytes 0-65535/1048576")
+        start, size, total = said
+        sender = Sender(services.db, services.bulletin, services.blobs, device)
+        # Before the body is read: who was not asked sends none.
+        await taking.announced(sender, sha256, total, services.now_ms())
+        body = await request.body(MAX_PART_BYTES)
+        if len(body) != size:
+            raise MalformedReport(f"{len(body)} bytes, and Content-Range says {size}")
+        async with services.db.transaction() as tx:
+            await enrolment.require_speaker(tx, holder)
+        taken = await taking.take_part(
+            sender,
+            sha256,
+            body,
+            start=start,
+            total=total,
+            now_ms=services.now_ms(),
+        )
+        return json_answer(taken)
 
     async def take_nothing(self, request: Request) -> Answer:
         """Count a body and forget it, for a device that was asked to measure its line."""

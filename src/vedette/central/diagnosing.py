@@ -14,7 +14,7 @@ from vedette.central.bulletin import Bulletin
 from vedette.central.store.db import Database, Tx
 from vedette.errors import ConfigError, MalformedReport, NotAllowed, TooLarge
 from vedette.ids import is_slug, new_id
-from vedette.wire import codec
+from vedette.wire import codec, holds
 from vedette.wire.diagnostics import (
     DEFAULT_LINES,
     DOCTOR,
@@ -28,6 +28,10 @@ from vedette.wire.diagnostics import (
     TEXT,
     Refusal,
 )
+from vedette.wire.holds import HoldAnswer
+
+ANSWERS: Final = FORMS | holds.FORMS
+"""What a device may answer; holds of evidence are asked for elsewhere."""
 
 ASK_S: Final = 900
 MAX_OPEN: Final = 8
@@ -95,7 +99,10 @@ async def ask(
     of = {"device": device, **msgspec.to_builtins(wanted)}
     async with db.transaction() as tx:
         if await tx.value("diagnostics_device", device=device) is None:
-            raise ConfigError(f"there is no device {device[:64]!r}")
+            raise ConfigError(
+                f"there is no device {device[:64]!r}",
+                operator_hint="`vedette central devices list` names those that are enrolled",
+            )
         waiting = await tx.value("diagnostics_open_for", **of, now_ms=now_ms)
         if waiting is not None:
             return str(waiting)
@@ -139,7 +146,7 @@ async def open_kind(db: Database, device: str, request: str, now_ms: int) -> str
         kind = await tx.value(
             "diagnostics_kind_open", request=request, device=device, now_ms=now_ms
         )
-    if kind not in FORMS:
+    if kind not in ANSWERS:
         raise NotAllowed("nobody is waiting for this answer")
     return str(kind)
 
@@ -163,10 +170,10 @@ async def answer(
     kind = await open_kind(db, device, request, now_ms)
     refused = ""
     if content_type.partition(";")[0].strip().lower() == PROBLEM:
-        refused, content_type, body = _refusal(body), PROBLEM, b""
+        refused, content_type, body = refusal(body), PROBLEM, b""
     else:
         _check(kind, content_type, body)
-        content_type = FORMS[kind].content_type
+        content_type = ANSWERS[kind].content_type
     async with db.transaction() as tx:
         stored = await tx.run(
             "diagnostics_answer",
@@ -184,7 +191,8 @@ async def answer(
     bulletin.publish(f"device:{device}", f"desired:{device}")
 
 
-def _refusal(body: bytes) -> str:
+def refusal(body: bytes) -> str:
+    """Return a device's reason as one clean line; raises `TooLarge` and `MalformedReport`."""
     if len(body) > MAX_REFUSAL_BYTES:
         raise TooLarge(f"a refusal of more than {MAX_REFUSAL_BYTES} bytes")
     said = codec.decode(body, Refusal, json=True)
@@ -193,12 +201,12 @@ def _refusal(body: bytes) -> str:
 
 
 def _check(kind: str, content_type: str, body: bytes) -> None:
-    form = FORMS[kind]
+    form = ANSWERS[kind]
     if content_type.partition(";")[0].strip().lower() != form.content_type.partition(";")[0]:
         raise NotAllowed(f"an answer to {kind} is {form.content_type}")
     if len(body) > form.max_bytes:
         raise TooLarge(f"an answer of {len(body)} bytes; at most {form.max_bytes} are allowed")
-    shape = SHAPES.get(kind)
+    shape = HoldAnswer if kind in holds.FORMS else SHAPES.get(kind)
     if shape is not None:
         codec.decode(body, shape, json=True)
         return

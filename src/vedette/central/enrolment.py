@@ -12,6 +12,7 @@ import msgspec
 
 from vedette.central import audit
 from vedette.central.hours import zone_of
+from vedette.central.releases.keeping import newest_root
 from vedette.central.selection import check_folder
 from vedette.central.store.db import Tx
 from vedette.central.tree import SitePlace
@@ -98,7 +99,10 @@ async def add_site(
         ConfigError: A name, folder, time zone or key that cannot be.
     """
     if not is_slug(site):
-        raise ConfigError(f"{site!r} cannot name a site", operator_hint="use a-z 0-9 . _ -")
+        raise ConfigError(
+            f"{site[:64]!r} cannot name a site",
+            operator_hint="use a-z 0-9 . _ -, at most 64 of them",
+        )
     check_folder(folder)
     zone_of(time_zone)
     keys = site_keys or []
@@ -196,7 +200,10 @@ async def make_claim(
     """
     await get_site(tx, site)
     if device is not None and not is_slug(device):
-        raise ConfigError(f"{device!r} cannot name a device", operator_hint="use a-z 0-9 . _ -")
+        raise ConfigError(
+            f"{device[:64]!r} cannot name a device",
+            operator_hint="use a-z 0-9 . _ -, at most 64 of them",
+        )
     if device is not None and not replace and await tx.value("device_taken", device=device):
         raise ConflictError(
             f"the device name {device} is taken",
@@ -233,10 +240,29 @@ async def make_claim(
 
 
 async def list_claims(
-    tx: Tx, now_ms: int, scope: list[str] | None = None, *, used: bool = False
+    tx: Tx,
+    now_ms: int,
+    scope: list[str] | None = None,
+    *,
+    used: bool = False,
+    after: tuple[int, str] | None = None,
+    limit: int | None = None,
 ) -> list[Claim]:
-    """Return the claim tokens that can still be used; with `used` also those that were."""
-    return await tx.all("claims_all", Claim, now_ms=now_ms, scope=scope, all=used)
+    """Return the claim tokens that can still be used; with `used` also those that were.
+
+    They come newest first, `limit` of them after the one that was made then and has that name.
+    """
+    after_ms, after_claim = after or (2**62, "")
+    return await tx.all(
+        "claims_all",
+        Claim,
+        now_ms=now_ms,
+        scope=scope,
+        all=used,
+        after_ms=after_ms,
+        after_claim=after_claim,
+        limit=limit,
+    )
 
 
 async def withdraw_claim(
@@ -291,6 +317,7 @@ async def enrol(
         time_zone=site.time_zone,
         min_epoch=known.min_epoch,
         site_keys_version=site.site_keys_version,
+        tuf_root=await newest_root(tx),
     )
 
 

@@ -10,15 +10,29 @@ from vedette.central.views import EventRow
 from vedette.wire.messages import EventReport, EvidenceRecord
 
 Scope = Sequence[str] | None
+Key = tuple[int, str, str]
 
-MAX_PAGE: Final = 500
+MAX_ROWS: Final = 1_001
+MAX_EXPORT: Final = 20_000
+EVIDENCE: Final = ("", "any", "none", "waiting", "on_site", "here", "refused", "failed")
+"""How the evidence of an event may stand, to filter by."""
+
+NEAR_MS: Final = 600_000
+BESIDE_MS: Final = 60_000
+_RELATED: Final = 12
 _FOREVER_MS: Final = 2**53
 _event = msgspec.msgpack.Decoder(EventReport)
 _evidence = msgspec.msgpack.Decoder(EvidenceRecord)
 
 
 class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events; empty fields ask for all."""
+    """Which events; empty fields ask for all.
+
+    Attributes:
+        where: The zone's or line's name.
+        evidence: One of `EVIDENCE`.
+        late: Only those that had waited on the device.
+    """
 
     site: str = ""
     device: str = ""
@@ -27,13 +41,9 @@ class EventFilters(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     from_ms: int | None = None
     to_ms: int | None = None
-
-
-class EventsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """One page, newest first; `next_cursor` is empty on the last."""
-
-    rows: list[EventRow]
-    next_cursor: str = ""
+    where: str = ""
+    evidence: str = ""
+    late: bool = False
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,23 +58,28 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     evidence_status: str | None
     evidence_stays: bool | None
     evidence_body: bytes | None
+    clip_here: bool = False
+    poster_here: bool = False
 
 
 async def events_page(
-    db: Database, filters: EventFilters, cursor: str, limit: int, scope: Scope
-) -> EventsPage:
-    """Return one page of events after `cursor` (empty: the newest)."""
+    db: Database, filters: EventFilters, after: Key | None, limit: int, scope: Scope
+) -> list[EventRow]:
+    """Return at most `limit` events, newest first, after one of this `key_of` (None: from it)."""
     async with db.transaction() as tx:
-        return await read_page(tx, filters, cursor, limit, scope)
+        return await read_page(tx, filters, after, limit, scope)
+
+
+def key_of(row: EventRow) -> Key:
+    """Return where an event stands among others; devices may give theirs the same name."""
+    return row.at_ms, row.event, row.device
 
 
 async def read_page(
-    tx: Tx, filters: EventFilters, cursor: str, limit: int, scope: Scope
-) -> EventsPage:
+    tx: Tx, filters: EventFilters, after: Key | None, limit: int, scope: Scope
+) -> list[EventRow]:
     """As `events_page`, in a transaction that is open already."""
-    at_text, _, event = cursor.replace("\0", "").partition(".")
-    cursor_ms = int(at_text) if at_text.isdigit() and len(at_text) < 17 else _FOREVER_MS
-    limit = max(1, min(limit, MAX_PAGE))
+    cursor_ms, cursor_event, cursor_device = after or (_FOREVER_MS, "", "")
     rows = await tx.all(
         "look_events",
         _Row,
@@ -74,16 +89,35 @@ async def read_page(
         camera=_clean(filters.camera),
         kind=_clean(filters.kind),
         label=_clean(filters.label),
+        where=_clean(filters.where),
+        evidence=filters.evidence if filters.evidence in EVIDENCE else "",
+        late=filters.late,
         from_ms=_bounded(filters.from_ms, 0),
         to_ms=_bounded(filters.to_ms, _FOREVER_MS),
         cursor_ms=cursor_ms,
-        cursor_event=event or "\U0010ffff",
-        limit=limit + 1,
+        cursor_event=cursor_event,
+        cursor_device=cursor_device,
+        limit=max(1, min(limit, MAX_ROWS)),
     )
-    more = len(rows) > limit
-    found = [_view(row, with_json=False) for row in rows[:limit]]
-    last = found[-1] if more else None
-    return EventsPage(rows=found, next_cursor=f"{last.at_ms}.{last.event}" if last else "")
+    return [_view(row, with_json=False) for row in rows]
+
+
+async def of_incident(
+    tx: Tx, incident: str, after: Key | None, limit: int, scope: Scope
+) -> list[EventRow]:
+    """Return the events of an incident, newest first, after one of this `key_of`."""
+    cursor_ms, cursor_event, cursor_device = after or (_FOREVER_MS, "", "")
+    rows = await tx.all(
+        "incident_events_page",
+        _Row,
+        incident=incident,
+        scope=None if scope is None else list(scope),
+        cursor_ms=cursor_ms,
+        cursor_event=cursor_event,
+        cursor_device=cursor_device,
+        limit=max(1, min(limit, MAX_ROWS)),
+    )
+    return [_view(row, with_json=False) for row in rows]
 
 
 async def event(db: Database, event_id: str, scope: Scope) -> EventRow | None:
@@ -131,17 +165,68 @@ def _view(row: _Row, *, with_json: bool) -> EventRow:
         latency_ms=report.latency_ms,
         model=report.model,
         evidence=report.evidence,
-        evidence_status=_status(report.evidence, row.evidence_status),
+        evidence_status=_status(report.evidence, row.evidence_status, here=row.clip_here),
+        has_poster=row.poster_here,
         evidence_json=record,
         score=report.score,
         was=report.was,
     )
 
 
-def _status(evidence: str, status: str | None) -> str:
-    """Return in one word where the evidence is: it never leaves the site in this version."""
-    if not evidence:
-        return ""
+def _status(evidence: str, status: str | None, *, here: bool) -> str:
+    """Return in one word where the evidence is."""
+    if not evidence or here:
+        return "here" if here else ""
     if status is None:
         return "waiting"
     return "on_site" if status == "complete" else status
+
+
+class Related(msgspec.Struct, frozen=True, kw_only=True):
+    """Events that may belong to one, newest first.
+
+    Attributes:
+        track: Of the same track, in the same camera, within ten minutes.
+        camera: The others of that camera then.
+        site: Of the site's other cameras within a minute.
+    """
+
+    track: list[EventRow]
+    camera: list[EventRow]
+    site: list[EventRow]
+
+
+async def related(db: Database, of: EventRow, scope: Scope) -> Related:
+    """Return what else was seen about that time."""
+    near = EventFilters(
+        device=of.device,
+        camera=of.camera,
+        from_ms=of.at_ms - NEAR_MS,
+        to_ms=of.at_ms + NEAR_MS + 1,
+    )
+    beside = EventFilters(
+        site=of.site, from_ms=of.at_ms - BESIDE_MS, to_ms=of.at_ms + BESIDE_MS + 1
+    )
+    async with db.transaction() as tx:
+        same = await read_page(tx, near, None, 200, scope)
+        others = await read_page(tx, beside, None, 200, scope)
+    same = [row for row in same if row.event != of.event]
+    track = [row for row in same if of.track is not None and row.track == of.track]
+    place = (of.device, of.camera)
+    return Related(
+        track=track[:_RELATED],
+        camera=[row for row in same if row not in track][:_RELATED],
+        site=[row for row in others if (row.device, row.camera) != place][:_RELATED],
+    )
+
+
+async def every(db: Database, filters: EventFilters, scope: Scope) -> list[EventRow]:
+    """Return all events that the filters leave, newest first, `MAX_EXPORT` at most."""
+    found: list[EventRow] = []
+    while len(found) < MAX_EXPORT:
+        after = key_of(found[-1]) if found else None
+        rows = await events_page(db, filters, after, MAX_ROWS, scope)
+        found += rows
+        if len(rows) < MAX_ROWS:
+            break
+    return found[:MAX_EXPORT]

@@ -159,10 +159,10 @@ def _local(t_ms: int, zone: ZoneInfo) -> datetime:
 def _instants(day: date, stretch: Stretch, zone: ZoneInfo) -> tuple[int, int]:
     start, end = stretch
     end_day = day + _DAY if end <= start else day
-    return _instant(day, start, zone, fold=0), _instant(end_day, end, zone, fold=1)
+    return instant(day, start, zone, fold=0), instant(end_day, end, zone, fold=1)
 
 
-def _instant(day: date, text: str, zone: ZoneInfo, *, fold: int) -> int:
+def instant(day: date, text: str, zone: ZoneInfo, *, fold: int) -> int:
     """Return when the wall clock shows `text` on `day`, in ms since 1970; of two, by `fold`."""
     if text == "24:00":
         day, text = day + _DAY, "00:00"

@@ -6,6 +6,7 @@ where something changed. The rule: nothing said is not a change. A camera whose 
 silent after a restart keeps the make that it told before; a value that differs is a new row.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -13,6 +14,8 @@ import msgspec
 from vedette.central.events import Scope
 from vedette.central.store.db import Database, Tx
 from vedette.wire.messages import CameraHealth, HealthReport, State
+
+Key = tuple[str, str, str]
 
 LOOK_EVERY_MS: Final = 600_000
 AT_ONCE: Final = 500
@@ -48,6 +51,20 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     rate_fps: float | None = None
     seen_ms: int = 0
     site: str = ""
+
+
+class Present(Item, frozen=True, kw_only=True):
+    """What a camera is now, and how it is.
+
+    Attributes:
+        since_ms: Since central knows of it, where it never said what it is.
+        detail: Why the state is what it is, in the device's words; `signs` as ONVIF calls them.
+    """
+
+    state: str = "unknown"
+    state_since_ms: int | None = None
+    signs: list[str] = []
+    detail: str = ""
 
 
 class _Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,12 +177,37 @@ def kind_of(source: str) -> str:
 async def history(
     tx: Tx, scope: Scope, *, device: str | None = None, camera: str | None = None
 ) -> list[Item]:
-    """Return what the cameras in scope were over time, oldest first within each."""
+    """Return what the cameras in scope were over time, oldest first within each.
+
+    Those of revoked devices too: it is a question of what was.
+    """
     listed = None if scope is None else list(scope)
     return await tx.all("inventory_of", Item, scope=listed, device=device, camera=camera)
 
 
-async def present(tx: Tx, scope: Scope) -> list[Item]:
-    """Return what the cameras in scope are now."""
-    newest = {(item.device, item.camera): item for item in await history(tx, scope)}
-    return list(newest.values())
+async def present(
+    tx: Tx,
+    scope: Scope,
+    *,
+    chosen: Iterable[tuple[str, str]] | None = None,
+    after: Key = ("", "", ""),
+    limit: int | None = None,
+) -> list[Present]:
+    """Return what the cameras in scope are now, by name; `chosen` as device and camera."""
+    pairs = None if chosen is None else list(chosen)
+    return await tx.all(
+        "inventory_present",
+        Present,
+        scope=None if scope is None else list(scope),
+        devices=None if pairs is None else [device for device, _ in pairs],
+        cameras=None if pairs is None else [camera for _, camera in pairs],
+        after_site=after[0],
+        after_device=after[1],
+        after_camera=after[2],
+        limit=limit,
+    )
+
+
+def key_of(item: Item) -> Key:
+    """Return where a camera stands among others."""
+    return item.site, item.device, item.camera

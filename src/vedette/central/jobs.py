@@ -11,16 +11,18 @@ is therefore in exactly one of the two, whatever the order of arrival.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 import msgspec
 
-from vedette.central import inventory, quarantine, rollups, rotation
-from vedette.central.query import keeping, metric_days
+from vedette.central import audit, inventory, quarantine, rollups, rotation, upkeep
+from vedette.central.alerting import conditions
+from vedette.central.query import keeping, metric_days, sketch_days, weeks
 from vedette.central.settings import Retention
 from vedette.central.store.db import Database, Tx
-from vedette.clock import Clock, wall_ms
+from vedette.clock import Clock, SystemClock, wall_ms
 from vedette.errors import StoreError, WireError
 from vedette.wire.streams import STREAMS
 
@@ -172,13 +174,30 @@ async def expire(db: Database, retention: Retention, now_ms: int) -> None:
         ("claims_expire", retention.days_days),
         ("coverage_days_expire", retention.days_days),
         ("metric_days_expire", retention.days_days),
+        ("metric_weeks_expire", retention.days_days),
+        ("sketch_expire", retention.days_days),
+        ("metric_folded_expire", retention.days_days),
         ("thumbnails_expire", retention.thumbnails_days),
         ("diagnostics_expire", retention.diagnostics_days),
+        ("clips_expire", retention.clips_days),
+        ("clip_looks_expire", 1),
+        ("review_pictures_expire", retention.review_days),
+        ("disagreement_looks_expire", 1),
+        ("disagreements_expire", retention.days_days),
+        ("shadow_expire", retention.days_days),
         ("events_expire", events_days),
         ("evidence_expire", events_days),
         ("reconnects_expire", retention.days_days),
+        ("happenings_expire", retention.days_days),
+        ("bad_hours_expire", retention.days_days),
         ("kpi_expire", retention.days_days),
         ("overrides_expire", retention.days_days),
+        ("alert_counts_expire", 90),
+        ("incidents_expire", retention.incidents_days),
+        ("silences_expire", retention.incidents_days),
+        ("alert_inbox_expire", 7),
+        ("export_inbox_expire", 7),
+        ("deliveries_expire", retention.deliveries_days),
     )
     for query, days in steps:
         async with db.transaction() as tx:
@@ -196,25 +215,91 @@ async def expire(db: Database, retention: Retention, now_ms: int) -> None:
             await tx.run("claims_join", device=device, camera=camera, before_ms=before_ms)
 
 
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """What one turn of the jobs is to do, and what time it is by central's clock."""
+
+    now_ms: int
+    retention: Retention
+    device_key_days: int = 0
+    expire: bool = False
+
+
+Do = Callable[[Turn], Awaitable[None]]
+
+
+async def do(db: Database, turn: Turn) -> None:
+    """Do one turn of everything.
+
+    Raises:
+        StoreError: A job failed, the first of them; all others were done.
+    """
+    now_ms, retention = turn.now_ms, turn.retention
+    runs = upkeep.Runs(SystemClock(), now_ms)
+    try:
+        async with runs.of("partitions"):
+            await make_partitions(db, now_ms)
+        async with runs.of("alert conditions"):  # first: somebody waits for it
+            await conditions.observe(db, now_ms)
+        async with runs.of("hours and days"):
+            await merge_hours(db, now_ms)
+        async with runs.of("kept answers"):
+            await keeping.advance(db, now_ms)
+            await metric_days.lay_out(db, now_ms, retention.hours_days)
+        async with runs.of("inventory"):
+            await inventory.look(db, now_ms)
+        async with runs.of("sketches"):
+            await sketch_days.lay_out(db, now_ms)
+        if turn.expire:
+            await _hourly(db, turn, runs)
+    finally:
+        await runs.keep(db)
+    if runs.failed is not None:
+        raise runs.failed
+
+
+async def _hourly(db: Database, turn: Turn, runs: upkeep.Runs) -> None:
+    now_ms, retention = turn.now_ms, turn.retention
+    async with runs.of("retention"):
+        await weeks.fold(db, now_ms)
+        await sketch_days.fold(db, now_ms)
+        await expire(db, retention, now_ms)
+        async with db.transaction() as tx:
+            await quarantine.expire(tx, now_ms)
+            await rotation.ask_old_keys(tx, turn.device_key_days, now_ms)
+    async with runs.of("sizes"):
+        await upkeep.note_sizes(db, retention, now_ms)
+    async with runs.of("audit chain"):
+        await audit.follow(db, now_ms)
+
+
 async def run(
-    db: Database, retention: Retention, clock: Clock, *, device_key_days: int = 0
+    turn: Do,
+    retention: Retention,
+    clock: Clock,
+    *,
+    device_key_days: int = 0,
+    beside: Sequence[Callable[[int], Awaitable[object]]] = (),
 ) -> None:
-    """Do all of it again and again until cancelled."""
+    """Have turn after turn done, by the clock that is given here, until cancelled.
+
+    What is `beside` takes the time in ms: it is done here, where the key and the files are.
+    """
     expired_ms = 0
     while True:
         now_ms = wall_ms(clock.now_at())
+        due = now_ms - expired_ms > rollups.HOUR_MS
+        expired_ms = now_ms if due else expired_ms
         try:
-            await make_partitions(db, now_ms)
-            await merge_hours(db, now_ms)
-            await keeping.advance(db, now_ms)
-            await metric_days.lay_out(db, now_ms, retention.hours_days)
-            await inventory.look(db, now_ms)
-            if now_ms - expired_ms > rollups.HOUR_MS:
-                await expire(db, retention, now_ms)
-                async with db.transaction() as tx:
-                    await quarantine.expire(tx, now_ms)
-                    await rotation.ask_old_keys(tx, device_key_days, now_ms)
-                expired_ms = now_ms
+            await turn(
+                Turn(
+                    now_ms=now_ms,
+                    retention=retention,
+                    device_key_days=device_key_days,
+                    expire=due,
+                )
+            )
+            for step in beside:
+                await step(now_ms)
         except StoreError as error:
             _log.error("a job failed", extra={"event": "jobs.failed", "why": str(error)})
         await asyncio.sleep(TICK_S)

@@ -38,6 +38,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     cameras: dict[Key, Facts]
     dark: dict[str, list[tuple[int, int | None]]]
     central_down: list[tuple[int, int]]
+    ended_ms: dict[str, int] = {}
 
     def segments(
         self, device: str, camera: str, known_from_ms: int, drained_to_ms: int | None
@@ -52,6 +53,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
             drained_to_ms=drained_to_ms,
             open_gap=opened,
             silent_ms=facts.silent_ms,
+            ended_ms=self.ended_ms.get(device),
         )
         return resolve(
             [*facts.claims, *gaps],
@@ -103,6 +105,7 @@ async def read(
         "look_transitions", devices=listed, from_ms=from_ms - FRESH_MS
     ):
         transitions[device].append((at_ms, state))
+    ended = dict(await tx.tuples("look_ended", devices=listed))
     downs = await tx.tuples("look_central_downs", **window)
     return Ledger(
         from_ms=from_ms,
@@ -111,6 +114,7 @@ async def read(
         cameras=dict(cameras),
         dark={device: dark_spells(changes) for device, changes in transitions.items()},
         central_down=[(start_ms, end_ms) for start_ms, end_ms in downs],
+        ended_ms=ended,
     )
 
 

@@ -125,7 +125,7 @@ async def _set_back(tx: Tx, last_ms: int, now_ms: int) -> None:
         extra={"event": "clock.set_back", "by_s": (last_ms - now_ms) / 1000},
     )
     at = {"now_ms": now_ms, "deadline_ms": now_ms + _DARK_AFTER_MS}
-    for of in ("devices", "transitions", "sites", "downs", "coverage"):
+    for of in ("devices", "transitions", "sites", "downs", "coverage", "conditions"):
         await tx.run(f"set_back_{of}", **at)
     await tx.run("clock_step_add", at_ms=now_ms, by_ms=now_ms - last_ms, outcome="set_back")
 

@@ -8,7 +8,7 @@ of them counts nothing twice and forgets nothing.
 
 import msgspec
 
-from vedette.central import audit, rollups
+from vedette.central import audit, desired, rollups
 from vedette.central.ingest.clones import Evidence, Lives
 from vedette.central.ingest.commit import commit
 from vedette.central.ingest.dating import Dating
@@ -82,11 +82,13 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-async def suspects(db: Database, scope: list[str] | None = None) -> list[Suspect]:
-    """Return every device in quarantine, and those of which something is still set aside."""
+async def suspects(
+    db: Database, scope: list[str] | None = None, *, after: str = "", limit: int | None = None
+) -> list[Suspect]:
+    """Return devices in quarantine, and those of which something is still set aside, by name."""
     found: list[Suspect] = []
     async with db.transaction() as tx:
-        for row in await tx.all("quarantined_all", Facts, scope=scope):
+        for row in await tx.all("quarantined_all", Facts, scope=scope, after=after, limit=limit):
             aside = await tx.tuples("set_aside_summary", device=row.device)
             found.append(
                 Suspect(
@@ -181,6 +183,7 @@ async def _end(
             epoch=kept.epoch, epoch_boot=kept.epoch_boot, epoch_mono_ms=kept.epoch_mono_ms
         )
         await tx.run("quarantine_end", device=device, lives=msgspec.msgpack.encode(fresh))
+        await desired.refresh(tx, device, now_ms)  # what was held, as a change of keys, goes on
         await audit.write(
             tx, at_ms=now_ms, actor=actor, action=action, target=device, detail=detail
         )

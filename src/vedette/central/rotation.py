@@ -3,7 +3,8 @@
 What lives here: assertions become tokens, announced keys become the key. What does not: enrolment
 and revocation (`central.enrolment`). The rule: from the moment in which a device announces its next
 key until that key is first used both may speak, so that no answer that is lost and no crash on
-either side locks the device out; from its first use on the old key never speaks again.
+either side locks the device out; from its first use on the old key never speaks again. While two
+copies of a device may be alive nothing of that goes on: whichever came first would keep the name.
 """
 
 import logging
@@ -14,8 +15,16 @@ import msgspec
 
 from vedette.central import audit, desired
 from vedette.central.enrolment import secret_hash
+from vedette.central.ingest.clones import Lives, is_suspected
 from vedette.central.store.db import Tx
-from vedette.errors import BadSignature, ConfigError, ConflictError, NotAllowed
+from vedette.errors import (
+    BadSignature,
+    ConfigError,
+    ConflictError,
+    NotAllowed,
+    Retry,
+    VedetteError,
+)
 from vedette.trust.assertion import Assertion, signer_of, verify_assertion
 from vedette.trust.keys import SIGNATURE_BYTES, PublicKey, from_text
 from vedette.wire.enrol import RotateAnswer, RotateRequest, TokenAnswer
@@ -29,6 +38,18 @@ class _Keys(msgspec.Struct, frozen=True, kw_only=True):
     next_key: str | None
     generation: int
     quarantined_ms: int | None
+    lives: bytes | None
+
+    def is_doubtful(self, now_ms: int) -> bool:
+        """True while it is not certain that one machine alone has the key."""
+        lives = msgspec.msgpack.decode(self.lives, type=Lives) if self.lives else Lives()
+        return self.quarantined_ms is not None or is_suspected(lives, now_ms)
+
+
+class Undecided(VedetteError):
+    """Not now: it may be two machines that ask with one key."""
+
+    retry = Retry.LATER
 
 
 async def make_token(
@@ -48,7 +69,7 @@ async def make_token(
     if keys is None or verified.next_key:
         raise BadSignature("an assertion that announces a key is no request for a token")
     generation = keys.generation
-    if wants_next:
+    if wants_next and not keys.is_doubtful(now_ms):
         generation = await _promote(tx, verified.device, keys, now_ms)
     token = secrets.token_urlsafe(32)
     await tx.run(
@@ -69,6 +90,7 @@ async def announce(
     Raises:
         BadSignature: Not signed by both keys, for us, over a nonce of ours.
         NotAllowed: The device is in quarantine: nobody knows which of its copies asks.
+        Undecided: It may have to go there within minutes; it asks again.
         ConflictError: That key is or was a device's.
     """
     keys = await _keys(tx, device)
@@ -89,6 +111,8 @@ async def announce(
             "this device is in quarantine",
             operator_hint="an operator has to release or re-enrol it",
         )
+    if keys.is_doubtful(now_ms):
+        raise Undecided("two copies of this device may be alive; ask again in some minutes")
     if keys.next_key != following.text:
         if await tx.value("key_is_used", public_key=following.text):
             raise ConflictError("this key is or was a device's", operator_hint="make a fresh one")
@@ -111,8 +135,15 @@ async def ask_rotation(tx: Tx, device: str, *, actor: str, now_ms: int) -> None:
 
     Raises:
         ConfigError: No such device, or it was revoked.
+        ConflictError: It is in quarantine: the copy that answered first would keep the name.
     """
     if not await tx.run("rotate_ask", device=device, now_ms=now_ms):
+        keys = await _keys(tx, device)
+        if keys is not None and keys.quarantined_ms is not None:
+            raise ConflictError(
+                f"{device} is in quarantine: whichever copy answered first would keep its name",
+                operator_hint="judge it first: release it, or re-enrol it, which ends both keys",
+            )
         raise ConfigError(f"no device named {device!r} that could change its key")
     await desired.refresh(tx, device, now_ms)
     await audit.write(tx, at_ms=now_ms, actor=actor, action="key.demand", target=device)

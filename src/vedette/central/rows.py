@@ -13,7 +13,7 @@ from vedette.wire.signed import Signed, SitePolicy
 
 WORST_FIRST: Final = (
     "quarantined", "dark", "down", "tampered", "degraded", "unknown", "starting", "never", "off",
-    "ok",
+    "ok", "revoked",
 )  # fmt: skip
 
 _health = msgspec.msgpack.Decoder(HealthReport)
@@ -48,6 +48,8 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     settings_version: int
     enrolled_ms: int
     quarantined_ms: int | None = None
+    revoked_ms: int | None = None
+    revoked_reason: str = ""
 
     def report(self) -> HealthReport | None:
         """Return the newest health report."""
@@ -74,10 +76,13 @@ def badness(state: str) -> int:
 
 def camera_names(site: Site) -> dict[str, str]:
     """Return the names that the site's policy gives to cameras; addresses are not looked at."""
-    if site.policy is None:
-        return {}
-    policy = _policy.decode(from_text(_signed.decode(site.policy).payload))
-    return {row.camera: row.name for row in policy.cameras if row.name}
+    return {} if site.policy is None else names_in(site.policy)
+
+
+def names_in(policy: bytes) -> dict[str, str]:
+    """Return the names that a signed policy, as JSON, gives to cameras."""
+    read = _policy.decode(from_text(_signed.decode(policy).payload))
+    return {row.camera: row.name for row in read.cameras if row.name}
 
 
 def camera_row(
@@ -102,6 +107,8 @@ def camera_row(
     is_dark = device.state == "dark"
     if is_dark:
         state, since_ms = "dark", device.since_ms
+    if device.revoked_ms is not None:
+        is_dark, state, since_ms = True, "revoked", device.revoked_ms
     strip = ledger.segments(facts.device, facts.camera, facts.known_from_ms, device.drained_to_ms)
     return CameraRow(
         camera=facts.camera,
@@ -111,7 +118,7 @@ def camera_row(
         state=state,
         since_ms=since_ms,
         signs=[] if is_dark else facts.signs,
-        detail="" if is_dark else detail,
+        detail=device.revoked_reason if device.revoked_ms else "" if is_dark else detail,
         rate_fps=health.rate_fps if health and not is_dark else None,
         strip=strip,
         coverage=summarise(strip),
@@ -132,6 +139,8 @@ def device_row(
     since_ms = device.since_ms
     if device.quarantined_ms is not None:
         state, since_ms = "quarantined", device.quarantined_ms
+    if device.revoked_ms is not None:
+        state, since_ms = "revoked", device.revoked_ms
     pending_s = sum(row.coverage.causes.get(Cause.PENDING_BACKFILL, 0.0) for row in cameras)
     return DeviceRow(
         device=device.device,
@@ -145,12 +154,17 @@ def device_row(
         spool_depth=sum(report.spool.depth.values()) if report else None,
         pending_backfill_s=pending_s,
         temperature_c=max(temperatures, default=None),
-        throttled=None if flags is None else bool(flags),
+        throttled=None if flags is None else is_throttled(flags),
         problems=report.problems if report else [],
         config_version=report.config_version if report else "",
         desired_version=str(device.settings_version) if device.settings_version else "",
         cameras=sorted(cameras, key=lambda row: (badness(row.state), row.camera)),
     )
+
+
+def is_throttled(flags: list[str]) -> bool:
+    """True where something holds the device back now; `…-occurred` tells of the past."""
+    return any(not flag.endswith("-occurred") for flag in flags)
 
 
 def _stopped(report: HealthReport | None) -> str:

@@ -27,8 +27,19 @@ class UserScope(msgspec.Struct, frozen=True, kw_only=True):
     disabled_ms: int | None = None
 
 
-class _Admin(msgspec.Struct, frozen=True):
-    username: str
+async def hold(tx: Tx, username: str) -> UserScope:
+    """Return a user's role and scope as they stay until this transaction ends.
+
+    Raises:
+        ConfigError: No such user.
+    """
+    held = await tx.one("user_hold", UserScope, username=username[:128].replace("\0", ""))
+    if held is None:
+        raise ConfigError(
+            f"there is no user {username[:40]!r}",
+            operator_hint="vedette central user list; a new one: vedette central user add",
+        )
+    return held
 
 
 async def set_scope(
@@ -48,12 +59,7 @@ async def set_scope(
         ConfigError: No such user, role, folder or site name, or nobody would be left who may
             administer the whole fleet.
     """
-    held = await tx.one("user_hold", UserScope, username=username[:128].replace("\0", ""))
-    if held is None:
-        raise ConfigError(
-            f"there is no user {username[:40]!r}",
-            operator_hint="vedette central user list; a new one: vedette central user add",
-        )
+    held = await hold(tx, username)
     if role is not None and role not in accounts.ROLES:
         raise ConfigError(
             f"no such role: {role[:40]}", operator_hint=f"one of {', '.join(accounts.ROLES)}"
@@ -68,12 +74,8 @@ async def set_scope(
         folders=[] if everything else _folders(folders or []) if named else held.folders,
         disabled_ms=held.disabled_ms,
     )
-    admins = {one.username for one in await tx.all("admins_of_all", _Admin)}
-    if admins == {held.username} and (changed.role != "admin" or changed.sites is not None):
-        raise ConfigError(
-            f"{held.username} is the last administrator of the whole fleet",
-            operator_hint="make another one first",
-        )
+    if changed.role != "admin" or changed.sites is not None:
+        await accounts.keep_an_admin(tx, held.username)
     await tx.run(
         "user_set_scope",
         username=changed.username,

@@ -58,6 +58,11 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     values: dict[str, frozenset[str]] = {}
 
+    def values_of(self, field: str) -> frozenset[str]:
+        """Return what it has of a plain field: its own name, and those of all that is in it."""
+        own = {"site": self.site, "device": self.device, "camera": self.camera}.get(field, "")
+        return self.values.get(field, frozenset()) | ({own} if own else frozenset())
+
 
 class Word(msgspec.Struct, frozen=True):
     """`field:value,value`: holds where one of the values fits."""
@@ -279,12 +284,19 @@ def _fits(field: str, value: str, subject: Subject) -> bool:
         key, equals, wanted = value.partition("=")
         have = subject.labels.get(key)
         return have is not None and (not equals or fits_text(wanted, have))
-    own = {"site": subject.site, "device": subject.device, "camera": subject.camera}.get(field, "")
-    have_all = subject.values.get(field, frozenset()) | ({own} if own else frozenset())
-    compared = _COMPARED.fullmatch(value) if field == "version" else None
+    return any(fits_value(field, value, have) for have in subject.values_of(field))
+
+
+def fits_value(field: str, wanted: str, have: str) -> bool:
+    """True where one value that a subject has is what a word wants; of a label, of that key."""
+    if field == "folder":
+        return fits_folder(wanted, have)
+    if field == "label":
+        return fits_text(wanted, have)
+    compared = _COMPARED.fullmatch(wanted) if field == "version" else None
     if compared:
-        return any(_compare(compared[1], have, compared[2]) for have in have_all)
-    return any(fits_text(value.lower(), have.lower()) for have in have_all)
+        return _compare(compared[1], have, compared[2])
+    return fits_text(wanted.lower(), have.lower())
 
 
 def fits_text(pattern: str, text: str) -> bool:

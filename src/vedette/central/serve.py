@@ -17,11 +17,11 @@ from granian.server.embed import Server
 
 from vedette.central import accounts, audit
 from vedette.central.app import ONLINE_KEY, Central, build_services
+from vedette.central.housework import Housework
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
 from vedette.central.store.migrate import migrate
 from vedette.central.store.postgres import EmbeddedPostgres
-from vedette.central.web import build_web
 from vedette.clock import SystemClock, wall_ms
 from vedette.errors import ConfigError
 from vedette.trust.keys import SigningKey
@@ -150,9 +150,13 @@ async def _serve(
     key: SigningKey,
     say: Callable[[str], None],
 ) -> None:
+    # Only here: every command at central's terminal imports this module, and no other one needs
+    # the pages, a third of what a command costs.
+    from vedette.central.web import build_web
+
     host, port = listen_address(config.listen)
     services = build_services(config, conninfo, key)
-    central = Central(services, build_web(services))
+    central = Central(services, build_web(services), Housework(conninfo))
     server = Server(
         central,
         address=host,

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -20,6 +20,25 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     diagnostics_days: Annotated[
         int, entry("Keep logs, configurations and findings that devices sent", unit="days", ge=1)
     ] = 7
+    clips_days: Annotated[
+        int, entry("Keep clips that operators fetched from devices", unit="days", ge=1)
+    ] = 30
+    review_days: Annotated[
+        int, entry("Keep pictures that devices sent for review", unit="days", ge=1)
+    ] = 30
+    incidents_days: Annotated[
+        int,
+        entry(
+            "Keep incidents that are over, with their timelines, and silences", unit="days", ge=7
+        ),
+    ] = 400
+    deliveries_days: Annotated[
+        int,
+        entry("Keep what was sent to people and programs, and what came of it", unit="days", ge=7),
+    ] = 90
+    clips_mb: Annotated[
+        int, entry("All fetched clips at most; past that none is taken", unit="MB", ge=0)
+    ] = 10_240
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,6 +50,68 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     refused_per_minute: Annotated[
         int, entry("Requests without a good token, from one address", ge=1)
     ] = 300
+
+
+class OidcRole(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people with a value in the provider's claim may do and see."""
+
+    value: Annotated[str, entry("A value of role_claim, as a group's name", examples=["ops"])]
+    role: Annotated[
+        Literal["viewer", "reviewer", "operator", "admin"], entry("What they may do here")
+    ]
+    everything: Annotated[bool, entry("They see the whole fleet")] = False
+    folders: Annotated[list[str], entry("Folders that they see, now and later")] = []
+    sites: Annotated[list[str], entry("Sites that they see")] = []
+
+
+class Oidc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Signing in by an OpenID provider of yours, beside passwords."""
+
+    issuer: Annotated[
+        str, entry("The provider's address; empty: off", examples=["https://login.example/realm"])
+    ] = ""
+    client_id: Annotated[str, entry("How the provider calls this central")] = ""
+    client_secret_file: Annotated[
+        str, entry("File with the client's secret. VEDETTE_OIDC_CLIENT_SECRET overrides it")
+    ] = ""
+    title: Annotated[str, entry("What the button at the sign-in says", max_length=40)] = (
+        "Sign in with your organisation"
+    )
+    scopes: Annotated[list[str], entry("What is asked for beside openid and profile")] = []
+    name_claim: Annotated[str, entry("The claim that names the user here")] = "preferred_username"
+    role_claim: Annotated[str, entry("The claim whose values decide role and scope")] = "groups"
+    roles: Annotated[
+        list[OidcRole], entry("Who may do what; the first whose value somebody has decides")
+    ] = []
+    clock_skew_s: Annotated[
+        int, entry("How far the provider's clock may be off", unit="s", ge=0, le=300)
+    ] = 60
+
+
+class Rollouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How rollouts are approved here; what the offline keys approve is needed in any case."""
+
+    two_people: Annotated[
+        bool, entry("Who made a rollout needs somebody else to approve it at central")
+    ] = True
+
+
+class Alerts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where channels may reach from here (the internet always), and links in notices."""
+
+    allow_private: Annotated[
+        list[str],
+        entry("Networks inside which channels may connect", examples=["10.20.0.0/16"]),
+    ] = []
+    ports: Annotated[list[int], entry("Further ports that channels may use")] = []
+    proxy: Annotated[
+        str,
+        entry("Proxy for webhooks and Apprise", examples=["http://proxy.internal:3128"]),
+    ] = ""
+    take_links: Annotated[
+        bool, entry("Notices to people carry a link to take the incident on without signing in")
+    ] = True
+    take_link_h: Annotated[int, entry("How long such a link holds", unit="h", ge=1, le=168)] = 24
 
 
 class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,13 +141,21 @@ class CentralConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     behind_proxy: Annotated[
         bool, entry("Take a client's address from X-Forwarded-For for the rate limits")
     ] = False
+    oidc: Annotated[Oidc, entry("Signing in by an OpenID provider")] = Oidc()
     limits: Annotated[Limits, entry("How often the operator API may be asked")] = Limits()
+    rollouts: Annotated[Rollouts, entry("How rollouts are approved")] = Rollouts()
+    alerts: Annotated[Alerts, entry("Where channels may reach; links in notices")] = Alerts()
     retention: Annotated[Retention, entry("How long numbers are kept")] = Retention()
 
     @property
     def state(self) -> Path:
         """The state directory as an absolute path."""
         return Path(self.state_dir).expanduser().resolve()
+
+    @property
+    def blobs(self) -> Path:
+        """Where files named by their content lie."""
+        return self.state / "blobs"
 
     @property
     def url(self) -> str:
@@ -95,4 +184,8 @@ def load(path: Path) -> CentralConfig:
         for name in ("state_dir", "tls_certificate", "tls_key")
         if (value := getattr(loaded, name))
     }
+    if loaded.oidc.client_secret_file:
+        secret = str(base / Path(loaded.oidc.client_secret_file).expanduser())
+        oidc = msgspec.structs.replace(loaded.oidc, client_secret_file=secret)
+        return msgspec.structs.replace(loaded, oidc=oidc, **here)
     return msgspec.structs.replace(loaded, **here)

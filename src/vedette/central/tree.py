@@ -20,6 +20,7 @@ from vedette.central import audit, hours, selection
 from vedette.central.events import Scope
 from vedette.central.hours import Hours
 from vedette.central.selection import Subject
+from vedette.central.selection_index import Index
 from vedette.central.store.db import Tx
 from vedette.errors import ConfigError
 from vedette.ids import is_slug
@@ -103,6 +104,11 @@ async def sites(tx: Tx, scope: Scope) -> list[SitePlace]:
     return await tx.all("tree_sites", SitePlace, scope=_listed(scope))
 
 
+async def hold_site(tx: Tx, site: str) -> SitePlace | None:
+    """Return a site as it stays until this transaction ends, without its labels."""
+    return await tx.one("site_hold", SitePlace, site=site)
+
+
 async def change_site(
     tx: Tx,
     site: str,
@@ -119,7 +125,7 @@ async def change_site(
     Raises:
         ConfigError: No such site, or a folder, zone or hours that cannot be.
     """
-    held = await tx.one("site_hold", SitePlace, site=site)
+    held = await hold_site(tx, site)
     if held is None:
         raise ConfigError(f"no site is named {site!r}", operator_hint="vedette central site list")
     new_hours = held.hours
@@ -227,7 +233,7 @@ async def _move_scopes(tx: Tx, old: str, new: str) -> list[str]:
 
 async def _move_groups(tx: Tx, old: str, new: str, actor: str, now_ms: int) -> list[str]:
     changed: list[str] = []
-    for group in await tx.all("selections_all", Group):
+    for group in (await hold_groups(tx)).values():
         before = selection.parse(group.expression)
         after = selection.rename_folder(before, old, new)
         if after != before:
@@ -299,15 +305,23 @@ async def groups(tx: Tx, scope: Scope) -> dict[str, Group]:
     found = {group.name: group for group in await tx.all("selections_all", Group)}
     if scope is None or not found:
         return found
-    seen = await subjects(tx, "camera", scope) + await subjects(tx, "device", scope)
-    seen += await subjects(tx, "site", scope)
+    rows = await _read_rows(tx, scope, past=False)
+    index = Index(
+        [*_subjects(rows, "camera"), *_subjects(rows, "device"), *_subjects(rows, "site")]
+    )
     words = {name: group.expression for name, group in found.items()}
     mine: dict[str, Group] = {}
     for name, group in found.items():
         node = selection.resolve_groups(selection.parse(group.expression), words)
-        if any(selection.matches(node, subject) for subject in seen):
+        if index.has(node):
             mine[name] = group
     return mine
+
+
+async def hold_groups(tx: Tx) -> dict[str, Group]:
+    """Return every group as they stay until this transaction ends: they name each other."""
+    await tx.value("selections_hold")
+    return await groups(tx, None)
 
 
 async def put_group(
@@ -320,7 +334,7 @@ async def put_group(
     """
     if not is_slug(name):
         raise ConfigError(f"{name[:40]!r} cannot name a group", operator_hint="use a-z 0-9 . _ -")
-    there = await groups(tx, None)
+    there = await hold_groups(tx)
     words = {group.name: group.expression for group in there.values()} | {name: expression}
     selection.resolve_groups(selection.parse(expression), words)
     if len(words) > MAX_GROUPS:
@@ -346,7 +360,7 @@ async def drop_group(tx: Tx, name: str, *, actor: str, now_ms: int) -> None:
     Raises:
         ConfigError: There is none, or another group names it.
     """
-    there = await groups(tx, None)
+    there = await hold_groups(tx)
     if name not in there:
         raise ConfigError(f"there is no group {name[:40]!r}")
     words = {n: g.expression for n, g in there.items() if n != name}
@@ -364,8 +378,12 @@ async def drop_group(tx: Tx, name: str, *, actor: str, now_ms: int) -> None:
 # ----------------------------------------------------------------------------------- selecting
 
 
-async def select(tx: Tx, expression: str, level: Level, scope: Scope) -> list[Place]:
+async def select(
+    tx: Tx, expression: str, level: Level, scope: Scope, *, past: bool = False
+) -> list[Place]:
     """Return the sites, devices or cameras in scope that a selection means, in order.
+
+    With `past` those of revoked devices too, in the state `revoked`: a question of what was.
 
     Raises:
         ConfigError: The expression cannot be read, or names a group that is not there.
@@ -379,7 +397,7 @@ async def select(tx: Tx, expression: str, level: Level, scope: Scope) -> list[Pl
         node = selection.resolve_groups(node, words)
     return [
         Place(site=found.site, device=found.device, camera=found.camera)
-        for found in await subjects(tx, level, scope)
+        for found in await subjects(tx, level, scope, past=past)
         if selection.matches(node, found)
     ]
 
@@ -405,36 +423,56 @@ class _Camera(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str
 
 
-async def subjects(tx: Tx, level: Level, scope: Scope) -> list[Subject]:
-    """Return what a selection is asked about at one level, in order of their names."""
+class _Rows(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in scope, as far as a selection can ask for it; `own`: labels by place."""
+
+    sites: dict[str, SitePlace]
+    devices: dict[str, list[_Device]]
+    cameras: dict[str, list[_Camera]]
+    own: dict[tuple[str, str, str], dict[str, str]]
+
+
+async def _read_rows(tx: Tx, scope: Scope, *, past: bool) -> _Rows:
+    """Return what is in scope, each kind by one query: devices by site, cameras by device."""
     listed = _listed(scope)
     here = {site.site: site for site in await sites(tx, scope)}
-    devices = await tx.all("tree_devices", _Device, scope=listed)
-    cameras = await tx.all("tree_cameras", _Camera, scope=listed)
+    devices: dict[str, list[_Device]] = defaultdict(list)
+    for device in await tx.all("tree_devices", _Device, scope=listed, past=past):
+        devices[device.site].append(device)
+    cameras: dict[str, list[_Camera]] = defaultdict(list)
+    for camera in await tx.all("tree_cameras", _Camera, scope=listed, past=past):
+        cameras[camera.device].append(camera)
     own: dict[tuple[str, str, str], dict[str, str]] = defaultdict(dict)
     for site, device, camera, key, value in await tx.tuples("tree_labels", scope=listed):
         own[site, device, camera][key] = value
-    by_device: dict[str, list[_Camera]] = defaultdict(list)
-    for camera in cameras:
-        by_device[camera.device].append(camera)
-    by_site: dict[str, list[_Device]] = defaultdict(list)
-    for device in devices:
-        by_site[device.site].append(device)
+    return _Rows(sites=here, devices=devices, cameras=cameras, own=own)
+
+
+async def subjects(tx: Tx, level: Level, scope: Scope, *, past: bool = False) -> list[Subject]:
+    """Return what a selection is asked about at one level, in order of their names."""
+    return _subjects(await _read_rows(tx, scope, past=past), level)
+
+
+def _subjects(rows: _Rows, level: Level) -> list[Subject]:
+    by_site, by_device, own = rows.devices, rows.cameras, rows.own
     if level == "site":
         return [
-            _subject(place, "", "", place.labels, by_site[name], _all(by_site[name], by_device))
-            for name, place in here.items()
-        ]
+            _subject(
+                place, "", "", place.labels, by_site.get(name, []),
+                _all(by_site.get(name, []), by_device),
+            )
+            for name, place in rows.sites.items()
+        ]  # fmt: skip
     found: list[Subject] = []
-    for device in devices:
-        place = here[device.site]
-        labels_ = place.labels | own[device.site, device.device, ""]
-        of = by_device[device.device]
+    for device in (one for name in rows.sites for one in by_site.get(name, ())):
+        place = rows.sites[device.site]
+        labels_ = place.labels | own.get((device.site, device.device, ""), {})
+        of = by_device.get(device.device, [])
         if level == "device":
             found.append(_subject(place, device.device, "", labels_, [device], of))
             continue
         for camera in of:
-            nearest = labels_ | own[device.site, device.device, camera.camera]
+            nearest = labels_ | own.get((device.site, device.device, camera.camera), {})
             found.append(_subject(place, device.device, camera.camera, nearest, [device], [camera]))
     return found
 

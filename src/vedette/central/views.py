@@ -92,6 +92,7 @@ class SiteRow(msgspec.Struct, frozen=True, kw_only=True):
     devices: list[DeviceRow]
     dark_since_ms: int | None = None
     dark_together: list[str] = []
+    folder: str = ""
 
 
 class FleetView(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,10 +163,11 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float | None
     model: str
     evidence: str
-    evidence_status: str  # "" none · waiting · on_site · refused · failed
+    evidence_status: str  # "" none · waiting · on_site · here · refused · failed
     evidence_json: dict[str, object] | None = None
     score: float | None = None  # of an anomaly or a class
     was: str = ""  # the class before
+    has_poster: bool = False  # a picture came with the clip
 
 
 class CameraView(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """The part of central that people use, as one Litestar application: operator API and pages."""
 
+import copy
+import functools
 from typing import Any
 
 from litestar import Litestar
@@ -18,15 +20,29 @@ MAX_BODY_BYTES = 1024 * 1024
 def build_web(services: Services) -> AsgiApp:
     """Return the application. Its OpenAPI document is at `/schema/openapi.json`."""
     ensure_libraries()
-    app: Any = Litestar(
+    app: Any = copy.copy(_application())
+    app.state = State({"services": services, "shares": Shares(services.config, services.clock)})
+    return app
+
+
+@functools.cache
+def _application() -> Litestar:
+    """Return the routes without what they serve, which a request finds in its application's state.
+
+    Registering hundreds of routes takes most of a second: a process that has several centrals, as
+    simulations do, does it once.
+    """
+    return Litestar(
         route_handlers=routes.operator_routes(),
         exception_handlers=routes.EXCEPTION_HANDLERS,
         openapi_config=routes.openapi_config(),
-        state=State({"services": services, "shares": Shares(services.config, services.clock)}),
         before_send=[tell_share],
-        # A stream of small events must not wait in a compressor.
-        compression_config=CompressionConfig(backend="gzip", exclude=["/events-stream"]),
+        # A stream of small events must not wait in a compressor; files are compressed already.
+        compression_config=CompressionConfig(
+            backend="gzip",
+            gzip_compress_level=6,
+            exclude=["/events-stream", "/static/", "/clip/", "/links/", "/v1/archive"],
+        ),
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
     )
-    return app

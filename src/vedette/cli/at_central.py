@@ -26,6 +26,21 @@ T = TypeVar("T")
 ACTOR: Final = "terminal"
 
 
+def must_be_there(config: CentralConfig) -> None:
+    """Raise where there is no central yet, so that nobody who forgot `--config` makes a second one.
+
+    Raises:
+        ConfigError: There is none in the state folder.
+    """
+    if config.own_database or (config.state / "pg").is_dir():
+        return
+    raise ConfigError(
+        f"there is no central in {config.state.absolute()}",
+        operator_hint="say which one with `vedette central --config central.yaml …` or"
+        " VEDETTE_CENTRAL_CONFIG; a new one begins with `vedette central init`",
+    )
+
+
 def with_database(
     config: CentralConfig, work: Callable[[Database], Awaitable[T]], *, make: bool = False
 ) -> T:
@@ -35,12 +50,8 @@ def with_database(
         ConfigError: There is no central where the configuration says, and `make` is not given:
             whoever forgot `--config` must not be answered by a new and empty one.
     """
-    if not make and not config.own_database and not (config.state / "pg").is_dir():
-        raise ConfigError(
-            f"there is no central in {config.state.absolute()}",
-            operator_hint="say which one with `vedette central --config central.yaml …` or"
-            " VEDETTE_CENTRAL_CONFIG; a new one begins with `vedette central init`",
-        )
+    if not make:
+        must_be_there(config)
 
     async def connected(conninfo: str) -> T:
         db = Database(conninfo, max_size=2)

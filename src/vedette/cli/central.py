@@ -11,19 +11,33 @@ from vedette.central.bulletin import Bulletin
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
 from vedette.cli import (
+    central_archive,
     central_backup,
     central_business,
     central_cameras,
+    central_channels,
+    central_clips,
+    central_contacts,
     central_devices,
     central_diagnose,
+    central_exports,
+    central_incidents,
+    central_models,
+    central_oncall,
     central_query,
+    central_releases,
+    central_rollouts,
+    central_rules,
     central_site_keys,
+    central_tokens,
     central_tree,
     central_users,
 )
 from vedette.cli.at_central import ACTOR as _ACTOR
 from vedette.cli.at_central import now_ms as _now_ms
+from vedette.cli.at_central import show_json
 from vedette.cli.at_central import with_database as _with_database
+from vedette.clock import from_wall_ms
 from vedette.errors import ConfigError
 from vedette.wire.signed import Signed
 
@@ -59,7 +73,7 @@ def run(config: CentralConfig, state: Path | None, listen: str | None) -> None:
     serve.run(config, click.echo)
 
 
-@command.command("init")
+@command.command("init", short_help="Make keys and database; print the first link.")
 @click.pass_obj
 def init(config: CentralConfig) -> None:
     """Make keys and database, and print the administrator's one-time link."""
@@ -70,7 +84,7 @@ def init(config: CentralConfig) -> None:
     click.echo(f"set the administrator's password here, once:\n  {link}" if link else "ready")
 
 
-@command.command("reset-admin")
+@command.command("reset-admin", short_help="Print a link that resets an administrator.")
 @click.option("--user", default=serve.ADMIN, show_default=True)
 @click.pass_obj
 def reset_admin(config: CentralConfig, user: str) -> None:
@@ -86,11 +100,24 @@ def reset_admin(config: CentralConfig, user: str) -> None:
 @click.option("--device", help="The name that the device will get.")
 @click.option("--replace", is_flag=True, help="Let it take over the name and history of --device.")
 @click.option("--hours", default=24, show_default=True, type=click.IntRange(1, 24 * 30))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def claim(
-    config: CentralConfig, site: str, device: str | None, hours: int, *, replace: bool
+    config: CentralConfig,
+    site: str,
+    device: str | None,
+    hours: int,
+    *,
+    replace: bool,
+    as_json: bool,
 ) -> None:
-    """Print a claim token with which one device joins a site."""
+    """Print a claim token with which one device joins a site.
+
+    The token alone goes to standard output; until when it holds, and what to type at the branch,
+    to standard error.
+    """
+    life_s = int(timedelta(hours=hours).total_seconds())
+    expires_ms = _now_ms() + life_s * 1000
 
     async def make(db: Database) -> str:
         async with db.transaction() as tx:
@@ -100,11 +127,27 @@ def claim(
                 device=device,
                 replace=replace,
                 actor=_ACTOR,
-                now_ms=_now_ms(),
-                life_s=int(timedelta(hours=hours).total_seconds()),
+                now_ms=expires_ms - life_s * 1000,
+                life_s=life_s,
             )
 
-    click.echo(_with_database(config, make))
+    token = _with_database(config, make)
+    follow = f"vedette edge enrol --central {config.url} --token {token}"
+    follow += " --replace" if replace else ""
+    if as_json:
+        show_json(
+            {
+                "token": token,
+                "site": site,
+                "device": device,
+                "expires_ms": expires_ms,
+                "command": follow,
+            }
+        )
+        return
+    click.echo(token)
+    until = f"{from_wall_ms(expires_ms):%Y-%m-%d %H:%M} UTC"
+    click.echo(f"for one device of {site}, once, until {until}; there:\n  {follow}", err=True)
 
 
 @command.group("site")
@@ -166,7 +209,7 @@ def site_add(  # noqa: PLR0917 - click passes them by name
     click.echo("added" if differs is None else "was there already; nothing changed")
 
 
-@site_group.command("policy")
+@site_group.command("policy", short_help="Store a policy that the site signed.")
 @click.argument("site")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.pass_obj
@@ -186,7 +229,7 @@ def site_policy(config: CentralConfig, site: str, file: Path) -> None:
 site_group.add_command(central_site_keys.site_keys_command)
 
 
-@command.command("device")
+@command.command("device", short_help="List devices, or revoke one; more: `devices`.")
 @click.argument("device", required=False)
 @click.option("--revoke", is_flag=True, help="Take nothing from this device any more.")
 @click.option("--reason", default="", help="Why it is revoked; stands in the audit log.")
@@ -211,11 +254,29 @@ for _further in (
     central_tree.group_group,
     central_tree.select_command,
     central_users.user_group,
+    central_tokens.token_group,
     central_cameras.cameras_command,
+    central_models.models_group,
     central_business.slo_group,
     central_business.kpi_group,
     central_business.overrides_command,
     central_business.cost_group,
     central_diagnose.diagnose_command,
+    central_clips.clip_command,
+    central_releases.releases_group,
+    central_rollouts.rollouts_group,
+    central_rules.rules_group,
+    central_channels.channels_group,
+    central_channels.deliveries_group,
+    central_incidents.incidents_group,
+    central_incidents.silences_group,
+    central_oncall.oncall_group,
+    central_oncall.ladders_group,
+    central_contacts.contacts_group,
+    central_exports.exports_group,
+    central_exports.hold_command,
+    central_exports.release_command,
+    central_exports.holds_command,
+    central_archive.archive_command,
 ):
     command.add_command(_further)

@@ -12,7 +12,9 @@ from pathlib import Path
 import click
 
 from vedette.central import audit, serve
+from vedette.central.alerting.channels.sealing import KEYS
 from vedette.central.app import ONLINE_KEY
+from vedette.central.releases import saving
 from vedette.central.settings import CentralConfig
 from vedette.central.store import backup
 from vedette.central.store.db import Database
@@ -24,23 +26,63 @@ from vedette.errors import ConfigError
 from vedette.trust.keys import write_private
 
 
-@click.command("backup")
+@click.command("backup", short_help="Write everything that central knows to FILE.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--files/--no-files",
+    default=True,
+    show_default=True,
+    help="With the files of the repository of updates.",
+)
 @click.pass_obj
-def backup_command(config: CentralConfig, file: Path) -> None:
+def backup_command(config: CentralConfig, file: Path, *, files: bool) -> None:
     """Write everything that central knows to FILE, beside a running central or alone.
 
-    FILE holds central's key: keep it as secret as that.
+    FILE holds central's own key and the two with which it signs what is current in the repository
+    of updates: keep it as secret as those. Keys of people, which say what may be installed, are
+    never at central, and so not in it; nor is keys/alerts.key, without which the secrets of alert
+    channels in FILE cannot be read: keep it apart, or set them again. Without its files, publish
+    them again after a restore.
     """
     key = config.state / ONLINE_KEY
     if not key.is_file():
         raise ConfigError(
             f"no central at {config.state}", operator_hint="name its folder with --state"
         )
+    missing = 0
     with serve.database(config, attach=True) as conninfo:
-        backup.make(conninfo, key.read_bytes(), file.resolve(), made_ms=now_ms())
-        asyncio.run(_note(conninfo, "backup.made", {}))
+
+        def kept() -> dict[str, Path]:
+            nonlocal missing
+            found, missing = saving.files(conninfo, config.state)
+            return found
+
+        backup.make(
+            conninfo,
+            key.read_bytes(),
+            file.resolve(),
+            made_ms=now_ms(),
+            release_keys=saving.keys(config.state),
+            files=kept if files else dict,
+        )
+        asyncio.run(_remember(conninfo, file.stat().st_size))
     click.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+    if (config.state / KEYS).is_file():
+        click.echo(f"{KEYS} is not in it: channels' secrets need a copy kept apart", err=True)
+    if missing:
+        click.echo(f"warning: {missing} files that the repository names are not here", err=True)
+
+
+async def _remember(conninfo: str, size: int) -> None:
+    """Have the database know that a backup was made: its age is a thing to watch."""
+    await _note(conninfo, "backup.made", {})
+    db = Database(conninfo, max_size=1)
+    await db.open()
+    try:
+        async with db.transaction() as tx:
+            await tx.run("backup_put", made_ms=now_ms(), bytes=size)
+    finally:
+        await db.close()
 
 
 @click.command("restore")
@@ -52,7 +94,14 @@ def restore_command(config: CentralConfig, file: Path, *, force: bool) -> None:
     with backup.opened(file) as (manifest, folder):
         key = (folder / backup.KEY).read_bytes()
         path = config.state / ONLINE_KEY
+        release_keys = {
+            name: (folder / name).read_bytes()
+            for name in backup.RELEASE_KEYS
+            if (folder / name).is_file()
+        }
         _check_key(path, key, force=force)
+        for name, data in release_keys.items():
+            _check_key(path.parent / name, data, force=force)
         config.state.mkdir(parents=True, exist_ok=True)
         with _stopped(config) as conninfo:
             known = backup.in_use(conninfo)
@@ -61,12 +110,14 @@ def restore_command(config: CentralConfig, file: Path, *, force: bool) -> None:
                     f"this central knows something already: {', '.join(known)}",
                     operator_hint="back it up, then add --force: all of it is replaced",
                 )
+            saving.put_back(config.state, backup.release_files(manifest, folder))
             backup.restore(conninfo, folder)
             asyncio.run(migrate(conninfo))
             made = from_wall_ms(manifest.made_ms).isoformat(timespec="seconds")
             asyncio.run(_note(conninfo, "backup.restored", {"made": made}))
         path.parent.mkdir(parents=True, exist_ok=True)
         write_private(path, key)
+        saving.put_keys_back(config.state, release_keys)
     click.echo(f"restored what central knew at {made}; start it again, and devices send the rest")
 
 

@@ -45,7 +45,7 @@ async def chosen(tx: Tx, of: str) -> list[SitePlace]:
 # ----------------------------------------------------------------------------------- objectives
 
 
-@click.group("slo")
+@click.group("slo", short_help="Objectives, and how much of a month was observed.")
 def slo_group() -> None:
     """Objectives: how much of a month must be observed, and how much was."""
 
@@ -97,7 +97,7 @@ def _show_report(found: slo.Report) -> None:
             f"{one.objective_percent:g} %",
             "–" if one.spent is None else f"{one.spent * 100:.0f} %",
             _hours(sum(one.lost_s.values())),
-            ", ".join(f"{cause} {_hours(s)}" for cause, s in _worst_first(one.lost_s))[:60],
+            ", ".join(f"{cause} {_hours(s)}" for cause, s in _worst_first(one.lost_s)),
             _WORDS[one.verdict] + ("" if one.is_over else ", so far"),
         ]
         for one in found.sites
@@ -177,7 +177,7 @@ def slo_objective(
 # -------------------------------------------------------------------------------------- figures
 
 
-@click.group("kpi")
+@click.group("kpi", short_help="Figures of the business, measured elsewhere.")
 def kpi_group() -> None:
     """Figures that somebody else measures: receipts, scrap, turnover."""
 
@@ -212,7 +212,7 @@ def kpi_make(config: CentralConfig, name: str, *, title: str, unit: str, level: 
     click.echo(f"{in_transaction(config, do).kpi} can be pushed to /v1/kpis/{name}/values")
 
 
-@kpi_group.command("push")
+@kpi_group.command("push", short_help="Push the figures in FILE, a list in JSON.")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.pass_obj
@@ -232,7 +232,7 @@ def kpi_push(config: CentralConfig, name: str, file: Path) -> None:
 # ------------------------------------------------------------------------------------- overrides
 
 
-@click.command("overrides")
+@click.command("overrides", short_help="Show how often people said a model was wrong.")
 @_of
 @click.option("--days", default=30, show_default=True, type=click.IntRange(1, 3650))
 @_as_json
@@ -279,7 +279,7 @@ def cost_group() -> None:
     """What sites cost, and a thousand inferences."""
 
 
-@cost_group.command("rates")
+@cost_group.command("rates", short_help="Show what things cost, or set it for PLACE.")
 @click.argument("place", required=False)
 @click.option("--currency", default="EUR", show_default=True)
 @click.option("--device-hour", type=float, help="One device, per hour.")

@@ -3,7 +3,7 @@
 import click
 
 from vedette.central import inventory, matrix, tree
-from vedette.central.inventory import Item
+from vedette.central.inventory import Item, Present
 from vedette.central.matrix import MatrixRow, Rate
 from vedette.central.rollups import DAY_MS
 from vedette.central.settings import CentralConfig
@@ -12,7 +12,7 @@ from vedette.cli.at_central import in_transaction, now_ms, show_json, show_table
 from vedette.clock import from_wall_ms
 
 
-@click.command("cameras")
+@click.command("cameras", short_help="Print what each camera is, or which kinds fail.")
 @click.option("--select", "expression", default="*", help="Which: `folder:europe/** make:axis`.")
 @click.option("--matrix", "as_matrix", is_flag=True, help="Failure rates by make and model.")
 @click.option("--days", default=30, show_default=True, type=click.IntRange(1, 92), help="Matrix.")
@@ -34,8 +34,11 @@ def cameras_command(
         return
 
     async def read(tx: Tx) -> list[Item]:
-        chosen = {(p.device, p.camera) for p in await tree.select(tx, expression, "camera", None)}
-        found = await (inventory.history if with_history else inventory.present)(tx, None)
+        places = await tree.select(tx, expression, "camera", None, past=with_history)
+        chosen = {(p.device, p.camera) for p in places}
+        if not with_history:
+            return list(await inventory.present(tx, None, chosen=chosen))
+        found = await inventory.history(tx, None)
         return [item for item in found if (item.device, item.camera) in chosen]
 
     found = in_transaction(config, read)
@@ -43,10 +46,19 @@ def cameras_command(
         show_json(found)
         return
     head = ["camera", "make", "model", "firmware", "codec", "size", "announced", "real", "since"]
-    show_table(head, [_item_cells(item) for item in found], "no camera said yet what it is")
+    head += [] if with_history else ["state"]
+    show_table(head, [_item_cells(item) for item in found], "no camera was spoken of yet")
+
+
+def state_words(state: str, signs: list[str], detail: str) -> str:
+    """Return a camera's state with its reason."""
+    why = ", ".join([*signs, *([detail] if detail else [])])
+    return f"{state}: {why}" if why else state
 
 
 def _item_cells(item: Item) -> list[str]:
+    is_now = isinstance(item, Present)
+    state = [state_words(item.state, item.signs, item.detail)] if is_now else []
     size = f"{item.width_px}×{item.height_px}" if item.width_px else "–"
     return [
         f"{item.site}/{item.device}/{item.camera}",
@@ -58,12 +70,14 @@ def _item_cells(item: Item) -> list[str]:
         f"{item.announced_fps:g}/s" if item.announced_fps else "–",
         f"{item.rate_fps:.1f}/s" if item.rate_fps is not None else "–",
         f"{from_wall_ms(item.since_ms):%Y-%m-%d %H:%M}",
+        *state,
     ]
 
 
 async def _matrix(tx: Tx, expression: str, days: int) -> list[MatrixRow]:
     at_ms = now_ms()
-    chosen = {(p.device, p.camera) for p in await tree.select(tx, expression, "camera", None)}
+    places = await tree.select(tx, expression, "camera", None, past=True)
+    chosen = {(p.device, p.camera) for p in places}
     return await matrix.read(
         tx, None, from_ms=at_ms - days * DAY_MS, to_ms=at_ms, now_ms=at_ms, chosen=chosen
     )

@@ -12,7 +12,7 @@ from vedette.clock import from_wall_ms
 from vedette.errors import ConfigError
 
 
-@click.group("devices")
+@click.group("devices", short_help="Devices: list, revoke, release, re-enrol, rotate.")
 def command() -> None:
     """Devices: list, revoke, release from quarantine, re-enrol, demand another key."""
 
@@ -40,7 +40,7 @@ def list_command(config: CentralConfig) -> None:
             )
 
 
-@command.command("revoke")
+@command.command("revoke", short_help="Take nothing from a device any more, at once.")
 @click.argument("device")
 @click.option("--reason", default="", help="Why; stands in the audit log.")
 @click.pass_obj
@@ -86,7 +86,7 @@ def release(config: CentralConfig, device: str, copy: str, *, drop: bool) -> Non
     click.echo(f"{judged.counted} messages counted, {judged.dropped} dropped")
 
 
-@command.command("re-enrol")
+@command.command("re-enrol", short_help="Give a device's name to another machine's key.")
 @click.argument("device")
 @click.option("--reason", default="its key is in the wrong hands", show_default=True)
 @click.option("--hours", default=24, show_default=True, type=click.IntRange(1, 24 * 30))
@@ -166,7 +166,7 @@ def print_devices(config: CentralConfig, device: str | None) -> None:
             return await tx.tuples("devices_list")
 
     for row in with_database(config, find):
-        name, site, state, version, hardware, contact_ms, revoked_ms, reason, quarantined = row
+        name, site, state, version, hardware, contact_ms, revoked_ms, reason, quarantined = row[:9]
         if device not in {None, name}:
             continue
         word = "quarantined" if quarantined else state
@@ -174,6 +174,9 @@ def print_devices(config: CentralConfig, device: str | None) -> None:
             word = f"revoked ({reason})" if reason else "revoked"
         contact = _at(contact_ms) if isinstance(contact_ms, int) else "never"
         click.echo(f"{site}/{name}  {word}  last contact {contact}  {version}  {hardware}")
+        down = row[9] if isinstance(row[9], dict) and not revoked_ms else {}
+        for camera, detail in sorted(down.items()):
+            click.echo(f"  {camera}  down{f': {detail}' if detail else ''}")
 
 
 def _at(ms: int) -> str:

@@ -25,7 +25,7 @@ NO_ANSWER = 1
 _POLL_S = 1.0
 
 
-@click.command("diagnose")
+@click.command("diagnose", short_help="Ask DEVICE for its log, configuration or network.")
 @click.argument("device")
 @click.option("--log", "kind", flag_value=LOG, help="The last lines of agent and pipeline.")
 @click.option("--config", "kind", flag_value=CONFIG, help="What it runs by, and who decided it.")
@@ -66,6 +66,8 @@ def diagnose_command(
 
     async def work(db: Database) -> tuple[Diagnostic, bytes]:
         name = await diagnosing.ask(db, Bulletin(), device, question, actor=ACTOR, now_ms=now_ms())
+        if wait and not console.is_terminal:
+            console.print(f"{device} is asked; its answer may take {timeout_s} s", highlight=False)
         with Progress(*columns, console=console, transient=True) as progress:
             progress.add_task(f"{device} is asked for its {kind} ({name})")
             return await _awaited(db, device, name, timeout_s if wait else 0)

@@ -17,6 +17,7 @@ from vedette.central.query import answers, shapes
 from vedette.central.query.catalogue import METRICS
 from vedette.central.query.engine import Answer, Line, Question
 from vedette.central.query.grid import STEPS
+from vedette.central.query.openings import HOURS
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Tx
 from vedette.central.views import Coverage
@@ -38,6 +39,14 @@ _ABOUT: Final = (
     click.option("--names", default="", help="Only these zones, lines, stages …"),
     click.option("--labels", default="", help="Only these classes."),
     click.option("--stat", default="", help="p50, p95, p99, mean, count; mean, min, max, last."),
+    click.option("--model", default="", help="Only hours in which this model version ran."),
+    click.option(
+        "--hours",
+        type=click.Choice(HOURS),
+        default="all",
+        show_default=True,
+        help="Only while each site is open, or closed.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 )
 
@@ -86,15 +95,15 @@ def _question(metric: str, asked: dict[str, str]) -> Question:
         stat=asked["stat"],
         step=asked.get("step", "total"),
         clock=asked.get("clock", "site"),
-        model=asked.get("model", ""),
+        model=asked["model"],
+        hours=asked["hours"],
     )
 
 
-@click.command("query")
+@click.command("query", short_help="Ask for METRIC over a window, with coverage.")
 @click.argument("metric")
 @click.option("--step", type=click.Choice(STEPS), default="total", show_default=True)
 @click.option("--clock", type=click.Choice(["site", "utc"]), default="site", show_default=True)
-@click.option("--model", default="", help="Only hours in which this model version ran.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row for each step.")
 @_about
 @click.pass_obj
@@ -221,7 +230,7 @@ def _harmless(text: str) -> str:
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
-@click.command("worst")
+@click.command("worst", short_help="List the cameras with the worst METRIC first.")
 @click.argument("metric")
 @click.option("--order", type=click.Choice(["low", "high"]), help="What is bad; known for most.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, shapes.MAX_WORST))

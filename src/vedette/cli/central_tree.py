@@ -21,7 +21,7 @@ def folder_group() -> None:
     """Folders: paths such as europe/portugal that sites lie in."""
 
 
-@folder_group.command("list")
+@folder_group.command("list", short_help="List the folders and how many sites lie in them.")
 @as_json
 @click.pass_obj
 def folder_list(config: CentralConfig, *, as_json: bool) -> None:
@@ -38,7 +38,7 @@ def folder_list(config: CentralConfig, *, as_json: bool) -> None:
     show_table(["folder", "sites", "with those below"], rows, "no site yet")
 
 
-@folder_group.command("move")
+@folder_group.command("move", short_help="Rename or move FOLDER with all below it.")
 @click.argument("folder")
 @click.argument("to")
 @click.pass_obj
@@ -56,7 +56,7 @@ def folder_move(config: CentralConfig, folder: str, to: str) -> None:
         click.echo(f"groups that followed: {', '.join(moved.groups)}")
 
 
-@click.command("label")
+@click.command("label", short_help="Show or change labels of a site, device or camera.")
 @click.argument("place")
 @click.argument("changes", nargs=-1)
 @as_json
@@ -121,7 +121,7 @@ def group_list(config: CentralConfig, *, as_json: bool) -> None:
     show_table(["group", "means", "note"], rows, "no group yet")
 
 
-@group_group.command("set")
+@group_group.command("set", short_help="Have a group NAME that means EXPRESSION.")
 @click.argument("name")
 @click.argument("expression")
 @click.option("--note", default="", help="What it is for.")
@@ -149,7 +149,7 @@ def group_drop(config: CentralConfig, name: str) -> None:
     click.echo("dropped")
 
 
-@click.command("select")
+@click.command("select", short_help="Print what EXPRESSION selects.")
 @click.argument("expression")
 @click.option("--level", type=click.Choice(["site", "device", "camera"]), default="camera")
 @as_json
@@ -169,12 +169,12 @@ def select_command(config: CentralConfig, expression: str, level: Level, *, as_j
     click.echo(f"{len(found)} {level}s", err=True)
 
 
-@click.group("user")
+@click.group("user", short_help="Users: what they may do, and what they see.")
 def user_group() -> None:
     """Users: what they may do, and which part of the fleet they see."""
 
 
-@user_group.command("scope")
+@user_group.command("scope", short_help="Set the role and scope of USERNAME.")
 @click.argument("username")
 @click.option("--role", help="viewer, reviewer, operator or admin.")
 @click.option("--everything", is_flag=True, help="The whole fleet.")
@@ -260,7 +260,7 @@ def _site_cells(site: SitePlace) -> list[str]:
     ]
 
 
-@click.command("set")
+@click.command("set", short_help="Change where SITE lies and when it is open.")
 @click.argument("site")
 @click.option("--name")
 @click.option("--folder", help="As europe/portugal/lisbon; empty: the top.")
@@ -272,7 +272,9 @@ def _site_cells(site: SitePlace) -> list[str]:
     multiple=True,
     help="As '2026-12-25 closed'; repeatable, with --hours.",
 )
-@click.option("--no-hours", is_flag=True, help="Always open.")
+@click.option(
+    "--no-hours", is_flag=True, help="Forget them: always open, and no rule by hours fires."
+)
 @click.pass_obj
 def site_set(  # noqa: PLR0917 - click passes them by name
     config: CentralConfig,

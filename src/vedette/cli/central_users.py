@@ -1,4 +1,4 @@
-"""`vedette central user add, link, list`: who may sign in, by hand.
+"""`vedette central user add, link, disable, list`: who may sign in, by hand.
 
 Thin: reads arguments, calls `central.accounts` and `central.scopes`, prints. A link is printed once
 and is all that a new user needs; nobody at the terminal ever knows a password.
@@ -32,7 +32,7 @@ def scope_words(sites: list[str] | None, folders: list[str]) -> str:
     return "everything" if sites is None else ", ".join(parts) or "nothing"
 
 
-@user_group.command("add")
+@user_group.command("add", short_help="Have a new user; print the link for the password.")
 @click.argument("username")
 @click.option("--role", required=True, type=click.Choice(accounts.ROLES))
 @click.option("--everything", is_flag=True, help="The whole fleet.")
@@ -80,7 +80,7 @@ def user_add(
     click.echo(in_transaction(config, add))
 
 
-@user_group.command("link")
+@user_group.command("link", short_help="Print a one-time link for another password.")
 @click.argument("username")
 @click.pass_obj
 def user_link(config: CentralConfig, username: str) -> None:
@@ -91,6 +91,19 @@ def user_link(config: CentralConfig, username: str) -> None:
         return await _link(tx, config, username)
 
     click.echo(in_transaction(config, link))
+
+
+@user_group.command("disable")
+@click.argument("username")
+@click.pass_obj
+def user_disable(config: CentralConfig, username: str) -> None:
+    """Let nobody sign in as USERNAME; sessions and tokens end."""
+
+    async def disable(tx: Tx) -> None:
+        await accounts.disable_user(tx, username, actor=ACTOR, now_ms=now_ms())
+
+    in_transaction(config, disable)
+    click.echo(f"{username} is disabled, and every session and token ended")
 
 
 @user_group.command("list")

@@ -15,7 +15,7 @@ from vedette.clock import SystemClock
 from vedette.sim.demo.run import play_demo
 
 
-@click.command("demo")
+@click.command("demo", short_help="Run one site with three cameras, until Ctrl-C.")
 @click.option("--check", is_flag=True, help="Wait until everything was visible; exit 0 or 1.")
 @click.option("--keep", is_flag=True, help="Keep databases, spool and logs afterwards.")
 @click.option("--rendered", is_flag=True, help="Draw a street instead of fetching footage.")

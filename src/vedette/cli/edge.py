@@ -22,7 +22,7 @@ from vedette.cli.machine_facts import machine_facts
 from vedette.cli.printable import escape
 from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import address, settings
-from vedette.edge.agent import Agent, read_status
+from vedette.edge.agent import Agent
 from vedette.edge.central_client import CentralClient, check_link
 from vedette.edge.diagnostics.tail import tail_file
 from vedette.edge.enrolment import Identity, enrol, keyring, load_identity
@@ -30,6 +30,7 @@ from vedette.edge.health import SystemProbe
 from vedette.edge.health.system import boot_id
 from vedette.edge.settings import CentralLink, EdgeConfig
 from vedette.edge.spool import peek
+from vedette.edge.status import read_status
 from vedette.edge.supervisor import AgentLock
 from vedette.errors import ConfigError
 from vedette.wire.messages import HealthReport, SpoolHealth
@@ -56,7 +57,12 @@ _LATER = {
     "commission": "vedette.cli.edge_commission",
     "install": "vedette.cli.edge_install",
     "trust-site-key": "vedette.cli.edge_trust",
+    "sealing-key": "vedette.cli.edge_trust",
+    "trust-root": "vedette.cli.edge_root",
     "uninstall": "vedette.cli.edge_install",
+    "updates": "vedette.cli.edge_updates",
+    "alerts": "vedette.cli.edge_alerts",
+    "system-door": "vedette.cli.edge_system_door",
 }
 
 
@@ -183,7 +189,7 @@ def rotate_key(path: Path) -> None:
     click.echo(f"{identity.device} speaks with key {keyid}")
 
 
-@command.command("status")
+@command.command("status", short_help="Say how this device is: agent, cameras, spool.")
 @_config
 @_as_json
 def status(path: Path, *, as_json: bool) -> None:
@@ -246,7 +252,7 @@ def check_config(path: Path, *, as_json: bool) -> None:
     console.print(f"{path} is fine")
 
 
-@command.command("serve")
+@command.command("serve", short_help="Answer programs here: /v1/assess and /v1/infer.")
 @_config
 @click.option("--host", help="Address to listen on, instead of the configuration's.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, instead of the configuration's.")
@@ -399,6 +405,11 @@ def _print_status(
         written = report.spool.written_bytes
         daily_mb = written / report.period_s * 86_400 / 1e6
         facts.add_row("written", f"{written / 1e3:.0f} kB a report: {daily_mb:.0f} MB a day")
+    for one in report.local_channels if report else []:
+        lost = sum(one.dropped.values())
+        why = f"; {escape(one.problem)}" if one.problem else ""
+        said = f"{one.sent} delivered, {one.waiting} waiting, {lost} dropped{why}"
+        facts.add_row(f"alerts: {escape(one.channel)}", said)
     console.print(facts)
     if report is not None and report.pipeline is not None and report.pipeline.cameras:
         table = Table("camera", "state", "rate", "last picture", "source", box=None, pad_edge=False)
@@ -409,6 +420,10 @@ def _print_status(
             )
         console.print(table)
         for camera in report.pipeline.cameras:
+            why = ", ".join([*camera.signs, *([camera.detail] if camera.detail else [])])
+            if why:
+                words = f"[yellow]{camera.camera}[/] {camera.state.value}: {escape(why)}"
+                console.print(words, highlight=False)
             for text in camera.advice:
                 console.print(f"[yellow]{camera.camera}[/] {text}", highlight=False)
     for problem in report.problems if report else []:

@@ -18,16 +18,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from vedette.cli.edge_commission_page import Wishes, on_a_page
 from vedette.cli.edge_doctor import chosen, in_effect
 from vedette.cli.printable import escape
 from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import commission as commissioning
 from vedette.edge import settings
-from vedette.edge.assembly import Models
 from vedette.edge.commission import CommissionRecord
 from vedette.edge.commission.record import Baseline, settings_digest
 from vedette.edge.commission.session import STEPS, Session
 from vedette.edge.frame import Frame
+from vedette.edge.models import Models
 from vedette.edge.settings import Camera, EdgeConfig
 from vedette.errors import VedetteError
 from vedette.vision.detections import Detections
@@ -42,7 +43,7 @@ _BOX: Final = (60, 60, 255)
 _SHAPE: Final = (80, 220, 255)
 
 
-@click.command("commission")
+@click.command("commission", short_help="Go through a camera's installation, step by step.")
 @click.option(
     "--config",
     "path",
@@ -75,6 +76,19 @@ _SHAPE: Final = (80, 220, 255)
 @click.option("--no-questions", is_flag=True, help="Ask nothing; what needs a person is skipped.")
 @click.option("--list", "only_list", is_flag=True, help="Show what was commissioned; do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
+@click.option("--page", is_flag=True, help="Serve the steps as a page for a phone on site.")
+@click.option(
+    "--listen",
+    default="0.0.0.0:8090",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where the page listens.",
+)
+@click.option(
+    "--clear-view",
+    is_flag=True,
+    help="The page may show clear pictures, to people on the site's network.",
+)
 def commission(
     *,
     path: Path,
@@ -87,6 +101,9 @@ def commission(
     no_questions: bool,
     only_list: bool,
     as_json: bool,
+    page: bool,
+    listen: str,
+    clear_view: bool,
 ) -> None:
     """Go through a camera's installation: view, focus, light, zones, reference, sample, baseline.
 
@@ -95,13 +112,25 @@ def commission(
     scene and the accuracy of a sample that you label are kept on this device:
     every later comparison stands on them. Answer y, n or s (skip). A camera
     that fails does not stop the others. Exit status 1 where one failed, or a
-    step was skipped or answered no.
+    step was skipped or answered no. With --page the steps are taken on a
+    phone: open the address that is printed and enter the PIN beside it.
     """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
     logging.getLogger("vedette").setLevel(logging.ERROR)
     config, _note = in_effect(settings.load(path))
     cameras = chosen(config, wanted)
     if only_list:
         _list(config, cameras, as_json=as_json)
+        return
+    if page:
+        wishes = Wishes(
+            steps=steps or STEPS,
+            samples=samples,
+            baseline_s=seconds,
+            reference_s=reference_seconds,
+            clear=clear_view,
+        )
+        chosen_only = msgspec.structs.replace(config, cameras=cameras)
+        on_a_page(chosen_only, wishes, listen, Console())
         return
     desk = Terminal(Console(stderr=as_json), ask=not no_questions)
     if not by and not no_questions:

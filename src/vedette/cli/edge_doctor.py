@@ -13,7 +13,6 @@ from rich.table import Table
 from vedette.cli.printable import escape
 from vedette.clock import Clock, SystemClock
 from vedette.edge import enrolment, settings
-from vedette.edge.assembly import Models
 from vedette.edge.desired import EFFECTIVE, FOLDER
 from vedette.edge.doctor import (
     Finding,
@@ -28,6 +27,7 @@ from vedette.edge.doctor import (
 from vedette.edge.doctor.camera import LOOK_S
 from vedette.edge.frame import Frame
 from vedette.edge.health.system import boot_id
+from vedette.edge.models import Models
 from vedette.edge.settings import Camera, EdgeConfig
 from vedette.errors import ConfigError
 
@@ -42,7 +42,7 @@ _MARKS = {
 }
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Try everything this device is configured to do.")
 @click.option(
     "--config",
     "path",

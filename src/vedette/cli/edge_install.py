@@ -12,7 +12,8 @@ import msgspec
 
 from vedette.cli.printable import clean
 from vedette.edge import settings
-from vedette.edge.install import carry, plan
+from vedette.edge.install import carry, launch, plan
+from vedette.edge.install.inside import inside
 from vedette.errors import ConfigError
 
 _root = click.option(
@@ -22,6 +23,7 @@ _root = click.option(
     type=click.Path(path_type=Path, file_okay=False, exists=True, resolve_path=True),
     help="Install into the root of an image instead of this machine.",
 )
+_MAX_ROOT = 256 * 1024
 _dry = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 _user = click.option(
@@ -29,7 +31,7 @@ _user = click.option(
 )
 
 
-@click.command()
+@click.command(short_help="Run this device for good, as a service.")
 @click.option(
     "--config",
     "path",
@@ -75,16 +77,23 @@ def install(
       sudo vedette edge install --config edge.yaml
     """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
     config = settings.load(path)
+    program = (program or _this_program()).absolute()
     wish = plan.Wish(
         config=config,
         config_text=path.read_text(encoding="utf-8"),
         config_at=path.resolve(),
-        program=(program or _this_program()).absolute(),
+        program=program,
         user=user,
         hardware_watchdog=hardware_watchdog,
         start=not no_start,
+        python=_python_beside(program, root),
+        has_pip=_has_pip(program, root),
+        launcher_text=Path(launch.__file__).read_text(encoding="utf-8"),
+        tuf_root=_pinned_root(config, root),
     )
     steps = plan.decide(wish, carry.look(config, user, root))
+    for text in plan.shortcomings(wish):
+        click.echo(clean(f"warning: {text}"), err=True)
     if as_json:
         listed = [{"do": step.words()} for step in steps]
         click.echo(msgspec.json.format(msgspec.json.encode({"steps": listed})).decode())
@@ -94,10 +103,10 @@ def install(
         return
     _carry(steps, root, dry_run=dry_run, ask=not yes and not as_json, quiet=as_json)
     if not dry_run and not as_json:
-        click.echo(_installed(root))
+        click.echo(_installed(root, has_door=config.system.adapter != "none"))
 
 
-@click.command()
+@click.command(short_help="Stop the service and remove its unit; records stay.")
 @_user
 @_root
 @_dry
@@ -117,13 +126,14 @@ def uninstall(*, user: str, root: Path, dry_run: bool, yes: bool) -> None:
         click.echo(f"removed. {plan.CONFIG.parent} and the state directory are untouched")
 
 
-def _installed(root: Path) -> str:
+def _installed(root: Path, *, has_door: bool) -> str:
     """Return what whoever installed it does next."""
     if root == Path("/"):
         return f"installed. See it live: journalctl -u {plan.SERVICE} -f"
     return (
         f"installed below {root}, where nothing can be started. Have it start with the image:\n"
         f"  systemctl --root {root} enable {plan.SERVICE}"
+        + (f" {plan.DOOR_PATH.name}" if has_door else "")
     )
 
 
@@ -149,6 +159,29 @@ def _carry(
             carry.remove(step, root)
         else:
             carry.carry_out(step, root)
+
+
+def _python_beside(program: Path, root: Path) -> Path | None:
+    """Return the interpreter of the program's environment; None where it has none of its own."""
+    python = program.with_name("python")
+    marker = inside(root, program.parent.parent / "pyvenv.cfg")
+    return python if marker.exists() else None
+
+
+def _has_pip(program: Path, root: Path) -> bool:
+    """True where the program's environment can install another one, offline."""
+    libraries = inside(root, program.parent.parent) / "lib"
+    return any(libraries.glob("python3*/site-packages/pip/__main__.py"))
+
+
+def _pinned_root(config: settings.EdgeConfig, root: Path) -> str:
+    """Return the repository's root metadata that this device pinned; empty where it has none."""
+    for name in ("root-by-hand.json", "root.json"):
+        path = inside(root, config.state_dir / "updates" / name)
+        if path.is_file() and not path.is_symlink():
+            with path.open(encoding="utf-8") as file:
+                return file.read(_MAX_ROOT)
+    return ""
 
 
 def _this_program() -> Path:

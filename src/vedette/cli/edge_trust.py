@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from vedette.clock import SystemClock, wall_ms
-from vedette.edge import settings
+from vedette.edge import enrolment, settings
 from vedette.edge.enrolment import load_identity
 from vedette.edge.site_keys import pinned, trust_by_hand
 from vedette.edge.supervisor import AgentLock
@@ -18,7 +18,7 @@ from vedette.errors import ConfigError, TrustError
 from vedette.trust.site_keys import KeySet
 
 
-@click.command("trust-site-key")
+@click.command("trust-site-key", short_help="Believe other site keys: the ones before are lost.")
 @click.option(
     "--config",
     "path",
@@ -97,3 +97,30 @@ def _print(when: str, keys: KeySet) -> None:
     click.echo(f"{when}: version {keys.version}, {keys.threshold} of {len(keys.keys)}")
     for key in keys.keys:
         click.echo(f"  key id {key.keyid}")
+
+
+@click.command("sealing-key")
+@click.option(
+    "--config",
+    "path",
+    default="edge.yaml",
+    show_default=True,
+    envvar="VEDETTE_EDGE_CONFIG",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The device's configuration. Environment: VEDETTE_EDGE_CONFIG.",
+)
+def sealing_key(path: Path) -> None:
+    """Print what seals camera addresses for this device.
+
+    \b
+    Camera addresses that are sealed for it can be read here and nowhere else.
+    Take the line to the owner of the site's key yourself, not by way of
+    central: whoever changes it on the way can read what is sealed.
+    """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
+    config = settings.load(path)
+    identity = load_identity(config.state_dir)
+    if identity is None:
+        raise ConfigError("this device is not enrolled", operator_hint="first: vedette edge enrol")
+    key = enrolment.sealing_key(config.state_dir)
+    click.echo(f"key id {key.keyid}, as problems and `vedette site show` name it", err=True)
+    click.echo(f"{identity.device}: {key.text}")

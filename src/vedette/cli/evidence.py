@@ -6,7 +6,6 @@ else on standard output. Works beside a running pipeline: only `export` writes, 
 
 import heapq
 import re
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vedette.cli import evidence_holds, evidence_verify
 from vedette.cli.printable import clean
 from vedette.clock import NS_PER_MS, SystemClock, from_wall_ms, wall_ms
 from vedette.edge import settings
@@ -27,15 +27,13 @@ from vedette.edge.desired import DesiredStore
 from vedette.edge.enrolment import load_identity
 from vedette.edge.evidence import catalog, facts
 from vedette.edge.evidence.catalog import PackageInfo
-from vedette.edge.evidence.examine import Examination, examine
 from vedette.edge.evidence.export import LOG, export
 from vedette.edge.evidence.facts import Facts, read_facts
+from vedette.edge.evidence.holds import is_held
 from vedette.edge.settings import EdgeConfig
 from vedette.edge.supervisor import AgentLock
 from vedette.errors import EvidenceError
-
-NOT_WHOLE: Final = 1
-"""Exit status of `verify` where a package is not what was written."""
+from vedette.wire.package_schema import DOCUMENTS, package_schema
 
 WIDE: Final = 120
 """Columns of a terminal from which all of the table fits."""
@@ -77,7 +75,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def command() -> None:
-    """List, verify and copy the clips that this device keeps."""
+    """List, verify, hold and copy the clips that this device keeps."""
 
 
 @command.command("list")
@@ -129,37 +127,27 @@ def show(evidence: str, path: Path, *, as_json: bool) -> None:
     _print_one(package, said, ZoneInfo(config.time_zone), is_running=is_running)
 
 
-@command.command("verify")
-@click.argument("evidence", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="Every package; also where no id is given.")
-@_config
-@_as_json
-def verify(evidence: tuple[str, ...], path: Path, *, every: bool, as_json: bool) -> None:
-    """Check packages: hashes, facts, video and times against one another.
+command.add_command(evidence_verify.verify)
+command.add_command(evidence_holds.hold)
+command.add_command(evidence_holds.release)
+command.add_command(evidence_holds.list_holds)
+
+
+@command.command("schema", short_help="Print the JSON Schema of a package.")
+@click.argument("document", type=click.Choice([*DOCUMENTS]), default="evidence.json")
+def schema(document: str) -> None:
+    """Print the JSON Schema of a document in packages (draft 2020-12).
 
     \b
-    Exit status 1 where one of them is not what was written.
+    evidence.json    what happened, by which model, how well it was seen
+    blurred.json     what was covered in the blurred copy
+    signature.json   the envelope of a signature
+    statement        what a signature says: its payload, decoded
     """  # noqa: D301 - click's mark for a paragraph that is not rewrapped
-    root = _root(settings.load(path))
-    if evidence and not every:
-        chosen = [catalog.find(root, one) for one in evidence]
-    else:
-        chosen = catalog.packages(root)
-    verdicts = [examine(package.path) for package in chosen]
-    bad = [verdict for verdict in verdicts if not verdict.is_whole]
-    if as_json:
-        _print_json([_verdict(verdict) for verdict in verdicts])
-    else:
-        for verdict in verdicts:
-            click.echo(f"{verdict.evidence}  {'whole' if verdict.is_whole else 'NOT WHOLE'}")
-            for problem in verdict.problems:
-                click.echo(f"  {clean(problem)}")
-        click.echo(f"{len(verdicts) - len(bad)} of {len(verdicts)} packages are whole")
-    if bad:
-        sys.exit(NOT_WHOLE)
+    _print_json(package_schema(document))
 
 
-@command.command("export")
+@command.command("export", short_help="Copy packages into a folder or a .zip.")
 @click.argument("evidence", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="DIR or FILE.zip.")
 @click.option("--on-site", is_flag=True, help="The copy stays on this site: originals too.")
@@ -327,6 +315,7 @@ def _print_one(package: PackageInfo, said: Facts, zone: ZoneInfo, *, is_running:
         ("boxes", f"in {len(said.frames)} frames"),
         ("priority", _PRIORITIES.get(package.priority, str(package.priority))),
         ("blurred copy", blurred),
+        ("held", "yes" if is_held(package.path.parents[1], package.evidence) else "no"),
         ("may leave", "no" if record.stays_on_site else "as the site's policy says"),
         ("folder", str(package.path)),
     ]
@@ -361,17 +350,11 @@ def _as_builtins(package: PackageInfo, said: Facts | None, problem: str) -> dict
         "bytes": package.bytes,
         "priority": package.priority,
         "blurred": package.has_blurred,
+        "signed": package.is_signed,
+        "held": is_held(package.path.parents[1], package.evidence),
         "problem": problem,
         "record": msgspec.to_builtins(said.record) if said else None,
         "event": msgspec.to_builtins(said.event) if said else None,
-    }
-
-
-def _verdict(verdict: Examination) -> dict[str, Any]:
-    return {
-        "evidence": verdict.evidence,
-        "whole": verdict.is_whole,
-        "problems": list(verdict.problems),
     }
 
 

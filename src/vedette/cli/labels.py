@@ -15,7 +15,7 @@ from vedette.edge.labels.words import LANGUAGES
 from vedette.errors import ConfigError
 
 
-@click.command()
+@click.command(short_help="Make a sheet of labels to print.")
 @click.option(
     "--config",
     "path",

@@ -295,7 +295,7 @@ def inspect(
         raise SystemExit(1)
 
 
-@command.command()
+@command.command(short_help="Make a bundle of lower precision, and compare it.")
 @click.argument("name")
 @click.option(
     "--calibrate",
@@ -380,7 +380,7 @@ def _print_outcome(done: Any) -> None:
             click.echo(f"fails on {runtime}: do not use it there: {'; '.join(result.failures)}")
 
 
-@command.command("pack")
+@command.command("pack", short_help="Write a bundle as one .vbundle file.")
 @click.argument("name")
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
 @_models_dir

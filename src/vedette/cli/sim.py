@@ -20,7 +20,7 @@ class _WithFleet(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all subcommands."""
-        return sorted([*super().list_commands(ctx), "campaign", "fleet"])
+        return sorted([*super().list_commands(ctx), "campaign", "fleet", "rollout"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a subcommand."""
@@ -32,6 +32,10 @@ class _WithFleet(click.Group):
             from vedette.cli import sim_campaign
 
             return sim_campaign.command
+        if cmd_name == "rollout":
+            from vedette.cli import sim_rollout
+
+            return sim_rollout.command
         return super().get_command(ctx, cmd_name)
 
 
@@ -40,7 +44,7 @@ def command() -> None:
     """Cameras and faults without hardware."""
 
 
-@command.command("footage")
+@command.command("footage", short_help="Prepare the footage of simulated cameras.")
 @click.option("--no-download", is_flag=True, help="Render a street instead of fetching footage.")
 def footage_command(*, no_download: bool) -> None:
     """Prepare the footage that simulated cameras show, and say where it lies."""
@@ -51,7 +55,7 @@ def footage_command(*, no_download: bool) -> None:
         click.echo(f"  {name:6} {width}×{height}  {path}")
 
 
-@command.command("cameras")
+@command.command("cameras", short_help="Play H.264 CLIPS as RTSP cameras until Ctrl-C.")
 @click.argument("clips", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--port", default=8554, show_default=True, help="Port to listen on (loopback).")
 @click.option("--user", default="", help="Ask for credentials: USER:PASSWORD.")

@@ -46,7 +46,7 @@ def table(findings: list[Finding]) -> Table:
     return shown
 
 
-@click.command("campaign")
+@click.command("campaign", short_help="Play faults with real processes, and check the books.")
 @click.argument("names", nargs=-1)
 @click.option("--list", "only_list", is_flag=True, help="Say what there is, and play nothing.")
 @click.option("--keep", is_flag=True, help="Keep logs and spools even where everything held.")

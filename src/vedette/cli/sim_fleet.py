@@ -134,7 +134,7 @@ def check_books(path: Path | None, *, as_json: bool) -> int:
     return 0 if verdict.holds else 1
 
 
-@click.command("fleet")
+@click.command("fleet", short_help="Be many devices over the real protocol.")
 @click.option("--central", "url", default="", help="Address of the central to load.")
 @click.option("--own-central", is_flag=True, help="Start a central of our own, and throw it away.")
 @click.option("--token", default="", envvar="VEDETTE_TOKEN", help="Operator's API token: enrols.")

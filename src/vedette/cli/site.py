@@ -15,7 +15,7 @@ from vedette.clock import SystemClock, wall_ms
 from vedette.errors import ConfigError, MalformedReport
 from vedette.trust import dsse
 from vedette.trust.keys import PublicKey, SigningKey, write_private
-from vedette.trust.site_policy import PolicyFile, sign_policy
+from vedette.trust.site_policy import PolicyFile, bears_passwords, sign_policy
 from vedette.wire.signed import POLICY_TYPE, Signed, SitePolicy
 
 _key_file = click.Path(path_type=Path, dir_okay=False)
@@ -26,7 +26,7 @@ def command() -> None:
     """Make a site's key, and sign what only the site may say."""
 
 
-@command.command("key")
+@command.command("key", short_help="Make or read the site's key; print its public half.")
 @click.argument("file", type=_key_file)
 def key(file: Path) -> None:
     """Make the site's key in FILE, or read the one there; print its public half.
@@ -42,7 +42,7 @@ def key(file: Path) -> None:
 command.add_command(replace_keys)
 
 
-@command.command("sign")
+@command.command("sign", short_help="Sign POLICY: which pixels may leave the site.")
 @click.argument("policy", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--key",
@@ -69,9 +69,15 @@ def sign(policy: Path, key_files: tuple[Path, ...], output: Path | None) -> None
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror}") from error
     click.echo(f"version {said.version} for {said.site}, signed by {len(keys)}: {output}")
+    if bears_passwords(said):
+        click.echo(
+            "passwords of cameras stand in it in clear, and central keeps it: seal them with"
+            " `seal_for:` and what `vedette edge sealing-key` prints on each device",
+            err=True,
+        )
 
 
-@command.command("show")
+@command.command("show", short_help="Print what a SIGNED policy says.")
 @click.argument("signed", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--key", "keys", required=True, multiple=True, help="A site's public key.")
 @click.option(

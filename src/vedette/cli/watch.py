@@ -21,7 +21,7 @@ from vedette.cli.printable import add_row, clean
 from vedette.clock import SystemClock, from_wall_ms
 from vedette.edge import assembly, settings
 from vedette.edge.address import Kind, kind_of
-from vedette.edge.assembly import Models
+from vedette.edge.models import Models
 from vedette.edge.settings import Camera, EdgeConfig, Gate
 from vedette.edge.watch import CAMERA, Seen, Totals, Watch
 from vedette.errors import ConfigError, StreamLost
@@ -81,7 +81,7 @@ def _zones(texts: Sequence[str], *, loiter_s: float | None, shelf: bool) -> list
     ]
 
 
-@click.command()
+@click.command(short_help="Look at SOURCE and print what is seen.")
 @click.argument("source")
 @click.option("--model", default="centernet", show_default=True, help="A bundle of --models-dir.")
 @click.option(

@@ -6,18 +6,18 @@ slow path (heatmap, presence, occupancy, sketches) only adds up, and is shed und
 Thread: called under the lane's lock.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from vedette.clock import NS_PER_MS, Clock, wall_ms
 from vedette.edge.frame import Frame
 from vedette.edge.patience import patience_s
 from vedette.edge.scenes import SceneWatch
+from vedette.edge.serving import GONE, Reading
 from vedette.edge.settings import Camera
 from vedette.edge.shedding import Shedding
 from vedette.ids import new_id
@@ -47,7 +47,6 @@ MAX_SEEN: Final = 256
 
 CHANGED: Final = "changed"
 """Label of the box around what is another on a shelf."""
-LOW_CONFIDENCE: Final = 0.1
 
 WantEvidence = Callable[[Frame, Happening, EventReport], EventReport]
 """Asks for a clip; returns the event with the evidence id that it was given, if any."""
@@ -58,61 +57,75 @@ class Analysis:
 
     Args:
         camera: Its settings.
-        labels: The model's classes by id.
-        model: The model's digest, for events and aggregates.
-        threshold: Confidence from which a detection counts: one for all, or float32, (k,), each
-            label's own.
+        reading: How it reads its model's answers, at first.
         clock: For the latency of events.
         want_evidence: Asks for a clip.
         quality: Gives the distributions of picture quality since the last cut.
         note_boxes: Told where everybody is in each frame that was looked at, for evidence.
         budget_ms: Oldest that a picture may get, by which lateness is judged; None where pictures
             cannot be late.
-        scene: Where the model answers for whole pictures and gives no boxes.
+        note_reading: Told how answers are read from now on, and since when (`Frame.t_s`).
     """
 
     def __init__(
         self,
         camera: Camera,
-        labels: Sequence[str],
+        reading: Reading,
         *,
-        model: str,
-        threshold: float | npt.NDArray[np.float32],
         clock: Clock,
         want_evidence: WantEvidence,
         quality: Callable[[], dict[str, LinearBins]] = dict,
         budget_ms: float | None = None,
         note_boxes: Callable[[Frame, list[Box]], None] = lambda _frame, _boxes: None,
-        scene: SceneWatch | None = None,
+        note_reading: Callable[[Reading, float], None] = lambda _reading, _t_s: None,
     ) -> None:
         self._camera = camera
-        self._labels = list(labels)
-        self._model = model
-        self._thresholds = np.full(len(self._labels), threshold, np.float32)
+        self.reading = reading
         self._clock = clock
         self._want_evidence = want_evidence
         self._quality = quality
         self._note_boxes = note_boxes
-        self._scene = scene
-        self._wanted = np.array(
-            [not camera.labels or label in camera.labels for label in labels], np.bool_
-        )
-        asked = self._thresholds[self._wanted]
-        self.ask_threshold: float = min(LOW_CONFIDENCE, float(asked.min(initial=1.0)) / 2)
-        """What the model is asked for: below all that counts, so that tracks can go on."""
-        patience = TrackerSettings(low_confidence=self.ask_threshold)
+        self._note_reading = note_reading
+        patience = TrackerSettings(low_confidence=reading.ask_threshold)
         patience = replace(patience, bridge_s=patience_s(camera, patience.bridge_s))
-        self._tracker = Tracker(patience, high_by_class=self._thresholds)
+        self._tracker = Tracker(patience, high_by_class=reading.thresholds)
         self._zones: ZoneWatch | None = None
         self._shelves: ShelfWatch | None = None
         self._shedding = Shedding(budget_ms)
         self._overtaken = False
         self._size: tuple[int, int] | None = None
-        self._sums = Aggregator(camera.id, self._labels, hold_s=patience_s(camera, HOLD_S))
+        self._sums = Aggregator(camera.id, reading.labels, hold_s=patience_s(camera, HOLD_S))
         self._stage_ms: dict[str, ExpHistogram] = {}
         self._last_t_s = 0.0
         self._still = StillWatch(camera.gate.still_after_s)
         self._has_news = False
+
+    def part(self, later: Reading) -> None:
+        """End the tracks of classes that `later` does not know, while sums are still of this one.
+
+        First `part`, then `cut` at that moment, then `follow`: no sum is of two models.
+        """
+        if self._zones is None:
+            return
+        gone = np.flatnonzero(self.reading.ids_in(later) == GONE)
+        self._sums.add_happenings(self._zones.part(frozenset(gone.tolist())))
+
+    def follow(self, later: Reading, t_s: float) -> None:
+        """Read the next answers as those of another model; who is in view stays who they are."""
+        ids = self.reading.ids_in(later)
+        patience = replace(self._tracker.settings, low_confidence=later.ask_threshold)
+        self._tracker.relabel(ids, settings=patience, high_by_class=later.thresholds)
+        if self._zones:
+            self._zones.relabel(later.labels, ids.tolist())
+        if self._shelves:
+            self._shelves.relabel(later.labels, ids.tolist())
+        if later.scene and self.reading.scene:
+            later.scene.follow(self.reading.scene)
+        if (later.scene is None) != (self.reading.scene is None):
+            self._sums.interrupt()
+        self._sums.relabel(later.labels)
+        self.reading = later
+        self._note_reading(later, t_s)
 
     @property
     def is_tracking(self) -> bool:
@@ -131,11 +144,11 @@ class Analysis:
 
     def advance(self, frame: Frame, result: Result) -> tuple[Tracks, list[EventReport]]:
         """Take one analysed picture; return its tracks and the events that came of it."""
-        if self._scene is not None:
-            return Tracks.empty(), self._look(self._scene, frame, result)
+        if self.reading.scene is not None:
+            return Tracks.empty(), self._look(self.reading.scene, frame, result)
         zones = self._zones_for(frame)
         found = result.detections
-        found = found.where(self._wanted[found.class_id]) if len(found) else found
+        found = found.where(self.reading.wanted[found.class_id]) if len(found) else found
         started_ns = self._clock.mono_ns()
         tracks = self._tracker.update(found, frame.t_s)
         happenings = zones.update(tracks, frame.t_s) + self._look_at_shelves(frame, tracks)
@@ -143,14 +156,14 @@ class Analysis:
         self._note_boxes(frame, self._everybody(tracks, frame))
         events = [e for h in happenings if (e := self._event(frame, h, boxes)) is not None]
         self._time_all(frame, result, started_ns)
-        sure = found.where(found.confidence >= self._thresholds[found.class_id])
+        sure = found.where(found.confidence >= self.reading.thresholds[found.class_id])
         self._sum_up(frame, tracks, happenings, sure)
         return tracks, events
 
     def hold(self, frame: Frame) -> tuple[Tracks, list[EventReport]]:
         """Take one picture in which nothing moved: everybody stands where they stood."""
-        if self._scene is not None:
-            return Tracks.empty(), self._look(self._scene, frame, None)
+        if self.reading.scene is not None:
+            return Tracks.empty(), self._look(self.reading.scene, frame, None)
         zones = self._zones_for(frame)
         tracks = self._tracker.still(frame.t_s)
         happenings = zones.update(tracks, frame.t_s) + self._look_at_shelves(frame, tracks)
@@ -183,8 +196,8 @@ class Analysis:
 
     def interrupt(self, t_s: float | None) -> None:
         """Forget who is where: nobody may jump across a gap."""
-        if self._scene is not None:
-            self._scene.interrupt()
+        if self.reading.scene is not None:
+            self.reading.scene.interrupt()
         self._tracker.interrupt()
         if self._zones:
             self._zones.interrupt(self._last_t_s if t_s is None else t_s)
@@ -195,12 +208,30 @@ class Analysis:
         self._still.interrupt()
         self._has_news = False
 
-    def cut(self, start_ms: int, end_ms: int, spans: list[Span], frames: Frames) -> Aggregate:
-        """Return the sums since the last cut and begin anew."""
+    def cut(
+        self,
+        start_ms: int,
+        end_ms: int,
+        spans: list[Span],
+        frames: Frames,
+        *,
+        t_s: float | None = None,
+    ) -> Aggregate:
+        """Return the sums since the last cut and begin anew.
+
+        Args:
+            start_ms: Wall time at which the slice begins.
+            end_ms: And ends, within one minute.
+            spans: What was observed of it.
+            frames: What became of its frames.
+            t_s: `end_ms` as `Frame.t_s`, where what is held now counts up to there.
+        """
         for name, bins in self._quality().items():
             self._sums.add_quality(name, bins)
-        sums = self._sums.cut(start_ms, end_ms, spans=spans, frames=frames, model=self._model)
-        return fit(self._scene.add_to(sums) if self._scene is not None else sums)
+        sums = self._sums.cut(
+            start_ms, end_ms, spans=spans, frames=frames, model=self.reading.digest, t_s=t_s
+        )
+        return fit(self.reading.scene.add_to(sums) if self.reading.scene is not None else sums)
 
     def stages(self) -> dict[str, Histogram]:
         """Return latencies by stage since the last call."""
@@ -220,11 +251,11 @@ class Analysis:
                 self._camera.zones,
                 self._camera.lines,
                 size,
-                self._labels,
+                self.reading.labels,
                 absence_s=patience_s(self._camera, ABSENCE_S),
                 present_s=present_s,
             )
-            self._shelves = ShelfWatch(self._camera.zones, size, self._labels)
+            self._shelves = ShelfWatch(self._camera.zones, size, self.reading.labels)
             self._size = size
         return self._zones
 
@@ -292,7 +323,7 @@ class Analysis:
         return [
             Box(
                 xyxy=tuple(round(float(x), 1) for x in shown.boxes_xyxy[i]),  # pyright: ignore[reportArgumentType]
-                label=self._labels[int(shown.class_id[i])],
+                label=self.reading.labels[int(shown.class_id[i])],
                 confidence=round(float(shown.confidence[i]), 4),
                 track=int(shown.track_id[i]),
             )
@@ -325,7 +356,7 @@ class Analysis:
             dwell_s=None if what.dwell_s is None else round(what.dwell_s, 3),
             boxes=boxes,
             picture_px=(frame.width, frame.height),
-            model=self._model,
+            model=self.reading.digest,
             latency_ms=round((self._clock.mono_ns() - frame.captured_mono_ns) / NS_PER_MS, 3),
         )
 

@@ -4,48 +4,42 @@ Here: what is joined to what. Not here: threads (`edge.pipeline`) and time (`edg
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+import numpy as np
 
 from vedette.clock import Clock, wall_ms
 from vedette.edge.address import is_live
 from vedette.edge.analysis import Analysis
 from vedette.edge.capture import CaptureSettings, Pace, RtspClient
-from vedette.edge.evidence import EvidenceStore, Wanted
-from vedette.edge.frame import Frame
+from vedette.edge.evidence.desk import EvidenceDesk
+from vedette.edge.evidence.store import EvidenceStore
 from vedette.edge.lane import CameraLane, Observer
 from vedette.edge.lookout import Lookout
+from vedette.edge.models import Models
 from vedette.edge.patience import patience_s, silent_s
 from vedette.edge.pinned import PinnedScene
 from vedette.edge.ring import PacketRing
 from vedette.edge.scenes import SceneWatch
+from vedette.edge.serving import PEOPLE, Reading, Served, Serving
 from vedette.edge.settings import Camera, EdgeConfig, Tier, check_labels, minute_of_day
 from vedette.edge.spans import MAX_SILENCE_MS
 from vedette.edge.stages import CameraPlan
 from vedette.errors import ConfigError, InferenceError, TrustError, VedetteError
-from vedette.ids import CameraId, new_id
-from vedette.inference.backends import Runtime
-from vedette.inference.library import Library
+from vedette.ids import CameraId
 from vedette.inference.manifest import Manifest
 from vedette.inference.model import Model
-from vedette.inference.providers import ProviderOptions
-from vedette.vision.happenings import Happening
 from vedette.vision.motion import MotionGate, MotionSettings
 from vedette.vision.regions import Regions
 from vedette.vision.tamper import TamperSettings, TamperWatch
 from vedette.wire.messages import (
-    Box,
     CameraState,
     Cause,
-    EventKind,
-    EventReport,
     EvidenceRecord,
     State,
 )
@@ -56,92 +50,10 @@ CAMERA_REFUSED: Final = "pipeline.camera_refused"
 """The log's word for a camera that cannot run."""
 
 
-_PEOPLE: Final = frozenset({"person", "people", "pedestrian", "human"})
-
 STREAMS_APART_MS: Final = 500
 """Two streams of one camera are placed in time by the arrival of each; so far they may differ."""
 
 Emit = Callable[[msgspec.Struct], None]
-
-ALERT_KINDS: Final = frozenset(
-    {
-        EventKind.DWELL,
-        EventKind.LINE_CROSSED,
-        EventKind.LOITER,
-        EventKind.HEADING,
-        EventKind.PICKED,
-        EventKind.SHELF_CHANGED,
-        EventKind.ANOMALY,
-    }
-)
-
-
-@dataclass(slots=True)
-class LoadedModel:
-    """A model and how its loading went."""
-
-    model: Model
-    load_s: float
-    golden_ok: bool | None
-
-
-@dataclass(slots=True)
-class Models:
-    """Each model once, whatever the number of cameras that use it."""
-
-    library: Library
-    providers: list[str]
-    clock: Clock
-    runtime: Runtime = "onnxruntime"
-    workers: int = 1
-    options: ProviderOptions | None = None
-    cache_dir: Path | None = None
-    loaded: dict[str, LoadedModel] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, config: EdgeConfig, clock: Clock) -> "Models":
-        """Return the models of a configuration, none loaded yet."""
-        settings = config.pipeline
-        return cls(
-            Library(config.models_dir),
-            settings.providers,
-            clock,
-            runtime=settings.runtime,
-            workers=worker_count(config),
-            options=settings.provider_options,
-            cache_dir=config.state_dir / "compiled",
-        )
-
-    def get(self, name: str) -> Model:
-        """Return the model, loaded and proven by its golden frames.
-
-        Raises:
-            ModelLoadFailed: It is not there, broken, or does not answer as it did elsewhere.
-        """
-        if name not in self.loaded:
-            started_ns = self.clock.mono_ns()
-            bundle = self.library.find(name)
-            self.library.prove(bundle, self.runtime)
-            model = Model.load(
-                bundle,
-                threads=1,
-                providers=self.providers,
-                runtime=self.runtime,
-                workers=self.workers,
-                options=self.options,
-                cache_dir=self.cache_dir,
-            )
-            load_s = (self.clock.mono_ns() - started_ns) / 1e9
-            golden = model.check_golden()
-            if not golden.ok:
-                _LOG.error(
-                    "model %s answers its golden frames differently here: %s",
-                    name,
-                    "; ".join(golden.failures[:3]),
-                    extra={"event": "model.golden_failed", "model": name},
-                )
-            self.loaded[name] = LoadedModel(model, load_s, golden.ok if golden.frames else None)
-        return self.loaded[name].model
 
 
 class Assembly:
@@ -172,6 +84,8 @@ class Assembly:
         self._clock = clock
         self._emit = emit
         self._evidence = evidence
+        self.refused: set[str] = set()
+        """Slots of cameras that cannot run."""
 
     def plans(
         self, *, pace: Pace = Pace.REAL_TIME, observer: Observer | None = None
@@ -202,6 +116,7 @@ class Assembly:
 
     def _refuse(self, camera: Camera, error: VedetteError) -> None:
         """Say that a camera cannot run and why, in the log and to central."""
+        self.refused.add(camera.model)
         _LOG.error(
             "camera %s cannot run: %s. %s",
             camera.id,
@@ -223,7 +138,8 @@ class Assembly:
 
     def _plan(self, camera: Camera, pace: Pace, observer: Observer | None) -> CameraPlan:
         model = self._models.get(camera.model)
-        check_labels(camera, model.name, model.labels)
+        serve = partial(self._served, camera)
+        served = serve(model)
         ring = self._evidence.make_ring() if self._evidence else PacketRing(0.0, 0)
         gate, regions = camera.gate, Regions(camera.regions)
         every_s = camera.batch_every_s if camera.tier is Tier.BATCH else None
@@ -240,27 +156,26 @@ class Assembly:
             tamper=TamperWatch(TamperSettings(gap_s=patience_s(camera, TamperSettings().gap_s))),
             pinned=PinnedScene(self._config.state_dir, camera.id) if self._pinned else None,
         )
-        own = camera.threshold  # overrules the model's, of every label
-        desk = _EvidenceDesk(
+        desk = EvidenceDesk(
             self._evidence,
             ring,
             self._emit,
-            watches_people=watches_people(camera, model.manifest),
+            camera=camera,
+            reading=served.reading,
+            lookout=lookout,
             slack_ms=STREAMS_APART_MS if camera.evidence_source else 0,
         )
         live = is_live(camera.source) or (camera.loop and pace is Pace.REAL_TIME)
         deadline_ms = camera.budget_ms or self._config.pipeline.deadline_ms
         analysis = Analysis(
             camera,
-            model.labels,
-            model=model.digest,
-            threshold=model.thresholds if own is None else own,
+            served.reading,
             clock=self._clock,
             want_evidence=desk.want,
             quality=lookout.cut_quality,
             note_boxes=desk.note,
             budget_ms=deadline_ms if live and every_s is None else None,
-            scene=self._scene(camera, model, model.threshold if own is None else own),
+            note_reading=desk.follow,
         )
         lane = CameraLane(
             camera.id,
@@ -289,29 +204,62 @@ class Assembly:
                 silent_s=silent_s(camera),
             ),
             lane=lane,
-            model=model,
+            serving=Serving(served, serve, partial(self._read, camera)),
             ring=ring,
             live=live,
-            threshold=analysis.ask_threshold,
             regions=regions,
             budget_ms=camera.budget_ms,
             batch_every_s=every_s,
-            batch_sizes=self._batch_sizes(model),
+            batches=self._may_batch,
             idle_keyframes=live
             and ((camera.idle_keyframes and gate.enabled) or every_s is not None),
         )
 
+    def _served(self, camera: Camera, model: Model) -> Served:
+        """Return a model as one camera uses it.
+
+        Raises:
+            ConfigError: The camera looks for a class that the model does not know.
+        """
+        reading = self._read(camera, model.manifest, model.digest)
+        return Served(model, reading, self._batch_sizes(model))
+
+    def _read(self, camera: Camera, said: Manifest, digest: str) -> Reading:
+        """Return how one camera reads the answers of a model.
+
+        Raises:
+            ConfigError: The camera looks for a class that the model does not know.
+        """
+        check_labels(camera, said.name, said.labels)
+        own = camera.threshold  # overrules the model's, of every label
+        each = np.array([said.thresholds.get(label, said.threshold) for label in said.labels])
+        return Reading.of(
+            camera,
+            said.labels,
+            digest=digest,
+            threshold=each if own is None else own,
+            watches_people=watches_people(camera, said),
+            scene=self._scene(camera, said, said.threshold if own is None else own),
+            model=(said.name, said.version),
+        )
+
+    @property
+    def _may_batch(self) -> bool:
+        """Whether several pictures may go through one call: not on a CPU, where one is best."""
+        pipeline = self._config.pipeline
+        return max(pipeline.batch_sizes, default=1) > 1 and pipeline.providers[:1] != ["cpu"]
+
     def _batch_sizes(self, model: Model) -> tuple[int, ...]:
-        """Return how many pictures may go through one call: one on a CPU, where it is best."""
+        """Return how many pictures may go through one call."""
         wanted = self._config.pipeline.batch_sizes
-        if max(wanted, default=1) == 1 or self._config.pipeline.providers[:1] == ["cpu"]:
+        if not self._may_batch:
             return (1,)
         return tuple(size for size in wanted if size in model.batch_sizes) or (1,)
 
     @staticmethod
-    def _scene(camera: Camera, model: Model, threshold: float) -> SceneWatch | None:
+    def _scene(camera: Camera, model: Manifest, threshold: float) -> SceneWatch | None:
         """Return what watches whole pictures, None for a detector."""
-        if model.manifest.purpose == "detection":
+        if model.purpose == "detection":
             return None
         if camera.zones or camera.lines:
             _LOG.warning(
@@ -320,49 +268,7 @@ class Assembly:
                 model.name,
                 extra={"event": "pipeline.zones_unused", "camera": camera.id},
             )
-        return SceneWatch(camera, model.manifest, threshold)
-
-
-class _EvidenceDesk:
-    """Where one camera's events ask for clips."""
-
-    def __init__(
-        self,
-        store: EvidenceStore | None,
-        ring: PacketRing,
-        emit: Emit,
-        *,
-        watches_people: bool = False,
-        slack_ms: int = 0,
-    ) -> None:
-        self._store = store
-        self._ring = ring
-        self._emit = emit
-        self._watches_people = watches_people
-        self._slack_ms = slack_ms
-
-    def want(self, frame: Frame, what: Happening, event: EventReport) -> EventReport:
-        """Return the event with its evidence id; a refusal is told at once as its record."""
-        if self._store is None:
-            return event
-        event = msgspec.structs.replace(event, evidence=new_id("evd"))
-        wanted = Wanted(
-            event=event,
-            at_t_s=what.t_s,
-            picture=frame.picture,
-            priority=0 if what.kind in ALERT_KINDS else 1,
-            watches_people=self._watches_people,
-            slack_ms=self._slack_ms,
-        )
-        refusal = self._store.request(wanted, self._ring)
-        if refusal is not None:
-            self._emit(refusal)
-        return event
-
-    def note(self, frame: Frame, boxes: list[Box]) -> None:
-        """Remember what an analysed frame showed."""
-        if self._store is not None:
-            self._store.note(frame.camera, frame.t_s, boxes)
+        return SceneWatch(camera, model, threshold)
 
 
 def watches_people(camera: Camera, model: Manifest) -> bool:
@@ -371,7 +277,7 @@ def watches_people(camera: Camera, model: Manifest) -> bool:
     A model of whole pictures may know the word, but not where anybody is.
     """
     wanted = set(camera.labels or model.labels) & set(model.labels)
-    return model.purpose == "detection" and bool(wanted & _PEOPLE) and not camera.regions
+    return model.purpose == "detection" and bool(wanted & PEOPLE) and not camera.regions
 
 
 def off_hours(spans: Iterable[tuple[str, str]], time_zone: str) -> Callable[[int], bool]:
@@ -399,11 +305,6 @@ def off_hours(spans: Iterable[tuple[str, str]], time_zone: str) -> Callable[[int
         )
 
     return is_off
-
-
-def worker_count(config: EdgeConfig) -> int:
-    """Return how many inference threads to start: as configured, or one per usable core."""
-    return config.pipeline.workers or len(os.sched_getaffinity(0))
 
 
 def report(

@@ -7,17 +7,23 @@ the size it says; then it is sent once.
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
 from vedette.clock import Clock
 from vedette.edge import requests
+from vedette.edge.clips import ClipSender
 from vedette.edge.desired import DesiredStore
 from vedette.edge.diagnostics.answering import Answerer
+from vedette.edge.holding import HoldKeeper
 from vedette.errors import ReportRejected, TrustError, VedetteError
 from vedette.ids import is_slug
+from vedette.wire import holds
 from vedette.wire.enrol import Desired, Request
 from vedette.wire.envelope import UpAnswer
+from vedette.wire.evidence import EVIDENCE
+from vedette.wire.signed import Signed
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +60,19 @@ class Attendant:
         central: Central,
         clock: Clock,
         answerer: Answerer | None = None,
+        *,
+        clips: ClipSender | None = None,
+        assigned: Callable[[Signed], None] = lambda _signed: None,
+        keeper: HoldKeeper | None = None,
     ) -> None:
         self._state_dir: Final = state_dir
         self._store: Final = store
         self._central: Final = central
         self._clock: Final = clock
         self._answerer: Final = answerer
+        self._clips: Final = clips
+        self._assigned: Final = assigned
+        self._holds: Final = keeper
         self._lock: Final = threading.Lock()
         self._wanted: Final = threading.Event()
         self._attend = False
@@ -68,6 +81,8 @@ class Attendant:
         self._change = ""
         self._open: dict[str, Request] = {}
         self._done: dict[str, None] = {}
+        self._is_listening = False
+        self._is_ending = False
 
     def look(self, answer: UpAnswer) -> None:
         """Take note of central's answer to a report."""
@@ -83,7 +98,7 @@ class Attendant:
             return change
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop`; `wake` ends a wait, a long poll ends by itself."""
+        """Work until `stop`; `wake` ends a wait, and nobody needs to wait for a long poll."""
         while not stop.is_set():
             self._clock.wait(self._wanted, PICTURE_POLL_S if self._open else IDLE_S)
             self._wanted.clear()
@@ -93,8 +108,14 @@ class Attendant:
             self._clock.wait(stop, PICTURE_POLL_S if answered else PAUSE_S)
 
     def wake(self) -> None:
-        """End a wait, to stop."""
+        """End a wait, to stop; what a long poll still brings is not taken."""
+        self._is_ending = True
         self._wanted.set()
+
+    @property
+    def is_listening(self) -> bool:
+        """True while a long poll is all that this does: it may be left alone, nothing is lost."""
+        return self._is_listening
 
     def step(self) -> bool:
         """Do what is wanted now; False where central did not answer."""
@@ -102,6 +123,8 @@ class Attendant:
             self._send_pictures()
             if self._asks:
                 self._ask()
+            if self._holds is not None:
+                self._holds.step()
             if self._rotates:
                 self._rotate()
         except VedetteError as error:
@@ -118,7 +141,13 @@ class Attendant:
     def _ask(self) -> None:
         """Read the desired state; hold the line while an operator looks and nothing is owed."""
         wait_s = LONG_POLL_S if self._attend and not self._open else 0.0
-        desired = self._central.desired(self._store.etag, wait_s)
+        self._is_listening = wait_s > 0
+        try:
+            desired = self._central.desired(self._store.etag, wait_s)
+            if self._is_ending:
+                return
+        finally:
+            self._is_listening = False
         self._asks = self._attend
         if desired is not None:
             self._take(desired)
@@ -153,12 +182,18 @@ class Attendant:
                 "desired state not kept",
                 extra={"event": "attendant.not_kept", "reason": str(error)},
             )
+        if desired.assignment is not None:
+            self._assigned(desired.assignment)
         for request in desired.requests[: requests.MAX_OPEN]:
             name = request.request
             is_new = name not in self._open and name not in self._done
             # The name becomes a file's: central may not choose where.
-            if request.kind == "thumbnail" and is_new and is_slug(name):
+            if request.kind in requests.KINDS and is_new and is_slug(name):
                 self._hand_over(request)
+            elif request.kind == EVIDENCE and self._clips is not None:
+                self._clips.take(request)
+            elif request.kind in holds.FORMS and self._holds is not None:
+                self._holds.take(request)
             elif self._answerer is not None:
                 self._answerer.take(request)
 
@@ -177,6 +212,7 @@ class Attendant:
             camera=request.camera,
             width_px=pixels.thumbnail_px,
             expires_ms=request.expires_ms,
+            kind=request.kind,
         )
         try:
             requests.ask(self._state_dir, wanted)

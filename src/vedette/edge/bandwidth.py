@@ -8,6 +8,7 @@ worth (or `CHUNK_BYTES` where that is more). The pace is kept in monotonic time,
 the wall clock opens or closes a window but never gives bytes away.
 """
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
@@ -50,7 +51,7 @@ def _holds(window: BandwidthWindow, local_at: datetime) -> bool:
 
 
 class Bandwidth:
-    """The bucket. Thread: the uplink's."""
+    """The bucket, shared by all that may wait: the backlog and clips. Thread: any."""
 
     def __init__(
         self, settings: Callable[[], UplinkSettings], time_zone: Callable[[], str], clock: Clock
@@ -59,6 +60,7 @@ class Bandwidth:
         self._settings: Final = settings
         self._time_zone: Final = time_zone
         self._clock: Final = clock
+        self._lock: Final = threading.Lock()
         self._filled_ns = clock.mono_ns()
         self._bytes = 0.0
 
@@ -80,7 +82,8 @@ class Bandwidth:
 
     def spend(self, size: int) -> None:
         """Count bytes of the backlog that were sent, whether or not they arrived."""
-        self._bytes -= size
+        with self._lock:
+            self._bytes -= size
 
     def pause_s(self) -> float | None:
         """Return the seconds until more may go; None while nothing may."""
@@ -92,6 +95,7 @@ class Bandwidth:
     def _fill(self) -> float:
         now_ns = self._clock.mono_ns()
         rate = self.rate_bytes_s
-        self._bytes = min(0.0, self._bytes + (now_ns - self._filled_ns) / NS_PER_S * rate)
-        self._filled_ns = now_ns
+        with self._lock:
+            self._bytes = min(0.0, self._bytes + (now_ns - self._filled_ns) / NS_PER_S * rate)
+            self._filled_ns = now_ns
         return rate

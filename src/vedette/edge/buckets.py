@@ -37,6 +37,12 @@ class Buckets:
         self._took_ms: dict[int, float] = {}
         self._lock = threading.Lock()
 
+    def change(self, sizes: Sequence[int]) -> None:
+        """Have the sizes of another model, and know nothing yet of how long it takes."""
+        with self._lock:
+            self.sizes = tuple(sorted(set(sizes)))
+            self._took_ms.clear()
+
     def fit(self, count: int) -> int:
         """Return the smallest size that holds `count` pictures; the largest where none does."""
         return next((size for size in self.sizes if size >= count), self.sizes[-1])

@@ -9,8 +9,9 @@ import contextlib
 import ipaddress
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Final, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -26,7 +27,9 @@ from vedette.errors import CentralUnreachable, ConfigError, NotAllowed, ReportRe
 from vedette.stats.sketch import ExpHistogram
 from vedette.trust.assertion import ASSERTION_TYPE, GRANT_TYPE, make_assertion
 from vedette.trust.keys import PublicKey, SigningKey, to_text
+from vedette.trust.tuf.refusals import NotThere
 from vedette.wire import codec
+from vedette.wire.diagnostics import PROBLEM, Refusal
 from vedette.wire.enrol import (
     Desired,
     EnrolAnswer,
@@ -38,6 +41,7 @@ from vedette.wire.enrol import (
     TokenAnswer,
 )
 from vedette.wire.envelope import Batch, UpAnswer
+from vedette.wire.evidence import Offer, Standing, Taken, content_range
 from vedette.wire.messages import NetworkHealth
 from vedette.wire.signed import Signed
 
@@ -50,6 +54,7 @@ TELLING_BYTES: Final = 64 * 1024
 """A body of this size takes long enough for its time to say something about the line."""
 
 RENEW_BEFORE_S: Final = 60.0
+_PIECE_BYTES: Final = 64 * 1024
 _REFUSED: Final = {400, 409, 410, 413, 415, 422}
 
 
@@ -306,6 +311,28 @@ class CentralClient:
         headers = {"Content-Type": content_type}
         self._with_token("POST", f"/v1/answer/{request}", body=body, headers=headers)
 
+    def offer(self, request: str, offer: Offer) -> Standing:
+        """Say which files of a clip come; return how much of each central has."""
+        body = msgspec.json.encode(offer)
+        there = f"/v1/evidence/{request}"
+        _, data = self._with_token("POST", there, body=body, headers={"Content-Type": codec.JSON})
+        return self._decode(data, Standing)
+
+    def withhold(self, request: str, why: Refusal) -> None:
+        """Say why a clip does not come."""
+        body = msgspec.json.encode(why)
+        headers = {"Content-Type": PROBLEM}
+        self._with_token("POST", f"/v1/evidence/{request}", body=body, headers=headers)
+
+    def put_part(self, sha256: str, start: int, part: bytes, total: int) -> Taken:
+        """Send a part of a file that was offered."""
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Content-Range": content_range(start, len(part), total),
+        }
+        _, data = self._with_token("PUT", f"/v1/blobs/{sha256}", body=part, headers=headers)
+        return self._decode(data, Taken)
+
     def send_nothing(self, body: bytes) -> None:
         """Send a body that central counts and forgets."""
         headers = {"Content-Type": "application/octet-stream"}
@@ -315,6 +342,46 @@ class CentralClient:
         """Take so many bytes that mean nothing; return how many came."""
         _, data = self._with_token("GET", f"/v1/speed?{urlencode({'bytes': size})}", headers={})
         return len(data)
+
+    def part(self, path: str, offset: int, most: int) -> Iterator[bytes]:
+        """Give bytes of a static file from `offset` on, at most so many, as they come.
+
+        Pieces are what one read of the socket brought, so that a slow sender is noticed.
+
+        Raises:
+            NotThere: Central has no such file, or none for us.
+            CentralUnreachable: No answer, or it gives another part than was asked for.
+        """
+        wanted = {"Range": f"bytes={offset}-{offset + most - 1}", "Accept-Encoding": "identity"}
+        try:
+            response = self._get_part(path, wanted, fresh=False)
+            if response.status == 401:  # the token was good when it was last asked about
+                response.close()
+                response = self._get_part(path, wanted, fresh=True)
+            try:
+                _refuse_part(response, path, offset)
+                yield from _pieces(response, most)
+            finally:
+                response.close()  # what was not read is not waited for
+        except urllib3.exceptions.HTTPError as error:
+            self.meter.count_failure(0)
+            raise CentralUnreachable(
+                f"{path}: {type(error).__name__}: {error}",
+                operator_hint="check the network, central.url and central itself",
+            ) from error
+
+    def _get_part(
+        self, path: str, wanted: dict[str, str], *, fresh: bool
+    ) -> urllib3.BaseHTTPResponse:
+        token = {"Authorization": f"Bearer {self._access_token(fresh=fresh)}"}
+        return self._pool.request(
+            "GET",
+            self._base + quote(path),
+            headers={**self._pool.headers, **wanted, **token},
+            timeout=urllib3.Timeout(connect=self._timeout[0], read=self._timeout[1]),
+            redirect=False,
+            preload_content=False,
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -484,6 +551,27 @@ def _read(response: urllib3.BaseHTTPResponse) -> bytes:
         raise CentralUnreachable(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
     response.release_conn()
     return data
+
+
+def _refuse_part(response: urllib3.BaseHTTPResponse, path: str, offset: int) -> None:
+    """Raise where an answer is not the part that was asked for."""
+    status = response.status
+    if status in {401, 403, 404, 410}:
+        raise NotThere(f"central answered {status} to {path}")
+    began = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    is_part = status == 206 and began == str(offset)
+    if not is_part and not (status == 200 and offset == 0):
+        raise CentralBusy(
+            f"central answered {status} to {path} from byte {offset}",
+            _seconds(response.headers.get("Retry-After", "")),
+        )
+
+
+def _pieces(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
+    left = most
+    while left > 0 and (piece := response.read1(min(left, _PIECE_BYTES), decode_content=False)):
+        left -= len(piece)
+        yield piece
 
 
 def _refusal(status: int, retry_after: str, path: str, data: bytes) -> Exception:

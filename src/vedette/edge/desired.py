@@ -14,16 +14,26 @@ either, the site's keys are followed to their newest version (`edge.site_keys`).
 """
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import yaml
 
-from vedette.edge import site_keys
-from vedette.edge.enrolment import Identity
-from vedette.edge.settings import Camera, EdgeConfig, Telemetry, check
+from vedette.edge import overlay, site_keys
+from vedette.edge.alerts import said as alerts_said
+from vedette.edge.enrolment import Identity, sealing_key
+from vedette.edge.settings import (
+    BandwidthWindow,
+    Camera,
+    EdgeConfig,
+    Telemetry,
+    UplinkSettings,
+    check,
+)
 from vedette.errors import (
     BadSignature,
     ConfigError,
@@ -37,14 +47,17 @@ from vedette.errors import (
 from vedette.trust import dsse
 from vedette.trust.keys import from_text, write_private
 from vedette.wire import diagnostics
+from vedette.wire.alerts import LocalAlerts, LocalChannel
 from vedette.wire.codec import decode
 from vedette.wire.enrol import Desired
+from vedette.wire.limits import MAX_LINE_WINDOWS
 from vedette.wire.signed import (
     POLICY_TYPE,
     SETTINGS_TYPE,
     CameraSettings,
     DeviceSettings,
     PixelPolicy,
+    SealedAddresses,
     Signed,
     SitePolicy,
 )
@@ -67,6 +80,8 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         diagnostics: What central may ask for, as the site says; nothing of it has pixels.
+        alerts: What this device does about alerts on its own.
+        alert_problems: Rules of central's that it does not follow, in words.
     """
 
     config: EdgeConfig
@@ -74,6 +89,8 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
     diagnostics: frozenset[str] = frozenset(diagnostics.FORMS)
     settings_version: int = 0
     policy_version: int = 0
+    alerts: LocalAlerts = alerts_said.NOTHING
+    alert_problems: list[str] = []
 
 
 # ------------------------------------------------------------------------------------ deciding
@@ -134,15 +151,22 @@ def lay_over(
     settings: DeviceSettings | None,
     policy: SitePolicy | None,
     time_zone: str = "UTC",
+    overlaid: overlay.Overlay | None = None,
 ) -> Effective:
     """Return `config` with the site's policy, then central's settings laid over it.
+
+    `overlaid` lies under `config` already; cameras that only the policy has get their share of it.
 
     Raises:
         ConfigError: The result makes no sense: the document that causes it is to be refused.
     """
     cameras = {camera.id: camera for camera in config.cameras}
     for address in policy.cameras if policy else []:
-        camera = cameras.get(address.camera, Camera(id=address.camera))
+        if not address.source and policy and policy.sealed is not msgspec.UNSET:
+            continue  # sealed, and not for this device: what it has of its own stays
+        camera = cameras.get(address.camera)
+        if camera is None:
+            camera = overlay.lay_camera(Camera(id=address.camera), overlaid or overlay.Overlay())
         cameras[address.camera] = msgspec.structs.replace(
             camera,
             source=address.source,
@@ -162,7 +186,8 @@ def lay_over(
         config,
         cameras=list(cameras.values()),
         telemetry=telemetry,
-        time_zone=time_zone if config.time_zone == "UTC" else config.time_zone,
+        time_zone=told_zone(settings, time_zone) if config.time_zone == "UTC" else config.time_zone,
+        uplink=_uplink(config.uplink, settings),
     )
     return Effective(
         config=_checked(result),
@@ -170,6 +195,40 @@ def lay_over(
         settings_version=settings.version if settings else 0,
         policy_version=policy.version if policy else 0,
     )
+
+
+def told_zone(settings: DeviceSettings | None, enrolled: str) -> str:
+    """Return the site's time zone as central said it last.
+
+    Raises:
+        ConfigError: This machine knows no such zone.
+    """
+    zone = settings.time_zone if settings else msgspec.UNSET
+    if zone is msgspec.UNSET:
+        return enrolled
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"no time zone {zone[:64]!r} on this machine",
+            operator_hint="update its time zones (tzdata), or correct the site's",
+        ) from error
+    return zone
+
+
+def _uplink(uplink: UplinkSettings, settings: DeviceSettings | None) -> UplinkSettings:
+    said = settings.uplink if settings else msgspec.UNSET
+    if said is msgspec.UNSET:
+        return uplink
+    changes: dict[str, Any] = {}
+    if said.backfill_kbit_s is not None:
+        changes["backfill_kbit_s"] = said.backfill_kbit_s
+    if said.windows is not None:
+        if len(said.windows) > MAX_LINE_WINDOWS:
+            raise ConfigError(f"{len(said.windows)} windows for one line")
+        windows = (msgspec.structs.asdict(window) for window in said.windows)
+        changes["windows"] = [BandwidthWindow(**window) for window in windows]
+    return msgspec.structs.replace(uplink, **changes)
 
 
 def _with_settings(camera: Camera, wanted: CameraSettings) -> Camera:
@@ -197,13 +256,17 @@ def _checked(config: EdgeConfig) -> EdgeConfig:
 class DesiredStore:
     """The accepted documents on disk, and the effective configuration made of them.
 
-    Thread: one at a time.
+    Thread: one at a time; `check_overlay` and `take_overlay` any.
     """
 
     def __init__(self, state_dir: Path, config: EdgeConfig, identity: Identity | None) -> None:
         """Read what was accepted; a kept document that no longer verifies is ignored and said."""
         self._state_dir: Final = state_dir
-        self._config: Final = config
+        self._local: Final = config
+        self._config = config
+        self._lock: Final = threading.RLock()
+        self.overlay_digest = ""
+        self._overlay: overlay.Overlay | None = None
         self._identity = identity
         self.problems: list[str] = []
         self.etag = ""
@@ -216,13 +279,53 @@ class DesiredStore:
             self.policy = self._kept("site_policy", lambda s: self._accept_kept(s, identity))
             if self.policy is None and (state_dir / FOLDER / "site_policy.json").exists():
                 self._without_policy = NOTHING_LEAVES
-        self.effective = self._lay_over_what_is_kept()
+        self.effective = self._lay_overlay()
+
+    def check_overlay(self, said: overlay.Overlay) -> None:
+        """Raise `ConfigError` where an overlay makes no sense with all that is accepted here."""
+        with self._lock:
+            zone = self._identity.time_zone if self._identity else "UTC"
+            laid = _checked(overlay.lay(self._local, said))
+            lay_over(laid, self.settings, self._opened(self.policy), zone, said)
+
+    def take_overlay(self) -> bool:
+        """Take over the overlay that lies there; return whether the pipeline must change."""
+        with self._lock:
+            before = self.effective
+            self.effective = self._lay_overlay()
+            changed = _for_pipeline(before) != _for_pipeline(self.effective)
+            if before != self.effective:
+                self.write_effective()
+            return changed
+
+    def _lay_overlay(self) -> Effective:
+        """Return the effective configuration, with the kept overlay as far as it still fits."""
+        self._config, self.overlay_digest, self._overlay = self._local, "", None
+        try:
+            kept = overlay.read(self._state_dir)
+            if kept is not None:
+                self._config = _checked(overlay.lay(self._local, kept.overlay))
+                self.overlay_digest, self._overlay = kept.digest, kept.overlay
+        except ConfigError as error:
+            self._refuse("kept configuration", error)
+        return self._lay_over_what_is_kept()
 
     @property
-    def time_zone_is_given(self) -> bool:
-        """True where the time zone is the one that came with the enrolment."""
+    def time_zone_signer(self) -> str:
+        """Who said the time zone: `central`, `enrolment`, or empty: the local file, or nobody."""
+        if self._config.time_zone != "UTC":
+            return ""
+        if self.settings is not None and self.settings.time_zone is not msgspec.UNSET:
+            return "central"
         zone = self._identity.time_zone if self._identity else "UTC"
-        return self._config.time_zone == "UTC" and zone != "UTC"
+        return "enrolment" if zone != "UTC" else ""
+
+    @property
+    def told_zone(self) -> str:
+        """The site's time zone as this device was told, whatever its own file says; or empty."""
+        if self.settings is not None and self.settings.time_zone is not msgspec.UNSET:
+            return self.settings.time_zone
+        return self._identity.time_zone if self._identity else ""
 
     def write_effective(self) -> None:
         """Have the effective configuration where the pipeline reads it, mode 0600.
@@ -239,6 +342,10 @@ class DesiredStore:
 
         Refusals go to `problems`, in words; what was held before stays.
         """
+        with self._lock:
+            return self._apply(desired)
+
+    def _apply(self, desired: Desired) -> bool:
         identity = self._identity
         if identity is None:
             return False
@@ -251,7 +358,7 @@ class DesiredStore:
         if desired.settings is not None:
             self._take_settings(desired.settings, identity)
         self.etag = desired.etag
-        changed = (before.config, before.pixels) != (self.effective.config, self.effective.pixels)
+        changed = _for_pipeline(before) != _for_pipeline(self.effective)
         if before != self.effective:
             self.write_effective()
         return changed
@@ -347,11 +454,73 @@ class DesiredStore:
         self, settings: DeviceSettings | None, policy: SitePolicy | None, zone: str
     ) -> Effective:
         """As `lay_over`; a policy that is held binds the pixels even where the rest fits not."""
-        effective = lay_over(self._config, settings, policy, zone)
+        opened = self._opened(policy)
+        effective = lay_over(self._config, settings, opened, zone, self._overlay)
         bound = policy or self.policy
+        alerts, problems = self._alerts(policy, settings)
         return msgspec.structs.replace(
-            effective, pixels=self._pixels(bound), diagnostics=self._diagnostics(bound)
+            effective,
+            pixels=self._pixels(bound),
+            diagnostics=self._diagnostics(bound),
+            alerts=alerts,
+            alert_problems=problems,
         )
+
+    def _alerts(
+        self, policy: SitePolicy | None, settings: DeviceSettings | None
+    ) -> tuple[LocalAlerts, list[str]]:
+        """Return what is done about alerts here, and what of central's rules is not.
+
+        Raises:
+            ConfigError: The policy says what makes no sense.
+        """
+        identity = self._identity
+        if identity is None:
+            return alerts_said.NOTHING, []
+        said = policy.alerts if policy else msgspec.UNSET
+        merged = alerts_said.NOTHING
+        if policy is not None and said is not msgspec.UNSET:
+            merged = alerts_said.merged(said, self._opened_channels(policy, identity))
+        extra = settings.alerts if settings else msgspec.UNSET
+        rules = [] if extra is msgspec.UNSET else extra
+        return alerts_said.for_device(merged, rules, identity.device)
+
+    def _opened_channels(self, policy: SitePolicy, identity: Identity) -> list[LocalChannel] | None:
+        """Return the channels sealed for this device: none where it has no box, or cannot open it.
+
+        None where channels are not sealed at all.
+        """
+        if policy.sealed_alerts is msgspec.UNSET:
+            return None
+        try:
+            box = _box_for(policy.sealed_alerts, identity, "local channels are")
+            key = sealing_key(self._state_dir)
+            return key.open_channels(box, site=identity.site, version=policy.version)
+        except TrustError as error:
+            self._say_sealed(error)
+            return []
+
+    def _opened(self, policy: SitePolicy | None) -> SitePolicy | None:
+        """Return the policy with the addresses that are sealed for this device in their places."""
+        identity = self._identity
+        if policy is None or identity is None or policy.sealed is msgspec.UNSET:
+            return policy
+        try:
+            box = _box_for(policy.sealed, identity, "camera addresses are")
+            key = sealing_key(self._state_dir)
+            found = key.open(box, site=identity.site, version=policy.version)
+        except TrustError as error:
+            self._say_sealed(error)
+            return policy
+        opened = {address.camera: address for address in found}
+        kept = [address for address in policy.cameras if address.camera not in opened]
+        return msgspec.structs.replace(policy, cameras=[*kept, *found])
+
+    def _say_sealed(self, error: TrustError) -> None:
+        said = f"site policy: {error}"
+        if said not in self.problems:
+            self.problems.append(said)
+            log.warning(said, extra={"event": "desired.sealed"})
 
     def _pixels(self, policy: SitePolicy | None) -> PixelPolicy:
         return policy.pixels if policy else self._without_policy
@@ -384,6 +553,21 @@ class DesiredStore:
         folder = self._state_dir / FOLDER
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(folder / f"{name}.json", msgspec.json.encode(signed))
+
+
+def _box_for(boxes: Sequence[SealedAddresses], identity: Identity, what: str) -> SealedAddresses:
+    for box in boxes:
+        if box.device == identity.device:
+            return box
+    raise NotAllowed(
+        f"{what} sealed, and not for this device",
+        operator_hint="add it to `seal_for:` and sign the policy again",
+    )
+
+
+def _for_pipeline(effective: Effective) -> tuple[EdgeConfig, PixelPolicy]:
+    """Return what the pipeline runs by; the line is the agent's, which asks for it each time."""
+    return msgspec.structs.replace(effective.config, uplink=UplinkSettings()), effective.pixels
 
 
 def _plain(config: EdgeConfig) -> Any:

@@ -15,9 +15,11 @@ import msgspec
 
 from vedette.edge.keyring import Keyring
 from vedette.edge.spool import raise_epoch
+from vedette.edge.updating.root import pin
 from vedette.errors import ConfigError, TrustError
 from vedette.ids import DeviceId, SiteId, is_slug
 from vedette.trust.keys import PublicKey, SigningKey, prove_possession, write_private
+from vedette.trust.sealing import SealingKey
 from vedette.trust.site_keys import MAX_VERSION
 from vedette.wire.enrol import EnrolAnswer, EnrolRequest
 
@@ -79,6 +81,15 @@ def device_key(state_dir: Path) -> SigningKey:
         TrustError: There is a file that holds no good key; it is never overwritten.
     """
     return SigningKey.load_or_make(state_dir / FOLDER / "device.key")
+
+
+def sealing_key(state_dir: Path) -> SealingKey:
+    """Return the key for what only this device may read, made and kept where there is none yet.
+
+    Raises:
+        TrustError: There is a file that holds no good key; it is never overwritten.
+    """
+    return SealingKey.load_or_make(state_dir / FOLDER / "sealing.key")
 
 
 def load_identity(state_dir: Path) -> Identity | None:
@@ -150,10 +161,12 @@ def enrol(
     try:
         if answer.min_epoch:
             raise_epoch(state_dir / "spool", answer.min_epoch)
+        if answer.tuf_root:
+            pin(state_dir, answer.tuf_root.encode())
         save_identity(state_dir, identity)
         if replace:
             fresh.replace(state_dir / FOLDER / "device.key")
-            for name in ("next.key", "previous.key"):
+            for name in ("next.key", "previous.key", "sealing.key"):
                 (state_dir / FOLDER / name).unlink(missing_ok=True)
     except OSError as error:
         raise TrustError(

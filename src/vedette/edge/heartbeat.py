@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from vedette.edge.slots import SlotRunning
 from vedette.wire.messages import CameraHealth, ModelHealth
 
 FILE: Final = "pipeline.json"
@@ -32,6 +33,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
         window: Number of the last complete report window; `cameras` and `models` speak of it. 0:
             none is complete yet, then they hold states without counts.
         covered_until_ms: Per camera, how far the spool's aggregates reach.
+        slots: What runs in each model slot that a camera uses.
     """
 
     pid: int
@@ -43,6 +45,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     cameras: list[CameraHealth] = []
     models: list[ModelHealth] = []
     covered_until_ms: dict[str, int] = {}
+    slots: list[SlotRunning] = []
 
 
 def folder_for(state_dir: Path) -> Path:

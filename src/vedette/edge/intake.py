@@ -3,7 +3,7 @@
 A live camera's slot holds one frame; a newer one replaces it and the old one is handed back to be
 counted as dropped(stale). A file never drops: its capture thread waits until the slot is free. What
 is past its deadline when taken is handed back as stale: under overload the machine stays current
-instead of late.
+instead of late, but for a camera that had no turn for long (`STARVED`).
 
 Who comes next, in this order:
 
@@ -29,6 +29,10 @@ F = TypeVar("F")
 
 BATCH_SHARE: Final = 8
 """Of so many turns at least one goes to an overdue camera of the tier batch."""
+
+STARVED: Final = 4
+"""A camera without a turn for so many budgets is served once with a late frame. Cameras in step,
+each frame of one just behind another's, would else be dropped as stale for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,10 @@ class _Slot(Generic[F]):
     @property
     def is_ready(self) -> bool:
         return self.frame is not None and self.in_flight < self.terms.most
+
+    def is_starved(self, now_ns: int) -> bool:
+        """Whether frame after frame of this camera came too late."""
+        return self.turn_ns is not None and now_ns - self.turn_ns > STARVED * self.budget_ns
 
     @property
     def rank_ns(self) -> int:
@@ -183,6 +191,12 @@ class Intake(Generic[F]):
             slot = self._slots[camera]
             return slot.in_flight + (slot.frame is not None)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no frame waits for a worker; a moment's truth."""
+        with self._changed:
+            return all(slot.frame is None for slot in self._slots.values())
+
     def close(self) -> list[tuple[str, F]]:
         """Wake everybody up, accept nothing more, and return what was still waiting."""
         with self._changed:
@@ -204,7 +218,7 @@ class Intake(Generic[F]):
     ) -> None:
         frame, slot.frame = slot.frame, None
         assert frame is not None
-        if slot.terms.live and now_ns > slot.deadline_ns:
+        if slot.terms.live and now_ns > slot.deadline_ns and not slot.is_starved(now_ns):
             late.append((slot.name, frame))  # the camera was not served: its turn stays
             return
         slot.turn_ns = None

@@ -11,6 +11,7 @@ one lock per lane, and messages are handed out after it is released.
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ from vedette.edge.capture import CameraDown, CameraSays, CameraUp, EvidenceStrea
 from vedette.edge.frame import Frame
 from vedette.edge.identity import Identity, by_server
 from vedette.edge.lookout import Look, Lookout
+from vedette.edge.serving import Reading
 from vedette.edge.spans import MAX_SILENCE_MS, SpanBuilder
 from vedette.inference.model import Result
 from vedette.vision.aggregates import minute_slices
@@ -35,6 +37,7 @@ from vedette.wire.messages import (
     Drop,
     EventReport,
     Frames,
+    Span,
     State,
 )
 
@@ -48,6 +51,21 @@ EVIDENCE_DOWN: Final = "EvidenceStreamDown"
 
 MAX_STATED_JUMP_MS: Final = 600_000
 """A clock that was set forward by more was no clock: a device that woke in 1970, say."""
+
+
+MAX_SLICE_MS: Final = 120_000
+"""No slice that is being built is older than this, where no clock was set."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of one frame; see `CameraLane.finish`."""
+
+    ticket: Ticket
+    frame: Frame | None
+    outcome: Outcome
+    result: Result | None
+    reading: Reading | None
 
 
 class Observer(Protocol):
@@ -100,7 +118,8 @@ class CameraLane:
         self._observer = observer
         self._account = Account()
         self._lock = threading.Lock()
-        self._ready: dict[int, tuple[Ticket, Frame | None, Outcome, Result | None]] = {}
+        self._ready: dict[int, _Done] = {}
+        self._cuts: list[Aggregate | CoverageReport] = []  # at swaps, not handed out yet
         self._next = 1
         self._silence_ms = silence_ms
         self._spans = SpanBuilder(start_ms, silence_ms=silence_ms)
@@ -207,11 +226,24 @@ class CameraLane:
     # -- from workers
 
     def finish(
-        self, ticket: Ticket, frame: Frame | None, outcome: Outcome, result: Result | None = None
+        self,
+        ticket: Ticket,
+        frame: Frame | None,
+        outcome: Outcome,
+        result: Result | None = None,
+        reading: Reading | None = None,
     ) -> None:
-        """Take what became of a frame; frames before it are waited for, those after it follow."""
+        """Take what became of a frame; frames before it are waited for, those after it follow.
+
+        Args:
+            ticket: The frame's place in the order.
+            frame: None where there is no picture of it.
+            outcome: Analysed, gated or dropped.
+            result: What the model saw.
+            reading: How the answers of that model are read; None: as those before.
+        """
         with self._lock:
-            self._ready[ticket.number] = (ticket, frame, outcome, result)
+            self._ready[ticket.number] = _Done(ticket, frame, outcome, result, reading)
         self._apply_ready()
 
     def _apply_ready(self) -> None:
@@ -222,7 +254,7 @@ class CameraLane:
             with self._lock:
                 while (ready := self._ready.pop(self._next, None)) is not None:
                     self._next += 1
-                    messages += self._apply(*ready)
+                    messages += self._apply(ready)
             failed = False
         finally:
             for message in messages:
@@ -230,11 +262,12 @@ class CameraLane:
             if failed:
                 self._apply_ready()
 
-    def _apply(
-        self, ticket: Ticket, frame: Frame | None, outcome: Outcome, result: Result | None
-    ) -> list[EventReport]:
+    def _apply(self, done: "_Done") -> list[EventReport]:
         """Book one frame, in order; return the events that it caused."""
-        self._account.settle(ticket, outcome)
+        frame, outcome, result = done.frame, done.outcome, done.result
+        if frame is not None and result is not None and done.reading is not None:
+            self._follow(done.reading, frame)
+        self._account.settle(done.ticket, outcome)
         if outcome is Drop.STALE:
             self._analysis.note_stale()
         if frame is not None and frame.discontinuity:  # also of one that was dropped: the next
@@ -255,6 +288,16 @@ class CameraLane:
         if self._observer:
             self._observer(frame, tracks, events)
         return events
+
+    def _follow(self, reading: Reading, frame: Frame) -> None:
+        """Where another model saw this frame than those before: end the slice, and go on as it."""
+        if reading is self._analysis.reading:
+            return
+        self._analysis.part(reading)
+        start_ms, at_ms = self._spans.start_ms, wall_ms(frame.captured_at)
+        is_usual = start_ms < at_ms <= start_ms + MAX_SLICE_MS  # else a clock was set just now
+        self._cuts += self._cut(at_ms if is_usual else start_ms + 1, frame.t_s)
+        self._analysis.follow(reading, frame.t_s)
 
     # -- state
 
@@ -350,16 +393,25 @@ class CameraLane:
         A slice never crosses a minute's edge: where the reporter comes late there are several,
         and what was counted stands in the first.
         """
-        cuts: list[Aggregate | CoverageReport] = []
         with self._lock:
-            for start_ms, edge_ms in minute_slices(self._spans.start_ms, end_ms):
-                spans, corrections = self._spans.cut(edge_ms)
-                frames = self._account.frames()
-                window, self._cut_frames = since(frames, self._cut_frames), frames
-                cuts.append(self._analysis.cut(start_ms, edge_ms, spans, window))
-                if corrections:
-                    cuts.append(CoverageReport(camera=self.name, spans=corrections))
+            before, self._cuts = self._cuts, []
+            return before + self._cut(end_ms)
+
+    def _cut(self, end_ms: int, t_s: float | None = None) -> list[Aggregate | CoverageReport]:
+        cuts: list[Aggregate | CoverageReport] = []
+        for start_ms, edge_ms in minute_slices(self._spans.start_ms, end_ms):
+            spans, corrections = self._spans.cut(edge_ms)
+            frames = self._account.frames()
+            window, self._cut_frames = since(frames, self._cut_frames), frames
+            cuts.append(self._analysis.cut(start_ms, edge_ms, spans, window, t_s=t_s))
+            if corrections:
+                cuts.append(CoverageReport(camera=self.name, spans=corrections))
         return cuts
+
+    def covered(self, end_ms: int) -> list[Span]:
+        """Return what was observed of the slice that is being built, up to `end_ms`."""
+        with self._lock:
+            return self._spans.peek(end_ms)
 
     @property
     def start_ms(self) -> int:
@@ -411,6 +463,7 @@ class CameraLane:
                 picture_px=self._picture_px,
                 quality=self._lookout.quality(),
                 advice=self._lookout.advice(),
+                scene=self._lookout.scene(),
                 tier=self.tier,
                 decode=self.decode,
                 make=said.make,
@@ -418,6 +471,8 @@ class CameraLane:
                 firmware=said.firmware,
                 serial=said.serial,
                 announced_fps=self._announced_fps,
+                detail=self._told_detail,
+                signs=list(self._told_signs),
             )
 
     def snapshot(self) -> CameraHealth:
@@ -429,7 +484,13 @@ class CameraLane:
                 since_ms=self._since_ms,
                 last_frame_ms=self._last_frame_ms,
                 source=self._source,
+                detail=self._told_detail,
+                signs=list(self._told_signs),
             )
+
+    def reference(self, width_px: int) -> bytes | None:
+        """Return the pinned scene as coarse as a thumbnail; None where none was pinned."""
+        return self._lookout.reference(width_px)
 
     def thumbnail(self, width_px: int) -> bytes | None:
         """Return a privacy-safe JPEG, or None until enough was seen of the background."""

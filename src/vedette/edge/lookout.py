@@ -22,10 +22,12 @@ from vedette.stats.sketch import LinearBins
 from vedette.vision.aggregates import QUALITY_BINS
 from vedette.vision.motion import MotionGate
 from vedette.vision.picture import Picture, Plane
-from vedette.vision.privacy import BackgroundMedian
+from vedette.vision.privacy import BackgroundMedian, reduced
 from vedette.vision.quality import ADVICE, QualityVerdict, assess
 from vedette.vision.tamper import ADVICE as SIGN_ADVICE
 from vedette.vision.tamper import TamperVerdict, TamperWatch
+from vedette.wire.circumstances import QualityFacts
+from vedette.wire.messages import SceneHealth
 
 JUDGE_EVERY_S: Final = 1.0
 """Quality and tamper signs are judged so often: signs stand after eight seconds at the earliest."""
@@ -148,6 +150,22 @@ class Lookout:
         with self._lock:
             return {} if self._verdict is None else _rounded(self._verdict.scores())
 
+    def problems(self) -> tuple[str, ...]:
+        """Return what is wrong with the last picture that was judged."""
+        with self._lock:
+            return () if self._verdict is None else self._verdict.problems
+
+    def facts(self) -> QualityFacts:
+        """Return the verdict on the picture now, as a package states it."""
+        with self._lock:
+            signs = () if self._standing is None else self._standing.signs
+        return QualityFacts(
+            scores=self.quality(),
+            problems=list(self.problems()),
+            signs=list(signs),
+            advice=self.advice(),
+        )
+
     def advice(self) -> list[str]:
         """Return what a person should do: about signs, and about problems of half of the last."""
         with self._lock:
@@ -171,6 +189,33 @@ class Lookout:
         """Return a privacy-safe JPEG, or None until enough was seen of the background."""
         with self._lock:
             return self._background.thumbnail(width_px)
+
+    def reference(self, width_px: int) -> bytes | None:
+        """Return the scene that a person pinned, as coarse as a thumbnail; None without one."""
+        plane = self._tamper.pinned
+        return None if plane is None else reduced(plane, width_px)
+
+    def scene(self) -> SceneHealth | None:
+        """Return how the last judged picture lies on what is known; None before the first."""
+        with self._lock:
+            standing = self._standing
+        if standing is None:
+            return None
+        pinned_ms = (
+            self._pinned.pinned_ms if self._pinned and self._tamper.pinned is not None else None
+        )
+        seen = standing.seen
+        if seen is None:
+            return SceneHealth(pinned_ms=pinned_ms)
+        shift = seen.shift
+        return SceneHealth(
+            likeness=round(seen.likeness, 4),
+            right=None if shift is None else round(shift.right, 4),
+            down=None if shift is None else round(shift.down, 4),
+            strength=None if shift is None else round(shift.strength, 2),
+            is_pinned=seen.is_pinned,
+            pinned_ms=pinned_ms,
+        )
 
     def _is_its_turn(self, t_s: float) -> bool:
         """Return whether a picture of the tier batch is the next one to be analysed."""

@@ -30,6 +30,11 @@ class PinnedScene:
         """Return the reference, uint8 (h, w) luma; None where none was pinned."""
         return load_reference(self._state_dir, self._camera)
 
+    @property
+    def pinned_ms(self) -> int | None:
+        """When it was pinned, wall time of the record's file; None where none was."""
+        return self._stamp[0] // 1_000_000 or None
+
     def is_renewed(self, t_s: float) -> bool:
         """Return whether the camera was commissioned since this was last true; looks rarely."""
         if 0 <= t_s - self._looked_s < LOOK_EVERY_S:

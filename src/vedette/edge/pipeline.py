@@ -29,8 +29,9 @@ from vedette.edge.decoding import DecodePolicy
 from vedette.edge.frame import Frame
 from vedette.edge.intake import Intake, Terms
 from vedette.edge.lane import CameraLane
-from vedette.edge.stages import CameraPlan, Work, work
+from vedette.edge.stages import CameraPlan, Tap, Work, work
 from vedette.ids import CameraId
+from vedette.inference.model import Model
 from vedette.wire.messages import Drop
 
 _JOIN_S = 5.0
@@ -44,15 +45,23 @@ class Pipeline:
         workers: Inference threads over shared sessions.
         deadline_ms: Age at which a live frame is dropped, where its camera has no own budget.
         clock: Time.
+        tap: Sees what was analysed, where nobody waits.
     """
 
     def __init__(
-        self, plans: list[CameraPlan], *, workers: int, deadline_ms: float, clock: Clock
+        self,
+        plans: list[CameraPlan],
+        *,
+        workers: int,
+        deadline_ms: float,
+        clock: Clock,
+        tap: Tap | None = None,
     ) -> None:
         self._clock = clock
         self._plans: Mapping[CameraId, CameraPlan] = {p.capture.camera: p for p in plans}
         self.capture = CaptureSupervisor(self, clock)
-        buckets = {p.lane.model: Buckets(p.batch_sizes) for p in plans if max(p.batch_sizes) > 1}
+        buckets = {p.lane.model: Buckets(p.serving.now.batch_sizes) for p in plans if p.batches}
+        self._buckets = buckets
         self._intake: Intake[Work] = Intake(
             {plan.capture.camera: terms(plan, deadline_ms) for plan in plans},
             mono_ns=clock.mono_ns,
@@ -70,7 +79,7 @@ class Pipeline:
         self._workers = [
             threading.Thread(
                 target=work,
-                args=(self._intake, self._plans, buckets),
+                args=(self._intake, self._plans, buckets, tap),
                 name=f"worker-{n}",
                 daemon=True,
             )
@@ -98,6 +107,21 @@ class Pipeline:
         """Return frames of one camera between capture and tracking."""
         return self._intake.depth(camera)
 
+    def serve(self, slot: str, model: Model) -> None:
+        """Analyse from the next picture on with `model`; those on their way go through the old one.
+
+        All cameras of the slot, or none.
+
+        Raises:
+            ConfigError: A camera looks for a class that the model does not know.
+        """
+        mine = [plan for plan in self._plans.values() if plan.lane.model == slot]
+        ready = [plan.serving.of(model) for plan in mine]
+        for plan, served in zip(mine, ready, strict=True):
+            plan.serving.now = served
+        if slot in self._buckets:
+            self._buckets[slot].change(ready[0].batch_sizes)
+
     # -- capture.Sink
 
     def on_packet(self, camera: CameraId, packet: EncodedPacket) -> None:
@@ -113,12 +137,13 @@ class Pipeline:
         """Judge the picture; put it into its camera's slot where it is to be analysed."""
         plan = self._plans[frame.camera]
         lane = plan.lane
+        served = plan.serving.now
         ticket = lane.look(frame)
         if plan.live:
             self._choose_decoding(frame, lane)
         if ticket is None:
             return
-        item = Work(ticket, frame)
+        item = Work(ticket, frame, served)
         if not self._intake.offer(frame.camera, item, frame.captured_mono_ns):
             lane.finish(ticket, frame, Drop.SHUTDOWN)
 

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,23 +23,31 @@ import msgspec
 from vedette import logs
 from vedette.clock import SystemClock
 from vedette.edge import settings
-from vedette.edge.assembly import Assembly, Models, report, worker_count
+from vedette.edge.assembly import Assembly, report
+from vedette.edge.desired import NOTHING_LEAVES, DesiredStore
 from vedette.edge.diagnostics.tail import tail_file
-from vedette.edge.evidence import EvidenceStore
+from vedette.edge.enrolment import load_identity
+from vedette.edge.evidence.store import EvidenceStore
+from vedette.edge.evidence.surroundings import Memory
 from vedette.edge.health.system import boot_id
+from vedette.edge.models import Models, worker_count
 from vedette.edge.onvif.inquiry import Inquirer
 from vedette.edge.pipeline import Pipeline
 from vedette.edge.reporter import Reporter
 from vedette.edge.settings import EdgeConfig
+from vedette.edge.shadow.desk import ShadowDesk
 from vedette.edge.spool import Kept, Spool
 from vedette.edge.steady import SteadyClock
+from vedette.edge.swapping import Swapper
 from vedette.errors import SpoolError, VedetteError, WireError
+from vedette.wire.signed import PixelPolicy
 from vedette.wire.streams import STREAMS
 
 _LOG = logging.getLogger("vedette.edge.pipeline_main")
 
 _SCHEMA: Final = {row.body: row.schema for row in STREAMS}
 _EVIDENCE_EVERY_S: Final = 0.5
+_SWAP_ENDS_S: Final = 10.0
 _BLUR_NICENESS: Final = 19
 SWITCH_INTERVAL_S: Final = 0.001
 """Threads hand over sooner than Python's default: a capture thread must not wait for a worker."""
@@ -46,12 +55,18 @@ SWITCH_INTERVAL_S: Final = 0.001
 
 @dataclass(slots=True)
 class SpoolDoor:
-    """Puts messages into the spool; what it refuses is logged, never raised into a camera."""
+    """Puts messages into the spool; what it refuses is logged, never raised into a camera.
+
+    Attributes:
+        told: Listens to every message.
+    """
 
     spool: Spool
+    told: Callable[[msgspec.Struct], None] = lambda _message: None
 
     def __call__(self, message: msgspec.Struct) -> None:
         """Take one message; nobody waits for the disk. Thread: any."""
+        self.told(message)
         schema = _SCHEMA[type(message)]
         try:
             self.spool.hand_over(schema, message)
@@ -109,15 +124,28 @@ def run(config: EdgeConfig, stop: threading.Event) -> None:
     spool = Spool.open(config.state_dir / "spool", quota, clock, boot)
     emit = SpoolDoor(spool)
     try:
-        evidence = EvidenceStore(config.state_dir / "evidence", config.evidence, clock)
+        memory = memory_of(config, clock, spool, boot)
+        evidence = EvidenceStore(
+            config.state_dir / "evidence", config.evidence, clock, memory=memory
+        )
+        emit.told = memory.take
         report(evidence, evidence.leftovers(), emit.keep)
         models = Models.of(config, clock)
-        plans = Assembly(config, models, clock, emit=emit, evidence=evidence).plans()
+        assembly = Assembly(config, models, clock, emit=emit, evidence=evidence)
+        plans = assembly.plans()
+        for plan in plans:
+            memory.watch(plan.lane.name, plan.lane.covered)
+        shadows = ShadowDesk(models, clock, emit=emit, pixels=pixels_of(config))
         pipeline = Pipeline(
             plans,
             workers=worker_count(config),
             deadline_ms=config.pipeline.deadline_ms,
             clock=clock,
+            tap=shadows,
+        )
+        used = [plan.lane.model for plan in plans]
+        swapper = Swapper(
+            models, used, pipeline.serve, clock, beside=shadows, refused=assembly.refused
         )
         reporter = Reporter(
             pipeline,
@@ -128,41 +156,96 @@ def run(config: EdgeConfig, stop: threading.Event) -> None:
             state_dir=config.state_dir,
             boot_id=boot,
             emit=emit,
+            slots=swapper.running,
+            needs_restart=lambda: swapper.needs_restart,
         )
-
-        def package() -> None:
-            while not clock.wait(stop, _EVIDENCE_EVERY_S):
-                report(evidence, evidence.work(), emit.keep)
-
-        def blur() -> None:
-            # Linux: of this thread alone. A copy may wait; pictures may not.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BLUR_NICENESS)
-            while not clock.wait(stop, _EVIDENCE_EVERY_S):
-                record = evidence.blur_one(stop)
-                if record is not None:
-                    emit.keep(record)
 
         asks = threading.Thread(
             target=Inquirer(plans, clock).run, args=(stop,), name="inquiry", daemon=True
         )
-        packager = threading.Thread(target=package, name="evidence", daemon=True)
-        blurrer = threading.Thread(target=blur, name="blur", daemon=True)
+        swaps = threading.Thread(target=swapper.run, args=(stop,), name="swap", daemon=True)
+        looks_on = threading.Thread(target=shadows.run, args=(stop,), name="shadow", daemon=True)
+        packager, blurrer = evidence_threads(evidence, memory, emit, clock, stop)
         pipeline.start()
         packager.start()
         asks.start()
+        swaps.start()
+        looks_on.start()
         if config.evidence.blur != "none":
             blurrer.start()
         _LOG.info("pipeline runs", extra={"event": "pipeline.started"})
         reporter.run(stop)
+        swaps.join(_SWAP_ENDS_S)
+        looks_on.join(_SWAP_ENDS_S)
         pipeline.stop()
         packager.join(10)
         if blurrer.is_alive():
             blurrer.join(5)
         report(evidence, evidence.work(everything=True), emit.keep)
         reporter.finish()
+        memory.save()
         _LOG.info("pipeline stopped", extra={"event": "pipeline.stopped"})
     finally:
         spool.close()
+
+
+def evidence_threads(
+    evidence: EvidenceStore,
+    memory: Memory,
+    emit: SpoolDoor,
+    clock: SteadyClock,
+    stop: threading.Event,
+) -> tuple[threading.Thread, threading.Thread]:
+    """Return what packs clips, and what makes blurred copies; neither runs yet."""
+
+    def package() -> None:
+        while not clock.wait(stop, _EVIDENCE_EVERY_S):
+            report(evidence, evidence.work(), emit.keep)
+            memory.tend()
+            evidence.tend(is_clock_believed=memory.is_believed)
+
+    def blur() -> None:
+        # Linux: of this thread alone. A copy may wait; pictures may not.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BLUR_NICENESS)
+        while not clock.wait(stop, _EVIDENCE_EVERY_S):
+            record = evidence.blur_one(stop)
+            if record is not None:
+                emit.keep(record)
+
+    return (
+        threading.Thread(target=package, name="evidence", daemon=True),
+        threading.Thread(target=blur, name="blur", daemon=True),
+    )
+
+
+def memory_of(config: EdgeConfig, clock: SteadyClock, spool: Spool, boot: str) -> Memory:
+    """Return what remembers the surroundings of events."""
+    try:
+        identity = load_identity(config.state_dir)
+    except VedetteError:
+        identity = None  # the agent says so; its signature tells who this device is
+    return Memory(
+        config.state_dir / "evidence",
+        clock,
+        boot_id=boot,
+        time_zone=config.time_zone,
+        who=(identity.site, identity.device) if identity else ("", ""),
+        clock_state=spool.clock_state,
+    )
+
+
+def pixels_of(config: EdgeConfig) -> PixelPolicy:
+    """Return what may leave the site, by the policy that this device accepted and verified.
+
+    The agent starts this process anew where the policy changes. Without an identity there is
+    nobody that anything could leave to; what cannot be read lets nothing leave.
+    """
+    try:
+        identity = load_identity(config.state_dir)
+        return DesiredStore(config.state_dir, config, identity).effective.pixels
+    except VedetteError as error:
+        _LOG.warning("no pixels leave: %s", error, extra={"event": "pixels.unknown"})
+        return NOTHING_LEAVES
 
 
 if __name__ == "__main__":

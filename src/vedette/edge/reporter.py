@@ -15,11 +15,12 @@ import msgspec
 
 from vedette.clock import NS_PER_S, wall_ms
 from vedette.edge import heartbeat, requests
-from vedette.edge.assembly import Models
 from vedette.edge.heartbeat import Heartbeat
 from vedette.edge.lane import CameraLane
+from vedette.edge.models import Models
 from vedette.edge.pipeline import Pipeline
 from vedette.edge.settings import Telemetry
+from vedette.edge.slots import SlotRunning
 from vedette.edge.steady import SteadyClock
 from vedette.stats.sketch import LinearBins
 from vedette.wire.messages import Aggregate, Bins, CameraHealth, ModelHealth
@@ -52,6 +53,8 @@ class Reporter:
         state_dir: Path,
         boot_id: str,
         emit: Callable[[msgspec.Struct], None],
+        slots: Callable[[], list[SlotRunning]] = list,
+        needs_restart: Callable[[], str] = str,
     ) -> None:
         self._pipeline = pipeline
         self._lanes = list(lanes)
@@ -61,6 +64,8 @@ class Reporter:
         self._state_dir = state_dir
         self._boot_id = boot_id
         self._emit = emit
+        self._slots = slots
+        self._needs_restart = needs_restart
         now_ms = wall_ms(clock.now_at())
         self._started_ms = now_ms
         self._window = 0
@@ -68,7 +73,7 @@ class Reporter:
         self._checked_ns = 0
         self._cameras: list[CameraHealth] = []
         self._model_health: list[ModelHealth] = []
-        self._totals: dict[str, _ModelTotals] = {}
+        self._totals: dict[tuple[str, str], _ModelTotals] = {}
         self._covered: dict[str, int] = {}
 
     def run(self, stop: threading.Event) -> None:
@@ -131,7 +136,7 @@ class Reporter:
             lane.health(now_ms, self._pipeline.depth(lane.name)) for lane in self._lanes
         ]
         self._model_health = [
-            self._totals.pop(name, _ModelTotals()).health(
+            self._totals.pop((name, loaded.model.digest), _ModelTotals()).health(
                 name,
                 loaded.model.digest,
                 loaded.load_s,
@@ -139,10 +144,13 @@ class Reporter:
                 golden_ok=loaded.golden_ok,
             )
             for name, loaded in self._models.loaded.items()
+        ] + [  # those that ran in the window, and do not any more
+            totals.health(name, digest) for (name, digest), totals in self._totals.items()
         ]
+        self._totals.clear()
 
     def _count(self, lane: CameraLane, message: Aggregate) -> None:
-        totals = self._totals.setdefault(lane.model, _ModelTotals())
+        totals = self._totals.setdefault((lane.model, message.model), _ModelTotals())
         totals.add(message)
 
     def _answer_requests(self, now_ms: int) -> None:
@@ -151,6 +159,11 @@ class Reporter:
             lane = lanes.get(wanted.camera)
             if lane is None:
                 requests.answer(self._state_dir, wanted.request, None, "no such camera")
+                continue
+            if wanted.kind == requests.REFERENCE:
+                pinned = lane.reference(wanted.width_px)
+                why = "" if pinned else "no scene was pinned; vedette edge commission does"
+                requests.answer(self._state_dir, wanted.request, pinned, why)
                 continue
             picture = lane.thumbnail(wanted.width_px)
             if picture is not None:
@@ -168,10 +181,11 @@ class Reporter:
             mono_ns=self._clock.mono_ns(),
             started_ms=self._started_ms,
             window=self._window,
-            needs_restart="too many capture threads hang" if hangs else "",
+            needs_restart="too many capture threads hang" if hangs else self._needs_restart(),
             cameras=cameras,
             models=self._model_health,
             covered_until_ms=dict(self._covered),
+            slots=self._slots(),
         )
         try:
             heartbeat.write(self._state_dir, beat)
@@ -207,14 +221,20 @@ class _ModelTotals:
                 _merge(into, label, bins)
 
     def health(
-        self, name: str, digest: str, load_s: float, *, backend: str, golden_ok: bool | None
+        self,
+        name: str,
+        digest: str,
+        load_s: float | None = None,
+        *,
+        backend: str = "",
+        golden_ok: bool | None = None,
     ) -> ModelHealth:
         """Return the window as it goes into the report."""
         return ModelHealth(
             model=name,
             digest=digest,
             backend=backend,
-            load_s=round(load_s, 3),
+            load_s=None if load_s is None else round(load_s, 3),
             golden_ok=golden_ok,
             inferences=self._inferences,
             failures=self._failures,

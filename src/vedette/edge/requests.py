@@ -17,15 +17,24 @@ from vedette.ids import is_slug
 
 FOLDER: Final = "requests"
 MAX_OPEN: Final = 16
+THUMBNAIL: Final = "thumbnail"
+REFERENCE: Final = "reference"
+KINDS: Final = frozenset({THUMBNAIL, REFERENCE})
+"""With pixels: the site's policy holds for both alike."""
 
 
 class ThumbnailRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One thumbnail that the pixel policy allows; `width_px` is what the policy says."""
+    """One thumbnail that the pixel policy allows; `width_px` is what the policy says.
+
+    Attributes:
+        kind: `thumbnail`: how it looks now; `reference`: how it looked when a person pinned it.
+    """
 
     request: str
     camera: str
     width_px: int
     expires_ms: int
+    kind: str = THUMBNAIL
 
 
 def ask(state_dir: Path, wanted: ThumbnailRequest) -> None:

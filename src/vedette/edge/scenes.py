@@ -51,7 +51,7 @@ class SceneWatch:
         self._labels = model.labels
         self._evidence = camera.scene_evidence
         own = model.thresholds if camera.threshold is None else {}
-        self._classes = ClassHold(
+        self.classes = ClassHold(
             model.labels,
             threshold=threshold,
             hold_s=camera.class_hold_s,
@@ -59,7 +59,7 @@ class SceneWatch:
             wanted=camera.labels,
             silence_s=patience_s(camera, HOLD_S),
         )
-        self._anomaly = AnomalyHold(threshold=threshold, looks=camera.anomaly_looks)
+        self.anomaly = AnomalyHold(threshold=threshold, looks=camera.anomaly_looks)
         asked = [label for label in model.labels if not camera.labels or label in camera.labels]
         self._zeroes = dict.fromkeys(asked[:MAX_ZEROES], 0.0)
         self._clear()
@@ -74,29 +74,34 @@ class SceneWatch:
         """Take one look, None where nothing moved; return what has come about."""
         classes = result.classes if result else None
         strange = result.anomaly if result else None
-        self._looked = self._looked or classes is not None or bool(self._classes.held)
+        self._looked = self._looked or classes is not None or bool(self.classes.held)
         if classes is not None:
             label = self._labels[classes.top]
             _add(self._confidence, label, float(classes.probability.max()), CONFIDENCE_BINS)
             _add(self._entropy, label, classes.entropy, ENTROPY_BINS)
             if classes.similarity is not None:
                 _add(self._scores, "similarity", max(0.0, classes.similarity), CONFIDENCE_BINS)
-        signs = [self._changed(change) for change in self._classes.look(classes, t_s)]
+        signs = [self._changed(change) for change in self.classes.look(classes, t_s)]
         if strange is not None:
             _add(self._scores, "anomaly", strange.score, CONFIDENCE_BINS)
-        rise = self._anomaly.look(strange.score if strange else None, t_s)
+        rise = self.anomaly.look(strange.score if strange else None, t_s)
         if rise is not None:
             signs.append(self._risen(rise, strange.box if strange else None))
         return signs
 
+    def follow(self, before: "SceneWatch") -> None:
+        """Go on from another model's watch: what is held, and the anomaly that was told."""
+        self.classes.follow(before.classes)
+        self.anomaly.raised = before.anomaly.raised
+
     def interrupt(self) -> None:
         """Hold nothing over a gap."""
-        self._classes.interrupt()
-        self._anomaly.interrupt()
+        self.classes.interrupt()
+        self.anomaly.interrupt()
 
     def add_to(self, aggregate: Aggregate) -> Aggregate:
         """Return the aggregate with what was summed since the last call, and begin anew."""
-        held = {label: exact(seconds) for label, seconds in self._classes.cut().items()}
+        held = {label: exact(seconds) for label, seconds in self.classes.cut().items()}
         # A class that was looked for and never held is a measured zero, unlike one never asked.
         class_s = self._zeroes | held if self._looked else held
         scores, confidence, entropy = map(_bins, (self._scores, self._confidence, self._entropy))

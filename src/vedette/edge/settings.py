@@ -210,6 +210,13 @@ class EvidenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     keep_mb: Annotated[
         float, entry("All clips at most; the oldest for its priority goes", unit="MB", ge=0)
     ] = 4096.0
+    hold_mb: Annotated[
+        float, entry("Held clips at most, and half of `keep_mb`", unit="MB", ge=0)
+    ] = 1024.0
+    keep_days: Annotated[
+        float,
+        entry("Clips older than this go, held ones excepted; 0: only budgets", unit="days", ge=0),
+    ] = 0.0
     blur: Annotated[
         Literal["none", "people", "picture"],
         entry("A second, encoded copy of each clip: people pixelated, or the whole picture"),
@@ -296,6 +303,33 @@ class SpoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = 1024.0
 
 
+class SystemCommands(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Programs that install a system image; lists of arguments, run as root, never by a shell."""
+
+    examine: Annotated[list[str], entry("Refuses a {file} that is not for this machine")] = []
+    install: Annotated[list[str], entry("Installs {file}, where it runs at the next boot")] = []
+    running: Annotated[list[str], entry("Prints a name of the system that runs")] = []
+    keep: Annotated[list[str], entry("Makes final what runs")] = []
+    take_back: Annotated[list[str], entry("Has the system of before run at the next boot")] = []
+    needs_boot: Annotated[bool, entry("The machine boots after `install` and `take_back`")] = True
+
+
+class SystemSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the operating system is updated. Only the device's own file may say it."""
+
+    adapter: Annotated[
+        Literal["none", "rauc", "mender", "apt", "command"],
+        entry("The machine's update tool; none: its system is not Vedette's business"),
+    ] = "none"
+    commands: Annotated[SystemCommands, entry("For the adapter `command`")] = SystemCommands()
+    reboot: Annotated[list[str], entry("Has the machine boot")] = msgspec.field(
+        default_factory=lambda: ["systemctl", "reboot"]
+    )
+    limit_s: Annotated[
+        float, entry("Longest that one installation may take", unit="s", gt=0, le=14_400)
+    ] = 3600.0
+
+
 class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything in `edge.yaml`."""
 
@@ -314,6 +348,9 @@ class EdgeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         LocalMetrics()
     )
     local_api: Annotated[LocalApi, entry("The device's own HTTP interface")] = LocalApi()
+    system: Annotated[SystemSettings, entry("How the operating system is updated")] = (
+        SystemSettings()
+    )
     time_zone: Annotated[str, entry("The site's time zone, for off-hours")] = "UTC"
     build_hint: Annotated[str, entry("Free text shown as hardware, e.g. a closet's name")] = ""
 

@@ -110,6 +110,10 @@ class SpanBuilder:
         self._cut_ms, self._looks = end_ms, 0
         return spans, corrections
 
+    def peek(self, end_ms: int) -> list[Span]:
+        """Return what the slice would say if it ended now; it goes on."""
+        return self._tile(self._cut_ms, max(end_ms, self._cut_ms))
+
     def _notice_silence(self, now_ms: int) -> None:
         """Open the stall where no look came for long and no open gap explains it."""
         explained = self._stall is not None or any(g.end_ms is None for g in self._gaps)

@@ -107,6 +107,11 @@ class Timekeeper:
         return self._mono_ms() - self._anchor.mono_ms > RECHECK_MS
 
     @property
+    def is_anchored(self) -> bool:
+        """True where central signed the time in this boot: `now_ms` is right, whatever the wall."""
+        return self._anchor is not None
+
+    @property
     def now_ms(self) -> int:
         """The best estimate of the time; never before the floor."""
         if self._anchor is not None:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from vedette.clock import NS_PER_MS, NS_PER_S, Clock, wall_ms
+from vedette.edge import leaving
+from vedette.edge.alerts.deciding import Line
 from vedette.edge.bandwidth import Bandwidth
 from vedette.edge.central_client import CentralBusy
 from vedette.edge.settings import UplinkSettings
@@ -29,12 +31,13 @@ from vedette.errors import (
     VedetteError,
 )
 from vedette.wire.envelope import Batch, Envelope, LaneAck, UpAnswer
+from vedette.wire.signed import PixelPolicy
 from vedette.wire.streams import BACKFILL_AFTER_S
 
 log = logging.getLogger(__name__)
 
 POLL_S: Final = 0.25
-"""How soon an alert of the other process is seen."""
+"""How soon an alert of the other process is seen where nobody rings for it (`edge.spool.bell`)."""
 
 BATCH_BYTES: Final = 256 * 1024
 BATCH_N: Final = 500
@@ -58,8 +61,28 @@ class Central(Protocol):
         ...
 
 
+class Prepared:
+    """Central, with something to do before every batch: the clock is judged, and asked for.
+
+    Nothing is given to it that may not leave now (`leaving`).
+    """
+
+    def __init__(
+        self, central: Central, before: Callable[[], None], pixels: Callable[[], PixelPolicy]
+    ) -> None:
+        """`pixels` is the policy of the moment."""
+        self._central = central
+        self._before = before
+        self._pixels = pixels
+
+    def up(self, batch: Batch) -> UpAnswer:
+        """Send a batch, as far as it may leave."""
+        self._before()
+        return self._central.up(leaving.allowed_of(batch, self._pixels()))
+
+
 class Uplink:
-    """The schedule. Thread: one, its own; `wake` and the properties any.
+    """The schedule. Thread: one, its own; `wake`, `hear` and the properties any.
 
     Attributes:
         problem: Why central does not take our reports, in words; empty where it does.
@@ -81,6 +104,7 @@ class Uplink:
         period_s: Callable[[], float],
         bandwidth: Bandwidth | None = None,
         backfilled: Callable[[int], None] | None = None,
+        settling: Callable[[], None] | None = None,
         jitter: random.Random | None = None,
     ) -> None:
         """Prepare.
@@ -97,6 +121,7 @@ class Uplink:
             period_s: Seconds between reports; may change while running.
             bandwidth: How much of the backlog may go; the default's without one.
             backfilled: Takes the bytes of the backlog that each batch held.
+            settling: Called before an answer lets messages leave the spool.
             jitter: Spreads requests of many devices; a seeded one in tests.
         """
         self._spool: Final = spool
@@ -110,8 +135,10 @@ class Uplink:
         self._period_s: Final = period_s
         self._bandwidth: Final = bandwidth or Bandwidth(UplinkSettings, lambda: "UTC", clock)
         self._backfilled: Final = backfilled or (lambda _: None)
+        self._settling: Final = settling or (lambda: None)
         self._random: Final = jitter or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._wake: Final = threading.Event()
+        self._news: Final = threading.Event()
         self._report_ns = 0
         self._due = False
         self._drain_ns: int | None = None
@@ -123,6 +150,8 @@ class Uplink:
         self._version: tuple[int, int] | None = None
         self._limit_n = BATCH_N
         self._audit_ns = 0
+        self._asked_ns = 0
+        self._line = Line()
         self.beat_mono_ns = clock.mono_ns()
         self.problem = ""
         self.agreed = False
@@ -130,12 +159,23 @@ class Uplink:
     def wake(self) -> None:
         """Have the next report made and sent now."""
         self._wake.set()
+        self._news.set()
+
+    def hear(self) -> None:
+        """Have the spool looked at now: somebody committed an alert."""
+        self._news.set()
+
+    @property
+    def line(self) -> Line:
+        """Since when central is silent, or when it answered last."""
+        return self._line
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`. Thread: the uplink's."""
         while not stop.is_set():
             pause_s = self.step()
-            self._clock.wait(stop, pause_s)
+            self._clock.wait(self._news, pause_s)
+            self._news.clear()
 
     def step(self) -> float:
         """Do what is due now; return seconds until something may be due again."""
@@ -191,6 +231,7 @@ class Uplink:
         due = self._clock.mono_ns() >= self._audit_ns
         audit = due or self._spool.wants_audit or self._failures > 0
         batch = self._batch(envelopes, believed=self._spool.believed() if audit else [])
+        self._asked_ns = self._clock.mono_ns()
         try:
             answer = self._central.up(batch)
         except CentralUnreachable as error:
@@ -226,6 +267,8 @@ class Uplink:
         self._failures = 0
         self._due = False
         self.problem = ""
+        self._line = Line(answered_ns=self._clock.mono_ns())
+        self._settling()
         # In the ordinary course nothing depends on when it is written, and a commit wears the disk.
         later = not (audit or answer.rejected or self._late_bytes(envelopes))
         settled = self._spool.settle(answer, audit=audit, sent=envelopes, later=later)
@@ -307,6 +350,8 @@ class Uplink:
         self._failures += 1
         self.agreed = False
         now_ns = self._clock.mono_ns()
+        if self._line.silent_ns is None:
+            self._line = Line(self._asked_ns or now_ns, self._line.answered_ns)
         if pause_s is None:
             first, most = BACKOFF_S
             pause_s = min(most, first * 2 ** min(self._failures - 1, 10))

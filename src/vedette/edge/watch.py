@@ -24,9 +24,10 @@ from av.video.stream import VideoStream
 
 from vedette.clock import Clock, wall_ms
 from vedette.edge.address import is_live
-from vedette.edge.assembly import Assembly, Models, worker_count
+from vedette.edge.assembly import Assembly
 from vedette.edge.capture import Pace
 from vedette.edge.frame import Frame
+from vedette.edge.models import Models, worker_count
 from vedette.edge.pipeline import Pipeline
 from vedette.edge.settings import Camera, EdgeConfig
 from vedette.errors import EvidenceError
@@ -95,7 +96,7 @@ class Watch:
         self._painter = Painter(annotate, camera) if annotate else None
         plans = assembly.plans(pace=pace, observer=self._observe)
         self._lane = plans[0].lane
-        self._labels = plans[0].model.labels
+        self._labels = plans[0].serving.now.model.labels
         self._pipeline = Pipeline(
             plans,
             workers=worker_count(config),

@@ -33,10 +33,10 @@ from vedette.inference.manifest import (
     FileEntry,
     Manifest,
     check,
-    digest,
     is_safe_path,
     parse,
 )
+from vedette.wire.evaluation import manifest_digest as digest
 
 SUFFIX = ".vbundle"
 _BROKEN_HINT = "Fetch or make the bundle again; do not repair it by hand."
@@ -75,7 +75,7 @@ class _Folder:
                     operator_hint=_BROKEN_HINT,
                 )
             with at.open("rb") as stream:
-                return stream.read(limit + 1)
+                return stream.read(found.st_size + 1)  # a buffer of `limit` would be a gigabyte
         except OSError as error:
             raise ModelLoadFailed(
                 f"{path} cannot be read in {self._root}: {error.strerror}",

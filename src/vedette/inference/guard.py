@@ -48,6 +48,7 @@ from vedette.errors import (
 )
 from vedette.inference import onnx_file
 from vedette.inference.backends import Backend, Runtime, Tensor, TensorInfo, open_backend
+from vedette.inference.child_process import environment
 
 _LOG = logging.getLogger(__name__)
 
@@ -134,7 +135,7 @@ def _wait(argv: list[str], given: IO[bytes], answered: IO[bytes], limits: Limits
             stdout=answered,
             stderr=subprocess.DEVNULL,
             cwd=empty,  # a path inside the file, if one were followed, leads nowhere
-            env=_environment(),
+            env=environment(),
             start_new_session=True,
         )
         try:
@@ -149,13 +150,6 @@ def _wait(argv: list[str], given: IO[bytes], answered: IO[bytes], limits: Limits
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
-
-
-def _environment() -> dict[str, str]:
-    """Return the few variables that Python and its libraries need, and no credentials."""
-    kept = {"PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV"}
-    paths = os.pathsep.join(str(Path(place).absolute()) for place in sys.path if place)
-    return {k: v for k, v in os.environ.items() if k in kept} | {"PYTHONPATH": paths}
 
 
 def _verdict(code: int, said: bytes, memory_mb: int, limits: Limits) -> Proof:
@@ -264,8 +258,8 @@ def main(argv: Sequence[str]) -> int:
 def _try(data: bytes, runtime: str, memory_mb: int, cpu_s: int, shape: list[int]) -> _Answer:
     kind: Runtime = "openvino" if runtime == "openvino" else "onnxruntime"
     try:
-        _import(kind)
-        _limit(memory_mb, cpu_s)
+        load_runtime(kind)
+        limit(memory_mb, cpu_s)
         backend = open_backend(data, runtime=kind)
         _run_once(backend, shape)
     except MemoryError:
@@ -289,7 +283,7 @@ def _try(data: bytes, runtime: str, memory_mb: int, cpu_s: int, shape: list[int]
     )
 
 
-def _import(runtime: Runtime) -> None:
+def load_runtime(runtime: Runtime) -> None:
     """Load the runtime's libraries before the limits, so that their size does not count."""
     try:
         importlib.import_module(f"vedette.inference.backends.{runtime}")
@@ -300,13 +294,19 @@ def _import(runtime: Runtime) -> None:
         ) from error
 
 
-def _limit(memory_mb: int, cpu_s: int) -> None:
-    """Lower this process's limits; the kernel is told to end it first where memory runs out."""
+def limit(memory_mb: int, cpu_s: int | None = None) -> None:
+    """Lower this process's limits; the kernel is told to end it first where memory runs out.
+
+    Args:
+        memory_mb: Beyond what it takes already.
+        cpu_s: Processor time from now on; None: without end.
+    """
     used = _address_space_bytes()
     if used is not None:
         _lower(resource.RLIMIT_AS, used + memory_mb * _MB)
-    spent_s = resource.getrusage(resource.RUSAGE_SELF)
-    _lower(resource.RLIMIT_CPU, math.ceil(spent_s.ru_utime + spent_s.ru_stime) + cpu_s)
+    if cpu_s is not None:
+        spent_s = resource.getrusage(resource.RUSAGE_SELF)
+        _lower(resource.RLIMIT_CPU, math.ceil(spent_s.ru_utime + spent_s.ru_stime) + cpu_s)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_FSIZE, _MB)
     try:

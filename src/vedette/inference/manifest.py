@@ -6,7 +6,6 @@ are kept in the digest and otherwise ignored, so that a later format 1 with one 
 loads; anything that would change the meaning gets a new format number.
 """
 
-import hashlib
 import re
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -18,15 +17,13 @@ from vedette.ids import is_slug
 from vedette.vision.heads import HeadSpec
 from vedette.vision.preprocess import Preprocess
 from vedette.vision.tasks import Task, kind_of, labels_problem, reference_of
+from vedette.wire.evaluation import MAX_DEPTH, MAX_LABELS, MAX_MANIFEST_BYTES, depth
 
 FORMAT = 1
 MANIFEST_NAME = "bundle.json"
-MAX_MANIFEST_BYTES = 1024 * 1024
-MAX_DEPTH = 16
 MAX_FILES = 64
 MAX_FILE_BYTES = 1024 * 1024 * 1024
 MAX_TOTAL_BYTES = 2 * MAX_FILE_BYTES
-MAX_LABELS = 10_000
 MAX_LABEL_CHARS = 100
 MAX_PROBES = 4096
 
@@ -160,7 +157,7 @@ def parse(data: bytes) -> Manifest:
     """
     if len(data) > MAX_MANIFEST_BYTES:
         raise ModelLoadFailed(f"{MANIFEST_NAME} is larger than {MAX_MANIFEST_BYTES} bytes")
-    if _depth(data) > MAX_DEPTH:
+    if depth(data) > MAX_DEPTH:
         raise ModelLoadFailed(f"{MANIFEST_NAME} is nested deeper than {MAX_DEPTH} levels")
     try:
         data.decode()  # msgspec looks at text only where it needs it, and then raises another error
@@ -175,19 +172,6 @@ def parse(data: bytes) -> Manifest:
         raise ModelLoadFailed(f"{MANIFEST_NAME}: {error}") from error
     check(manifest)
     return manifest
-
-
-def canonical(data: bytes) -> bytes:
-    """Return the JSON with sorted keys and no spaces, unknown fields included."""
-    return msgspec.json.encode(msgspec.json.decode(data), order="sorted")
-
-
-def digest(data: bytes) -> str:
-    """Return the bundle's identity, `sha256:` and hex, over the canonical manifest.
-
-    The manifest holds the hash of every file, so this one value stands for all of them.
-    """
-    return f"sha256:{hashlib.sha256(canonical(data)).hexdigest()}"
 
 
 def check(manifest: Manifest) -> None:
@@ -206,18 +190,6 @@ def check(manifest: Manifest) -> None:
 
 class _FormatOnly(msgspec.Struct):
     format: int
-
-
-def _depth(data: bytes) -> int:
-    """Return how deep brackets are nested, outside of strings."""
-    deepest = depth = 0
-    for mark in re.findall(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', data):
-        if mark in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif mark in b"]}":
-            depth -= 1
-    return deepest
 
 
 def _bad_names(manifest: Manifest) -> str | None:

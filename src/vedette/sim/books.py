@@ -3,6 +3,7 @@
 Used by the demo and by every fault campaign, so that there is one way to look.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from vedette.central.settings import CentralConfig
 from vedette.central.store.postgres import EmbeddedPostgres
 from vedette.errors import StoreError
 from vedette.sim import ledger, receipts
-from vedette.sim.checker import CameraCoverage, Produced, Spell, Verdict, judge
+from vedette.sim.checker import CameraCoverage, Produced, Spell, Verdict, judge, with_copy
 from vedette.sim.demo.operator import Operator
 
 
@@ -23,10 +24,12 @@ def compare(
     central_dir: Path,
     operator: Operator,
     drained: bool = True,
+    copies: Sequence[Path] = (),
 ) -> Verdict:
     """Return what the checker says over everything so far, the device being stopped.
 
-    Coverage is judged where it is complete: of a device that is `drained`.
+    Coverage is judged where it is complete: of a device that is `drained`. `copies` are the spools
+    of copies of it that spoke too, and were dropped when somebody judged.
 
     Raises:
         StoreError: Central's database does not run.
@@ -37,6 +40,8 @@ def compare(
     spool_db = state_dir / "spool" / "spool.db"
     produced = ledger.read_produced(device, *ledger.spools(spool_db))
     committed = receipts.read_committed(url, device)
+    for copy in copies:
+        produced = with_copy(produced, ledger.read_produced(device, copy), committed)
     observed = receipts.read_observed(url, device)
     coverage = [
         _coverage(operator, (site, device, camera), spans)

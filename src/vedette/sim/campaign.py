@@ -17,7 +17,7 @@ import msgspec
 
 from vedette.clock import Clock
 from vedette.errors import ConfigError, VedetteError
-from vedette.sim import faults, troubles
+from vedette.sim import faults, troubles, twins
 from vedette.sim.checker import Difference, Verdict
 from vedette.sim.fleet import campaign as fleet
 from vedette.sim.fleet.scenario import DEFAULT, Kind, Scenario
@@ -167,6 +167,11 @@ FAULTS: Final = (
         play=troubles.revoke_the_device,
         drained=False,
         at_least=20,
+    ),
+    Fault(
+        name="two-copies",
+        what="a copy of the device's disk runs on a second machine",
+        play=twins.two_copies,
     ),
     Fault(name="two-days", what="a site is 48 simulated hours away", scenario=TWO_DAYS),
     Fault(

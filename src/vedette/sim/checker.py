@@ -42,6 +42,7 @@ class Produced(msgspec.Struct, frozen=True, kw_only=True):
         tombstoned: Keys that a tombstone names.
         pending: Keys that are still in the spool.
         events: Ids of all produced events.
+        former: Numbers that a message had before it was given the one it has in `messages`.
     """
 
     device: str
@@ -49,6 +50,7 @@ class Produced(msgspec.Struct, frozen=True, kw_only=True):
     tombstoned: frozenset[Key] = frozenset()
     pending: frozenset[Key] = frozenset()
     events: dict[str, Key] = {}
+    former: dict[Key, Key] = {}
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -150,13 +152,68 @@ def judge(
     return Verdict(differences=tuple(found), counts=counts)
 
 
+def with_copy(kept: Produced, copy: Produced, committed: Committed) -> Produced:
+    """Return the books of a device and of a copy of it that was dropped, as one.
+
+    Of the copy only what central has counts as owed: what it said before anybody could know that
+    there are two. The rest that it sent was dropped by a person, as a tombstone drops. A number
+    that both gave is owed as the device itself gave it: where central has the copy's message in
+    its place, that one is `altered`. A message that central counted before the copy was asked to
+    give it another number is owed under its former one.
+    """
+    has = {receipt.key: (receipt.schema, receipt.crc) for receipt in committed.receipts}
+    own = kept.messages.keys() | {
+        was for was, now in kept.former.items() if has.get(was) == kept.messages[now]
+    }
+    other = {key: said for key, said in copy.messages.items() if key not in own}
+    renamed = {
+        now: was
+        for was, now in copy.former.items()
+        if was not in own and now in other and has.get(was) == other[now]
+    }
+    theirs = {key: said for key, said in other.items() if has.get(key) == said}
+    dropped = other.keys() - theirs.keys() - copy.pending - renamed.keys()
+    events = {
+        event: renamed.get(key, key)
+        for event, key in copy.events.items()
+        if key in theirs or key in renamed
+    }
+    theirs |= {was: other[now] for now, was in renamed.items()}
+    return msgspec.structs.replace(
+        kept,
+        messages=kept.messages | theirs,
+        tombstoned=kept.tombstoned | dropped,
+        events=kept.events | events,
+    )
+
+
+def under_present_names(produced: Produced, committed: Committed) -> Committed:
+    """Return what central has, each message under the number that the device's books know it by.
+
+    A message that waits may be given another number (a wiped spool's epoch, a disk put back). If
+    central had it by then, it has it under the former one; if it has both, that is `twice`.
+    """
+    made, former = produced.messages, produced.former
+
+    def named(receipt: Receipt) -> Receipt:
+        now = former.get(receipt.key)
+        said = (receipt.schema, receipt.crc)
+        if now is None or made.get(receipt.key) == said or made.get(now) != said:
+            return receipt
+        return msgspec.structs.replace(receipt, key=now)
+
+    receipts = [named(receipt) for receipt in committed.receipts]
+    return msgspec.structs.replace(committed, receipts=receipts)
+
+
 def delivery(produced: Produced, committed: Committed, *, drained: bool) -> list[Difference]:
     """Compare the sets of messages.
 
     A message may be both committed and tombstoned: central had it, the answer was lost, and the
     device had to evict it before it learned so. Nothing else may be tombstoned and present twice.
     """
-    made = produced.messages
+    made, raw = produced.messages, {receipt.key for receipt in committed.receipts}
+    committed = under_present_names(produced, committed)
     count = Counter(receipt.key for receipt in committed.receipts)
     owed = made.keys() - produced.tombstoned
     if not drained:
@@ -174,7 +231,7 @@ def delivery(produced: Produced, committed: Committed, *, drained: bool) -> list
             found.append(Difference("altered", f"{_name(receipt.key)}: not the bytes produced"))
         if receipt.outcome.startswith("rejected"):
             found.append(Difference("rejected", f"{_name(receipt.key)}: {receipt.outcome}"))
-    found += _acknowledgements(produced, committed, count.keys())
+    found += _acknowledgements(produced, committed, raw | count.keys())
     return found
 
 
@@ -193,7 +250,8 @@ def _acknowledgements(
 
 def effects(produced: Produced, committed: Committed) -> list[Difference]:
     """Compare what the messages did: each event once, each captured frame counted once."""
-    arrived = {receipt.key for receipt in committed.receipts if receipt.outcome == "accepted"}
+    receipts = under_present_names(produced, committed).receipts
+    arrived = {receipt.key for receipt in receipts if receipt.outcome == "accepted"}
     due = {event for event, key in produced.events.items() if key in arrived}
     seen = Counter(committed.events)
     found = [

@@ -24,6 +24,7 @@ from vedette.inference.library import PROVEN
 from vedette.inference.manifest import FORMAT, Card, Manifest
 from vedette.sim.scene import Bgr, Scene, covered
 from vedette.vision.heads import HeadSpec
+from vedette.vision.picture import Picture
 from vedette.vision.preprocess import Preprocess
 
 if TYPE_CHECKING:
@@ -235,8 +236,22 @@ def _trouble(quirk: Quirk) -> "list[NodeProto]":
     return [helper.make_node("Mul", ["bluest", "zero"], ["trouble"])]
 
 
-def write_bundle(folder: Path, quirk: Quirk = Quirk.NONE, *, work: int = 0) -> Bundle:
+def write_bundle(
+    folder: Path,
+    quirk: Quirk = Quirk.NONE,
+    *,
+    work: int = 0,
+    version: str = "1.0",
+    golden: bool = False,
+) -> Bundle:
     """Write the detector as a bundle called as its folder; return it opened.
+
+    Args:
+        folder: Where.
+        quirk: How it misbehaves.
+        work: As `detector`.
+        version: Another one is another digest.
+        golden: With a golden frame of one walker, as devices ask before they install a bundle.
 
     Raises:
         ConfigError: The folder cannot be written.
@@ -244,7 +259,7 @@ def write_bundle(folder: Path, quirk: Quirk = Quirk.NONE, *, work: int = 0) -> B
     manifest = Manifest(
         format=FORMAT,
         name=folder.name,
-        version="1.0",
+        version=version,
         model="model.onnx",
         files={},
         labels=list(LABELS),
@@ -262,4 +277,19 @@ def write_bundle(folder: Path, quirk: Quirk = Quirk.NONE, *, work: int = 0) -> B
     # Made in this process a moment ago: there is nobody to be guarded against.
     for runtime in ("onnxruntime", "openvino"):
         Proven(folder.parent / PROVEN).remember(network, runtime)
-    return bundles.write(folder, manifest, {"model.onnx": network})
+    bundle = bundles.write(folder, manifest, {"model.onnx": network})
+    return _with_golden(bundle) if golden else bundle
+
+
+def _with_golden(bundle: Bundle) -> Bundle:
+    """Return the bundle with a picture of one walker and what the model makes of it here."""
+    from vedette.inference.golden import encode_picture
+    from vedette.inference.model import Model
+
+    picture = World([back_and_forth(1, y=0.8, start_s=0.0, legs=1, leg_s=10.0)]).picture(4.0)
+    frame = Model.load(bundle).expect_golden("golden/walker.png", Picture.from_bgr(picture))
+    manifest = msgspec.structs.replace(bundle.manifest, golden=[frame])
+    files = {name: bundle.read(name) for name in bundle.manifest.files}
+    return bundles.write(
+        bundle.path, manifest, files | {"golden/walker.png": encode_picture(picture)}
+    )

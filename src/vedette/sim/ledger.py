@@ -2,8 +2,9 @@
 
 A trigger in the spool's own SQLite file copies the key and checksum of every message into a
 second table, in the transaction that stores the message: so the ledger knows exactly what was
-committed, by whichever process, however it was killed a moment later. The product knows nothing
-of it. Also here: whether what lies on the device (spool file, evidence folder) is whole.
+committed, by whichever process, however it was killed a moment later, and which numbers it had
+before it was given others. The product knows nothing of it. Also here: whether what lies on the
+device (spool file, evidence folder) is whole.
 """
 
 import hashlib
@@ -33,6 +34,17 @@ CREATE TRIGGER sim_note AFTER INSERT ON message BEGIN
         new.epoch, new.lane, new.seq, new.schema, new.crc,
         CASE WHEN new.schema IN ('tombstone.v1', 'event.v1') THEN new.body END
     );
+END;
+CREATE TABLE sim_former (
+    epoch INTEGER NOT NULL, lane TEXT NOT NULL, seq INTEGER NOT NULL,
+    now_epoch INTEGER NOT NULL, now_seq INTEGER NOT NULL
+);
+CREATE TRIGGER sim_moved AFTER UPDATE OF epoch, seq ON message BEGIN
+    UPDATE sim_former SET now_epoch = new.epoch, now_seq = new.seq
+    WHERE now_epoch = old.epoch AND lane = old.lane AND now_seq = old.seq;
+    INSERT INTO sim_former VALUES (old.epoch, old.lane, old.seq, new.epoch, new.seq);
+    UPDATE sim_produced SET epoch = new.epoch, seq = new.seq
+    WHERE epoch = old.epoch AND lane = old.lane AND seq = old.seq AND crc = old.crc;
 END;
 """
 _BUSY_S = 20.0
@@ -99,6 +111,7 @@ def read_produced(device: str, *spool_dbs: Path) -> Produced:
     tombstoned: set[Key] = set()
     events: dict[str, Key] = {}
     pending: set[Key] = set()
+    former: dict[Key, Key] = {}
     for path in spool_dbs:
         with _open(path) as db:
             rows = db.execute("SELECT epoch, lane, seq, schema, crc, body FROM sim_produced")
@@ -109,6 +122,8 @@ def read_produced(device: str, *spool_dbs: Path) -> Produced:
                     tombstoned |= _named(codec.decode(body, Tombstone))
                 elif schema == "event.v1":
                     events[codec.decode(body, EventReport).event] = key
+            for epoch, lane, seq, now_epoch, now_seq in db.execute("SELECT * FROM sim_former"):
+                former[epoch, lane, seq] = (now_epoch, lane, now_seq)
             if path == spool_dbs[0]:
                 pending = set(db.execute("SELECT epoch, lane, seq FROM message"))
                 pending |= _packed(db)
@@ -118,6 +133,7 @@ def read_produced(device: str, *spool_dbs: Path) -> Produced:
         tombstoned=frozenset(tombstoned),
         pending=frozenset(pending),
         events=events,
+        former=former,
     )
 
 

@@ -14,18 +14,21 @@ from typing import Final, TypeVar
 import msgspec
 
 from vedette.clock import Clock, ManualClock
-from vedette.edge.assembly import Assembly, Models, report, worker_count
+from vedette.edge.assembly import Assembly, report
 from vedette.edge.capture import Pace
-from vedette.edge.evidence import EvidenceStore
+from vedette.edge.evidence.store import EvidenceStore
 from vedette.edge.frame import Frame
 from vedette.edge.lane import CameraLane, Observer
+from vedette.edge.models import Models, worker_count
 from vedette.edge.pipeline import Pipeline
-from vedette.edge.pipeline_main import SpoolDoor
+from vedette.edge.pipeline_main import SpoolDoor, memory_of
 from vedette.edge.reporter import Reporter
 from vedette.edge.settings import EdgeConfig
 from vedette.edge.spool import Spool
-from vedette.edge.stages import CameraPlan
+from vedette.edge.stages import CameraPlan, Tap, Work
 from vedette.edge.steady import SteadyClock
+from vedette.edge.swapping import Swapper
+from vedette.inference.model import Result
 from vedette.wire import codec
 from vedette.wire.envelope import Envelope
 from vedette.wire.streams import stream
@@ -66,19 +69,29 @@ class PipelineRig:
         self._door = SpoolDoor(self.spool)
         self._told = threading.Condition()
         self._messages: list[msgspec.Struct] = []
-        self.evidence = EvidenceStore(config.state_dir / "evidence", config.evidence, self.clock)
+        self.memory = memory_of(config, self.clock, self.spool, BOOT)
+        self.evidence = EvidenceStore(
+            config.state_dir / "evidence", config.evidence, self.clock, memory=self.memory
+        )
+        self._door.told = self.memory.take
         self.models = Models.of(config, self.clock)
         if pace is None:
             pace = Pace.AS_FAST_AS_POSSIBLE if self._manual else Pace.REAL_TIME
         self.plans = Assembly(
             config, self.models, self.clock, emit=self._emit, evidence=self.evidence
         ).plans(pace=pace, observer=observer)
+        for plan in self.plans:
+            self.memory.watch(plan.lane.name, plan.lane.covered)
         self.pipeline = _Stepped(
             self.plans,
             workers=worker_count(config),
             deadline_ms=config.pipeline.deadline_ms,
             clock=self.clock,
             before_frame=self._pass_time if self._manual else lambda _frame: None,
+            tap=OpenTap(),
+        )
+        self.swapper = Swapper(
+            self.models, [lane.model for lane in self.lanes], self.pipeline.serve, self.clock
         )
         self.reporter = Reporter(
             self.pipeline,
@@ -89,6 +102,7 @@ class PipelineRig:
             state_dir=config.state_dir,
             boot_id=BOOT,
             emit=self._emit,
+            slots=self.swapper.running,
         )
         self._stop = threading.Event()
         self._ticking = threading.Lock()
@@ -201,6 +215,18 @@ class PipelineRig:
             report(self.evidence, self.evidence.work(), self._keep)
 
 
+class OpenTap:
+    """Whoever looks on may come later: a candidate's desk, say. Thread: any."""
+
+    def __init__(self) -> None:
+        self.to: Tap | None = None
+
+    def __call__(self, plan: CameraPlan, item: Work, found: Result, *, is_idle: bool) -> None:
+        """Hand one settled frame on, where somebody looks on."""
+        if self.to is not None:
+            self.to(plan, item, found, is_idle=is_idle)
+
+
 class _Stepped(Pipeline):
     """A pipeline that says so before it takes a frame."""
 
@@ -212,8 +238,10 @@ class _Stepped(Pipeline):
         deadline_ms: float,
         clock: Clock,
         before_frame: Callable[[Frame], None],
+        tap: "OpenTap",
     ) -> None:
-        super().__init__(plans, workers=workers, deadline_ms=deadline_ms, clock=clock)
+        super().__init__(plans, workers=workers, deadline_ms=deadline_ms, clock=clock, tap=tap)
+        self.tap = tap
         self._before_frame = before_frame
 
     def on_frame(self, frame: Frame) -> None:

@@ -102,12 +102,13 @@ class Producer:
 @click.option("--every-s", default=0.05, show_default=True, help="Pause between turns.")
 @click.option("--quota-mb", default=64.0, show_default=True)
 @click.option("--seed", default=1, show_default=True)
-def main(state_dir: Path, every_s: float, quota_mb: float, seed: int) -> None:
+@click.option("--boot-id", "boot", default="", help="Another boot than this machine's.")
+def main(state_dir: Path, every_s: float, quota_mb: float, seed: int, boot: str) -> None:
     """Fill the spool of STATE_DIR until asked to end, or killed."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     clock = SteadyClock(SystemClock())  # as the real pipeline: no jumps within a life
-    boot, started_ms = boot_id(), wall_ms(clock.now_at())
+    boot, started_ms = boot or boot_id(), wall_ms(clock.now_at())
     spool = Spool.open(state_dir / "spool", round(quota_mb * 1024 * 1024), clock, boot)
     producer = Producer(spool, clock, seed)
     try:

@@ -56,10 +56,10 @@ def central_folder(wanted: Path, open_until: contextlib.ExitStack) -> Path:
     return made / "central"
 
 
-def central_child(folder: Path, port: int, log_path: Path) -> Child:
+def central_child(folder: Path, port: int, log_path: Path, config: Path | None = None) -> Child:
     """Return central, not yet started, with its state in `folder`."""
     program = [sys.executable, "-m", "vedette.cli.main"]
-    return Child("central", [*program, *run_arguments(folder, port)], log_path)
+    return Child("central", [*program, *run_arguments(folder, port, config)], log_path)
 
 
 def open_central(central: Child, operator: Operator, clock: Clock) -> None:
@@ -96,11 +96,12 @@ class Rig:
         self.operator = Operator(f"http://127.0.0.1:{self.port}")
         self.state_dir = state_dir or folder / "device"
         self._quota_mb = quota_mb
+        self.copies: list[Path] = []
         self.spool_db = self.state_dir / "spool" / "spool.db"
         self.central_dir = central_dir or central_folder(folder / "central", self._open)
-        self._config = folder / "edge.yaml"
+        self.config_path = folder / "edge.yaml"
         self.central = central_child(self.central_dir, self.port, folder / "central.log")
-        agent = [sys.executable, "-m", "vedette.sim.loaded_agent", str(self._config)]
+        agent = [sys.executable, "-m", "vedette.sim.loaded_agent", str(self.config_path)]
         self.agent = Child(
             "agent",
             [*agent, "--every-s", str(every_s)],
@@ -127,13 +128,13 @@ class Rig:
     def _build(self) -> None:
         open_central(self.central, self.operator, self.clock)
         self._open.enter_context(self.network)
-        key = SigningKey.load_or_make(self._config.with_name("site.key"))
+        key = SigningKey.load_or_make(self.config_path.with_name("site.key"))
         self.operator.add_site(SITE, "Yard", key.public.text)
         token = self.operator.claim_token(SITE, DEVICE)
         client = CentralClient(self.link, self.clock)
         enrol(self.state_dir, client, token, version=__version__)
         client.close()
-        self._config.write_text(
+        self.config_path.write_text(
             yaml.safe_dump(
                 {
                     "state_dir": str(self.state_dir),
@@ -311,6 +312,7 @@ class Rig:
             central_dir=self.central_dir,
             operator=self.operator,
             drained=drained,
+            copies=self.copies,
         )
 
 

@@ -26,6 +26,8 @@ from vedette.wire.envelope import Batch, Envelope
 
 _PIECE: Final = 37
 _LOOKS_S: Final = 6.0
+_ENOUGH: Final = 80
+"""Messages by each clock: a second of them. A clock that is made up costs its process dearly."""
 _STILL: Final = 150
 """Messages that the next few commits may still drop once a full disk has room again."""
 
@@ -214,11 +216,11 @@ def _full_until_refused(rig: Rig, disk: Path) -> int:
 
 def turn_the_clock(stand: Stand) -> Happened:
     """Wrong before the start, right, wrong again: each message once, dated by central's clock."""
-    stand.rig.load(150)
+    stand.rig.load(_ENOUGH)
     stand.shift.write_text("+0s", encoding="ascii")
-    stand.rig.load(150)
+    stand.rig.load(_ENOUGH)
     stand.shift.write_text(stand.wrong, encoding="ascii")
-    stand.rig.load(150)
+    stand.rig.load(_ENOUGH)
     return Happened(f"{stand.wrong}, +0s, {stand.wrong}")
 
 

@@ -5,6 +5,7 @@ bound that depends on how long was looked at, and no exposure gives no rate at a
 """
 
 import math
+from functools import lru_cache
 from typing import Final
 
 _HALVINGS: Final = 80
@@ -36,6 +37,7 @@ def garwood(events: int, confidence: float = 0.95) -> tuple[float, float]:
     return low, _gamma_quantile(events + 1, 1 - tail)
 
 
+@lru_cache(maxsize=4096)  # gates ask for the same few counts in every turn
 def _gamma_quantile(shape: int, share: float) -> float:
     """Return where the gamma distribution of this shape (scale 1) has `share` below it."""
     low, high = 0.0, shape + 40.0 * math.sqrt(shape) + 40.0

@@ -82,7 +82,7 @@ class Aggregator:
         """
         self._hold_s = hold_s
         self._camera = camera
-        self._labels = tuple(labels)
+        self._labels: tuple[str, ...] = tuple(labels)
         self._mapped = False
         self._held: _Held | None = None
         self._shed_t_s: float | None = None
@@ -148,6 +148,16 @@ class Aggregator:
             self._held.occupancy = dict(occupancy)
         for key, count in occupancy.items():
             self._occupancy_max[key] = max(self._occupancy_max[key], count)
+
+    def relabel(self, labels: Sequence[str]) -> None:
+        """Have other names by class id from now on; cut before, so that no sum is of two models."""
+        self._labels = tuple(labels)
+        gone = [key for key in self._occupancy_max if key[1] not in labels]
+        for key in gone:
+            del self._occupancy_max[key]
+        if self._held is not None:
+            self._held.labels &= frozenset(labels)
+            self._held.occupancy = {k: n for k, n in self._held.occupancy.items() if k[1] in labels}
 
     def interrupt(self) -> None:
         """Hold nothing over a gap: time until the next look belongs to nobody."""

@@ -101,6 +101,21 @@ class BackgroundMedian:
         return _jpeg(cells, self.settings.view_px)
 
 
+def reduced(luma: Plane, width_px: int = 48, settings: ThumbnailSettings | None = None) -> bytes:
+    """Return a grey plane, uint8 (h, w), as JPEG of at most `width_px` cells a row.
+
+    For the scene that a person pinned: it shows nobody already, and leaves no finer than the rest.
+
+    Raises:
+        ValueError: `width_px` is less than 1.
+    """
+    if width_px < 1:
+        raise ValueError("a thumbnail needs at least one cell a row")
+    at = settings or ThumbnailSettings()
+    cells = _cells(np.repeat(luma[..., None], 3, axis=2), width_px, at.levels)
+    return _jpeg(cells, at.view_px)
+
+
 def _reduced(size_px: tuple[int, int], width_px: int) -> tuple[int, int]:
     """Return the size at `width_px` columns, never enlarged, of the same proportions."""
     width, height = size_px

@@ -129,12 +129,12 @@ class ShelfWatch:
         self, zones: Sequence[Zone], picture_size: tuple[int, int], labels: Sequence[str]
     ) -> None:
         width, height = picture_size
-        self._labels = tuple(labels)
+        self._labels: tuple[str, ...] = tuple(labels)
         self._shelves = [
             _Shelf(
                 zone,
                 Window(tuple((x * width, y * height) for x, y in zone.polygon), picture_size),
-                frozenset(i for i, one in enumerate(labels) if one in (zone.labels or PEOPLE)),
+                _reaching(zone, labels),
             )
             for zone in zones
             if zone.shelf
@@ -164,6 +164,20 @@ class ShelfWatch:
             shelf.known[:] = shelf.reached[:] = False
             shelf.reach_s, shelf.is_open = -math.inf, True
             shelf.reachers.clear()
+
+    def relabel(self, labels: Sequence[str], ids: Sequence[int]) -> None:
+        """Go on with classes that are numbered otherwise.
+
+        Args:
+            labels: Names by new id.
+            ids: The new id of each class so far, negative where it has none.
+        """
+        self._labels = tuple(labels)
+        for shelf in self._shelves:
+            shelf.classes = _reaching(shelf.zone, labels)
+            for reacher in shelf.reachers.values():
+                known = reacher.class_id >= 0
+                reacher.class_id = ids[reacher.class_id] if known else reacher.class_id
 
     # -- one look at one shelf
 
@@ -305,6 +319,11 @@ class ShelfWatch:
             evidence=shelf.zone.evidence,
             compared_s=(shelf.before_s, t_s),
         )
+
+
+def _reaching(zone: Zone, labels: Sequence[str]) -> frozenset[int]:
+    """Return the classes that can reach into a shelf."""
+    return frozenset(i for i, one in enumerate(labels) if one in (zone.labels or PEOPLE))
 
 
 def _reacher(shelf: _Shelf, part: Mask) -> tuple[int | None, _Reacher | None]:

@@ -30,7 +30,7 @@ import numpy as np
 
 from vedette.vision.picture import Plane
 from vedette.vision.quality import Measured, QualityLimits, measure, working
-from vedette.vision.reference import References, edge_map
+from vedette.vision.reference import Comparison, References, edge_map
 from vedette.vision.registration import Floats, Shift
 
 ADVICE: Final = {
@@ -113,6 +113,7 @@ class TamperVerdict:
         settled: True once there was enough good evidence; never before.
         measured: The measurements of this picture.
         shift: Where the scene changed because the camera moved: by how much its content is shifted.
+        seen: How this picture compares with what is known; None where it could not be compared.
     """
 
     signs: tuple[str, ...]
@@ -121,6 +122,7 @@ class TamperVerdict:
     settled: bool
     measured: Measured
     shift: Shift | None = None
+    seen: Comparison | None = None
 
     @property
     def ok(self) -> bool:
@@ -194,6 +196,7 @@ class TamperWatch:
     _last_t_s: float | None = field(init=False, default=None)
     _blind: _Hysteresis = field(init=False)
     _still: Plane | None = field(init=False, default=None)
+    _seen: Comparison | None = field(init=False, default=None)
     _good_s: float = field(init=False, default=0.0)
     _good_t_s: float | None = field(init=False, default=None)
 
@@ -315,6 +318,7 @@ class TamperWatch:
         self, measured: Measured, edges: Floats, hour: int | None
     ) -> tuple[bool | None, bool | None]:
         """Return (out of focus, another scene)."""
+        self._seen = None
         if measured.sharpness is None:
             return None, None
         kept = self.settings.sharpness_kept * self._reference.sharpness(hour)
@@ -324,7 +328,7 @@ class TamperWatch:
     def _is_changed(self, edges: Floats, hour: int | None) -> bool | None:
         """Return whether this is another scene, or the same one from elsewhere."""
         at = self.settings
-        seen = self._reference.compare(edges, hour)
+        seen = self._seen = self._reference.compare(edges, hour)
         if seen is None:
             return None
         shift = seen.shift
@@ -376,6 +380,7 @@ class TamperWatch:
             settled=self.settled,
             measured=measured,
             shift=self._shift() if "GlobalSceneChange" in standing else None,
+            seen=self._seen,
         )
 
     def _shift(self) -> Shift | None:

@@ -236,6 +236,26 @@ class Tracker:
         self._motion, self._book = BoxMotion.empty(), _Book.empty()
         self._t_s = None
 
+    def relabel(
+        self,
+        ids: npt.NDArray[np.int32],
+        *,
+        settings: TrackerSettings | None = None,
+        high_by_class: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        """Go on with detections whose classes are numbered otherwise, as of another detector.
+
+        Args:
+            ids: int32, (k,): the new id of each class so far; negative: it is no more, and its
+                tracks end.
+            settings: From now on, where they are others.
+            high_by_class: float32, (m,): as at the beginning, by the new ids.
+        """
+        self._book.class_id = ids[self._book.class_id].astype(np.int32)
+        self._keep(self._book.class_id >= 0)
+        self.settings = settings or self.settings
+        self._high_by_class = high_by_class
+
     def _step(self, t_s: float) -> None:
         """Move everything to `t_s` and bury what cannot be continued."""
         if self._t_s is None:

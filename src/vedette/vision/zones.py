@@ -22,7 +22,7 @@ The rules:
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -122,7 +122,7 @@ class ZoneWatch:
                 raise ValueError(f"not a place in the picture: {p}")
             return (p[0] * width, p[1] * height)
 
-        self._labels = tuple(labels)
+        self._labels: tuple[str, ...] = tuple(labels)
         self._absence_s = absence_s
         self._areas: list[_Area] = []
         for zone in zones:
@@ -173,6 +173,28 @@ class ZoneWatch:
             for class_id, seen_s in self._present_s.items()
             if t_s - seen_s < self._absence_s
         }
+
+    def part(self, gone: Collection[int]) -> list[Happening]:
+        """End every walk of the classes in `gone` as lost; return what that tells."""
+        left = [walk for walk in self._walks.values() if walk.class_id in gone]
+        return [told for walk in left for told in self._lose(walk)]
+
+    def relabel(self, labels: Sequence[str], ids: Sequence[int]) -> None:
+        """Go on with classes that are numbered otherwise.
+
+        Args:
+            labels: Names by new id.
+            ids: The new id of each class so far, negative where it has none; see `part`.
+        """
+        self._labels = tuple(labels)
+        for area in self._areas:
+            area.classes = self._classes(area.zone.labels)
+        for wire in self._wires:
+            wire.classes = self._classes(wire.line.labels)
+        self._walks = {t: walk for t, walk in self._walks.items() if ids[walk.class_id] >= 0}
+        for walk in self._walks.values():
+            walk.class_id = ids[walk.class_id]
+        self._present_s = {ids[k]: s for k, s in self._present_s.items() if ids[k] >= 0}
 
     @property
     def present_s(self) -> Mapping[int, float]:
@@ -294,20 +316,24 @@ class ZoneWatch:
         """Drop tracks that are over; a visit that was open ends when its track was last seen."""
         told: list[Happening] = []
         for walk in [w for w in self._walks.values() if t_s - w.seen_s > FORGET_S]:
-            del self._walks[walk.track]
-            if not walk.confirmed:
-                continue
-            for index, visit in walk.visits.items():
-                told.append(
-                    self._tell(
-                        walk,
-                        EventKind.ZONE_LEFT,
-                        where=self._areas[index].zone,
-                        direction=LOST,
-                        dwell_s=walk.seen_s - visit.since_s,
-                    )
-                )
+            told += self._lose(walk)
         return told
+
+    def _lose(self, walk: _Walk) -> list[Happening]:
+        """Drop a walk that is over; return the end of its open visits."""
+        del self._walks[walk.track]
+        if not walk.confirmed:
+            return []
+        return [
+            self._tell(
+                walk,
+                EventKind.ZONE_LEFT,
+                where=self._areas[index].zone,
+                direction=LOST,
+                dwell_s=walk.seen_s - visit.since_s,
+            )
+            for index, visit in walk.visits.items()
+        ]
 
     def _tell(
         self,

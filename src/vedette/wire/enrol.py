@@ -41,6 +41,8 @@ class EnrolAnswer(msgspec.Struct, frozen=True, kw_only=True):
         min_epoch: The first epoch of its spool may not be lower: it takes over the name of a
             device that gave the numbers of earlier ones. 0 for a new name.
         site_keys_version: Of the site's keys; each replacement counts one up.
+        tuf_root: Root metadata of the repository (TUF, JSON), pinned from now on unless a person
+            brought another; empty: central has no repository yet.
     """
 
     device: str
@@ -51,6 +53,7 @@ class EnrolAnswer(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str = "UTC"
     min_epoch: int = 0
     site_keys_version: int = 1
+    tuf_root: str = ""
 
 
 class Nonce(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,10 +106,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Something an operator asks of this device now.
 
     Attributes:
-        kind: `thumbnail`, or one of `wire.diagnostics`; a device leaves others unanswered.
+        kind: `thumbnail`, `reference` (the pinned scene, reduced alike), `evidence`, one of
+            `wire.holds`, or one of `wire.diagnostics`; a device leaves others unanswered.
         request: Id; the answer names it.
         lines: How many lines of the log.
         with_cameras: Whether the doctor shall open the cameras too.
+        evidence: Which package an operator wants to see, to be held or to be released.
+        reason: Why it is to be held or released; stays on the device.
     """
 
     request: str
@@ -115,6 +121,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: int = 0
     lines: int = 0
     with_cameras: bool = False
+    evidence: str = ""
+    reason: str = ""
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +136,8 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         rotate_key: The device should make itself another key now.
         site_keys: `SiteKeys`, the newest replacements of the site's keys, oldest first; each signed
             by the site's keys before it. At most `trust.site_keys.MAX_CHAIN`.
+        assignment: `wire.updates.Assignment`, signed by central's online key; None until something
+            was assigned.
     """
 
     etag: str
@@ -136,3 +146,4 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     requests: list[Request] = []
     rotate_key: bool = False
     site_keys: list[Signed] = []
+    assignment: Signed | None = None

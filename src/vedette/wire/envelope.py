@@ -95,6 +95,8 @@ class UpAnswer(msgspec.Struct, frozen=True, kw_only=True):
         retry_after_s: Wait at least this long before bringing more of what had waited (0: as you
             like); what is fresh comes by its own schedule. With status 503: before anything.
         attend: True while an operator is looking: long poll `/v1/desired`.
+        quarantined: Two copies of this device are alive. What it says is kept, acknowledged and not
+            counted until an operator judges; it is told so that somebody beside it learns of it.
     """
 
     acks: list[LaneAck] = []
@@ -103,3 +105,4 @@ class UpAnswer(msgspec.Struct, frozen=True, kw_only=True):
     desired_etag: str = ""
     retry_after_s: float = 0.0
     attend: bool = False
+    quarantined: bool = False

@@ -36,5 +36,8 @@ MAX_AGE_S: Final = 30 * 86_400.0
 LOITER_WINDOW_S: Final = 600.0
 """Stays of the last so many seconds add up to loitering; `Zone.loiter_s` cannot be more."""
 
+MAX_LINE_WINDOWS: Final = 32
+"""Times with another cap on the backlog, of one device."""
+
 MAX_CONFIRM_S: Final = 60.0
 """`Line.confirm_s` at most: what is confirmed later is no news, and its clip has left the ring."""

@@ -7,19 +7,11 @@ envelope says that the clock was not trusted. A value that was not measured is `
 """
 
 import enum
-import sys
-from typing import Annotated, Final
 
 import msgspec
 
-MAX_WHOLE: Final = 2**53
-"""The largest whole number that every program reads as it was written."""
-
-Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_WHOLE)]
-"""A count, a size or a time: never below zero, refused while it is read."""
-
-Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
-"""A number, neither infinite nor NaN: refused while it is read."""
+from vedette.wire.numbers import Count, Finite
+from vedette.wire.slots import UpdateHealth
 
 
 class Cause(enum.StrEnum):
@@ -333,6 +325,26 @@ class SystemHealth(msgspec.Struct, frozen=True, kw_only=True):
     agent_exit: str = ""  # how the agent before this one ended, in words
 
 
+class SceneHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How a camera's last picture lies on what it is compared with (`vision.reference`).
+
+    Attributes:
+        likeness: Best correlation of edges with anything known, -1 to 1.
+        right, down: Parts of width and height by which the content is shifted, -0.5 to 0.5; None
+            where it was so alike that nobody looked, or nothing could be compared.
+        strength: How far that shift stands out; see `vision.registration.Shift`.
+        is_pinned: It was compared with what a person pinned; else with what was learnt.
+        pinned_ms: When that was pinned; None where nothing was.
+    """
+
+    likeness: Finite | None = None
+    right: Finite | None = None
+    down: Finite | None = None
+    strength: Finite | None = None
+    is_pinned: bool = False
+    pinned_ms: Count | None = None
+
+
 class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
     """One camera since the last report."""
 
@@ -358,6 +370,9 @@ class CameraHealth(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str = ""
     announced_fps: Finite | None = None  # as the stream announces it, whatever it really gives
     serial: str = ""  # of the camera, where ONVIF says it
+    detail: str = ""  # why the state is what it is, in words
+    signs: list[str] = []  # as of `CameraState`
+    scene: SceneHealth | None = None
 
 
 class ModelHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -408,7 +423,12 @@ class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PipelineHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """The pipeline process as the agent sees it."""
+    """The pipeline process as the agent sees it.
+
+    Attributes:
+        settings_version: Of the settings that the running process works by; None from devices that
+            do not say. `HealthReport.config_version` is what the agent accepted.
+    """
 
     running: bool
     since_ms: Count | None = None
@@ -417,6 +437,43 @@ class PipelineHealth(msgspec.Struct, frozen=True, kw_only=True):
     cameras: list[CameraHealth] = []
     crashes: Count = 0  # ends that nobody asked for, since the agent started
     memory_kills: Count = 0  # of those, by the kernel for want of memory
+    settings_version: Count | None = None
+
+
+class LocallyDriven(msgspec.Struct, frozen=True, kw_only=True):
+    """One alert that a device delivered by itself.
+
+    Attributes:
+        event: By its name, where it was one.
+        central: `reachable` or `unreachable`, as the device saw it then.
+    """
+
+    rule: str
+    channel: str
+    at_ms: Count
+    event: str = ""
+    camera: str = ""
+    central: str = ""
+
+
+class LocalChannelHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """A local channel; counts since the agent started.
+
+    Attributes:
+        dropped: Alerts that were given up, by why: full, rate, expired, refused.
+        waiting: Those that are tried again.
+        problem: Why the last attempt failed, in words; empty where it did not.
+    """
+
+    channel: str
+    kind: str
+    when: str
+    sent: Count = 0
+    failed: Count = 0
+    dropped: dict[str, Count] = {}
+    waiting: Count = 0
+    last_ms: Count | None = None
+    problem: str = ""
 
 
 class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -434,3 +491,43 @@ class HealthReport(msgspec.Struct, frozen=True, kw_only=True):
     site_policy_version: Count = 0
     site_keys_version: Count = 0  # of the pinned keys of the site; 0: not known
     problems: list[str] = []
+    time_zone: str = ""  # the site's, as this device was told; empty: of an older version
+    assignment_version: Count = 0  # of the newest assignment that was accepted
+    updates: list[UpdateHealth] = []  # by slot: what runs, what is coming
+    tuf_versions: dict[str, Count] = {}  # role to version of the trusted metadata
+    local_channels: list[LocalChannelHealth] = []
+    locally_driven: list[LocallyDriven] = []  # since the last report, the newest 50
+
+
+class CommissionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of commissioning a camera; no picture is in it.
+
+    Attributes:
+        by: Who did it, as they wrote it.
+        confirmed, refused, skipped: Steps: view focus light zones reference sample baseline.
+        right, wrong, missed: Boxes and objects of the sample that a person labelled.
+        observed_fraction: Part of the baseline that was observed, 0 to 1.
+        settings_sha256: Of the zones, lines, regions and rotation that were confirmed.
+    """
+
+    camera: str
+    at_ms: Count
+    by: str = ""
+    confirmed: list[str] = []
+    refused: list[str] = []
+    skipped: list[str] = []
+    problems: list[str] = []
+    picture_px: tuple[Count, Count] | None = None
+    model: str = ""
+    model_digest: str = ""
+    settings_sha256: str = ""
+    sharpness: Finite | None = None
+    pictures: Count = 0
+    right: Count = 0
+    wrong: Count = 0
+    missed: Count = 0
+    baseline_s: Finite | None = None
+    observed_fraction: Finite | None = None
+    captured: Count = 0
+    analysed: Count = 0
+    gated: Count = 0

@@ -11,6 +11,8 @@ Source: DSSE v1, the pre-authentication encoding of in-toto.
 
 import msgspec
 
+from vedette.wire.alerts import LocalAlerts, LocalRule
+
 SETTINGS_TYPE = "vedette/device-settings"
 POLICY_TYPE = "vedette/site-policy"
 TIME_TYPE = "vedette/time"
@@ -71,8 +73,32 @@ class CameraSettings(msgspec.Struct, frozen=True, kw_only=True):
     regions: list[list[tuple[float, float]]] | None = None  # only these parts are looked at
 
 
+class LineWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Local times with another cap on what had waited; 0: none of it then."""
+
+    start: str  # "09:00"
+    end: str  # before `start`: past midnight
+    backfill_kbit_s: float
+    days: list[str] = []  # mon tue wed thu fri sat sun; empty: every day
+
+
+class LineLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of the line what had waited may use; None leaves it to the device's own file."""
+
+    backfill_kbit_s: float | None = None
+    windows: list[LineWindow] | None = None
+
+
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Signed by central's online key. `forbid_unknown_fields`: it may say nothing else."""
+    """Signed by central's online key. `forbid_unknown_fields`: it may say nothing else.
+
+    Attributes:
+        time_zone: The site's, where it is another than the one given at enrolment.
+        uplink: Left out where central says nothing of the line.
+        alerts: Rules besides those of the site's policy; they may name only channels that the
+            policy opens to central. All three are left out of the document where they are not
+            said, because devices of before refuse fields that they do not know.
+    """
 
     device: str
     version: int
@@ -80,6 +106,9 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     cameras: list[CameraSettings] = []
     report_period_s: float | None = None
     aggregate_period_s: float | None = None
+    time_zone: str | msgspec.UnsetType = msgspec.UNSET
+    uplink: LineLimits | msgspec.UnsetType = msgspec.UNSET
+    alerts: list[LocalRule] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CameraAddress(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,12 +130,32 @@ class PixelPolicy(msgspec.Struct, frozen=True, kw_only=True):
     review_frames: bool = False
 
 
+class SealedAddresses(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Addresses that only one device can read (`trust.sealing`).
+
+    Attributes:
+        keyid: Of the sealing key that it is for: the head of the hash of its public half.
+        box: HPKE, base mode, single shot: a list of `CameraAddress`, or of `LocalChannel` in
+            `SitePolicy.sealed_alerts`, as JSON; base64url.
+    """
+
+    device: str
+    keyid: str
+    box: str
+
+
 class SitePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Signed by the site's key.
 
     Attributes:
         diagnostics: Kinds of `wire.diagnostics` that central may ask for; left out: all of them
             (none has pixels), which is also how devices of before read it.
+        sealed: Camera addresses for one device each. Where there are any, those in `cameras` have
+            no source. Left out where nothing is sealed: devices of before refuse a policy that has
+            it, and keep the one they follow.
+        alerts: What devices do on their own. Left out where there is nothing of it.
+        sealed_alerts: Its channels for one device each, with addresses, secrets and commands, which
+            then are not in `alerts`.
     """
 
     site: str
@@ -115,6 +164,9 @@ class SitePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     pixels: PixelPolicy = PixelPolicy()
     cameras: list[CameraAddress] = []
     diagnostics: list[str] | msgspec.UnsetType = msgspec.UNSET
+    sealed: list[SealedAddresses] | msgspec.UnsetType = msgspec.UNSET
+    alerts: LocalAlerts | msgspec.UnsetType = msgspec.UNSET
+    sealed_alerts: list[SealedAddresses] | msgspec.UnsetType = msgspec.UNSET
 
 
 class SiteKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

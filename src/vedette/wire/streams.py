@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from vedette.errors import UnknownSchema
-from vedette.wire import messages
+from vedette.wire import messages, updates
 
 
 class Lane(enum.StrEnum):
@@ -69,6 +69,10 @@ STREAMS: Final[tuple[Stream, ...]] = (
     Stream(schema="health.v1",       lane=Lane.LIVE,     tier=Tier.HEALTH,   body=messages.HealthReport,   period_s=30.0, priority=2, max_bytes=262_144, retention_days=7),
     Stream(schema="aggregate.v1",    lane=Lane.LIVE,     tier=Tier.DATA,     body=messages.Aggregate,      period_s=60.0, priority=1, max_bytes=131_072, retention_days=7),
     Stream(schema="evidence.v1",     lane=Lane.EVIDENCE, tier=Tier.EVIDENCE, body=messages.EvidenceRecord, period_s=None, priority=1, max_bytes=262_144, retention_days=90),
+    Stream(schema="commission.v1",   lane=Lane.EVIDENCE, tier=Tier.RECORD,   body=messages.CommissionReport, period_s=None, priority=1, max_bytes=16_384, retention_days=90),
+    Stream(schema="update.v1",       lane=Lane.ALERT,    tier=Tier.RECORD,   body=updates.UpdateReport,    period_s=None, priority=0, max_bytes=4_096,   retention_days=90, commit_at_once=True),
+    Stream(schema="shadow.v1",       lane=Lane.EVIDENCE, tier=Tier.RECORD,   body=updates.ShadowReport,    period_s=None, priority=1, max_bytes=131_072, retention_days=90),
+    Stream(schema="disagreement.v1", lane=Lane.EVIDENCE, tier=Tier.EVIDENCE, body=updates.Disagreement,    period_s=None, priority=1, max_bytes=81_920,  retention_days=90),
 )
 # fmt: on
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from vedette.central.api.geometry import area, complaints
+from vedette.central.api.geometry import area, complaints, crossing
 from vedette.wire.signed import CameraSettings, Line, Zone
 
 SQUARE = [(0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9)]
@@ -35,6 +35,8 @@ def test_good_settings_have_no_complaint() -> None:
         ({"zones": [Zone(name="a", polygon=[(0, 0), (2, 0), (1, 1)])]}, "fractions"),
         ({"zones": [Zone(name="a", polygon=[(0, 0), (math.nan, 0), (1, 1)])]}, "fractions"),
         ({"zones": [Zone(name="a", polygon=[(0, 0), (0.5, 0.5), (1, 1)])]}, "no area"),
+        ({"zones": [Zone(name="a", polygon=[*SQUARE[:3], (0.8, 0)])]}, "edges 1 and 3 cross"),
+        ({"regions": [SQUARE[:2]]}, "region 1: a polygon has"),
         ({"zones": [Zone(name="a", polygon=SQUARE, dwell_s=-1)]}, "dwell_s"),
         ({"zones": [Zone(name="a", polygon=SQUARE, loiter_s=601)]}, "loiter_s"),
         ({"zones": [Zone(name="a", polygon=SQUARE, heading_deg=math.nan)]}, "heading_deg"),
@@ -58,3 +60,22 @@ def test_area_does_not_care_where_a_polygon_starts() -> None:
     """The shoelace formula, turned around."""
     assert area(SQUARE) == pytest.approx(0.64)
     assert area(SQUARE[2:] + SQUARE[:2]) == pytest.approx(0.64)
+
+
+@pytest.mark.parametrize(
+    ("polygon", "crossed"),
+    [
+        (SQUARE, None),
+        ([(0, 0), (1, 0), (1, 1), (0.5, 0.2), (0, 1)], None),
+        ([(0, 0), (1, 1), (1, 0), (0, 1)], (1, 3)),
+        ([(0, 0), (1, 0), (1, 1), (0.5, 0), (0, 1)], (1, 3)),
+        ([(0, 0), (1, 0), (0.5, 0), (0, 1)], (1, 2)),
+        ([(0, 0), (0, 0), (1, 0), (0, 1)], (1, 2)),
+        ([(0, 0), (1, 0), (1, 1), (0, 0), (0, 1)], (1, 3)),
+    ],
+)
+def test_edges_that_meet_elsewhere_than_at_a_corner_are_named(
+    polygon: list[tuple[float, float]], crossed: tuple[int, int] | None
+) -> None:
+    """A bow tie, an edge through a corner, an edge folded back, corners twice; concave is fine."""
+    assert crossing(polygon) == crossed

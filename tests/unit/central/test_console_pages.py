@@ -7,14 +7,23 @@ import msgspec
 import pytest
 
 from vedette.central import cameras
-from vedette.central.console import drawing, patterns, present, specimens, words
-from vedette.central.console.present import EventQuery, FleetFilters, Page
+from vedette.central.console import drawing, navigation, patterns, specimens, words
+from vedette.central.console.alerts import specimens as incidents
+from vedette.central.console.alerts.ladders import day_ticks
+from vedette.central.console.camera import present as camera
+from vedette.central.console.events import present as events
+from vedette.central.console.events.present import EventQuery
+from vedette.central.console.page import Page
+from vedette.central.console.ranges import fitting_range
 from vedette.central.console.render import Looker
 from vedette.central.views import CountRow, Coverage, Segment, Stage
 from vedette.stats.fitting import STEPS
 from vedette.wire.messages import Aggregate, EventKind
 
 LOOKER = Looker(username="ada", role="admin", csrf="token-of-ada")
+ALERTS = (
+    "incidents", "silences", "rules", "ladders", "oncall", "channels", "exports", "deliveries",
+)  # fmt: skip
 PAGE = Page(looker=LOOKER, now_ms=specimens.NOW_MS, self_url="/")
 
 
@@ -70,43 +79,14 @@ def test_names_from_devices_cannot_become_markup() -> None:
     row = msgspec.structs.replace(view.row, name=evil, detail=evil, signs=[evil], source=evil)
     zones: list[dict[str, object]] = [{"name": evil, "polygon": [(0, 0), (1, 0), (1, 1)]}]
     broken = msgspec.structs.replace(view, row=row, zones=zones)
-    html = present.camera_html(broken, "24h", PAGE, may_request=True)
+    html = camera.camera_html(broken, "24h", PAGE, may_request=True)
     assert "<script>alert" not in html
     assert "&lt;script&gt;" in html
 
 
-def test_the_worst_site_device_and_camera_come_first() -> None:
-    """Down before dark before degraded before ok, at every level."""
-    sites = present.chosen(specimens.fleet(), FleetFilters())
-    assert [site.site for site in sites] == ["harbour", "north", "mill"]
-    mill = [camera.state for camera in sites[2].devices[0].cameras]
-    assert mill == ["degraded", "unknown", "starting", "off", "ok"]
-
-
-def test_filters_leave_only_what_was_asked_for() -> None:
-    """By state, by anything wrong, and by words that may stand in site, device or camera."""
-    view = specimens.fleet()
-
-    def left(**asked: str) -> set[str]:
-        found = present.chosen(view, FleetFilters(**asked))
-        return {c.camera for s in found for d in s.devices for c in d.cameras}
-
-    assert left(state="dark") == {"till", "gate"}
-    assert "attic" not in left(state="trouble")
-    assert left(q="mill hall") == {"hall"}
-    assert left(q="no such thing") == set()
-
-
-def test_a_device_without_cameras_is_not_hidden() -> None:
-    """One that was enrolled and never spoke is exactly what somebody looks for."""
-    html = present.fleet_html(specimens.fleet(), FleetFilters(), PAGE)
-    assert "mill-2" in html
-    assert "never heard from" in html
-
-
 def test_what_was_not_observed_is_hatched_and_never_zero() -> None:
     """A camera without any data shows no number where a count would be."""
-    html = present.camera_html(specimens.camera("unknown"), "24h", PAGE, may_request=True)
+    html = camera.camera_html(specimens.camera("unknown"), "24h", PAGE, may_request=True)
     counts = html[html.index('id="h-counts"') : html.index('id="h-device"')]
     assert "no-data" in counts
     assert not re.search(r"<td[^>]*>(<b>)?0(</b>)?</td>", counts)
@@ -115,34 +95,25 @@ def test_what_was_not_observed_is_hatched_and_never_zero() -> None:
 
 def test_every_count_stands_beside_its_coverage() -> None:
     """A number of visits without its share of observed time is not printed."""
-    html = present.camera_html(specimens.camera("down"), "24h", PAGE, may_request=True)
+    html = camera.camera_html(specimens.camera("down"), "24h", PAGE, may_request=True)
     counts = html[html.index('id="h-counts"') : html.index('id="h-device"')]
     assert counts.count("75.0 %") == len(specimens.camera("down").counts) + 1
 
 
 def test_gaps_are_listed_with_cause_and_duration() -> None:
     """The page says which gap, since when, how long and why."""
-    html = present.camera_html(specimens.camera("down"), "24h", PAGE, may_request=True)
+    html = camera.camera_html(specimens.camera("down"), "24h", PAGE, may_request=True)
     assert "camera down" in html
     assert "4 h 48 min" in html
     assert "connection refused" in html
     assert "still open" in html
 
 
-def test_the_live_part_is_the_same_panel_as_in_the_page() -> None:
-    """What htmx swaps in has the id and the question of what it replaces, and no page around it."""
-    part = Page(looker=LOOKER, now_ms=specimens.NOW_MS, self_url="/?q=a", part=True)
-    html = present.fleet_html(specimens.fleet(), FleetFilters(q="a"), part)
-    assert html.lstrip().startswith('<div id="fleet"')
-    assert 'hx-get="/?q=a"' in html
-    assert "<html" not in html
-
-
 def test_older_pages_of_events_do_not_refresh_themselves() -> None:
     """Somebody who reads an old page is not thrown back."""
     rows = specimens.events()
-    first = present.events_html(rows, EventQuery(), "c2", PAGE)
-    older = present.events_html(rows, EventQuery(cursor="c2"), None, PAGE)
+    first = events.events_html(rows, EventQuery(), "c2", PAGE)
+    older = events.events_html(rows, EventQuery(cursor="c2"), None, PAGE)
     assert "data-live" in first
     assert "data-live" not in older
     assert "cursor=c2" in first
@@ -150,7 +121,7 @@ def test_older_pages_of_events_do_not_refresh_themselves() -> None:
 
 def test_evidence_that_stays_on_site_is_shown_as_such_with_its_windows() -> None:
     """Hash, wanted and actual window and the shortfall stand there; no picture does."""
-    html = present.event_html(specimens.event(), PAGE)
+    html = events.event_html(specimens.event(), PAGE)
     for said in ("kept on site", "9f86d081", "the ring held only", "asked for", "in the clip"):
         assert said in html
     assert "<img" not in html
@@ -160,7 +131,7 @@ def test_evidence_that_stays_on_site_is_shown_as_such_with_its_windows() -> None
 def test_an_evidence_record_with_fields_missing_is_still_a_page() -> None:
     """An older device sends less; the page does not break."""
     bare = msgspec.structs.replace(specimens.event(), evidence_json={"evidence": "evd-1"})
-    assert "no clip" in present.event_html(bare, PAGE)
+    assert "no clip" in events.event_html(bare, PAGE)
 
 
 def test_frames_that_nothing_accounts_for_are_named() -> None:
@@ -205,11 +176,11 @@ def test_a_young_fleet_is_shown_over_a_range_that_it_fills():
     older = [Segment(start_ms=now_ms - 4 * 3_600_000, end_ms=now_ms)]
     whole = [Segment(start_ms=now_ms - 86_400_000, end_ms=now_ms)]
     recent = [Segment(start_ms=now_ms - 2_000_000, end_ms=now_ms)]
-    assert present.fitting_range([young, []], now_ms) == "15m"
-    assert present.fitting_range([young, recent], now_ms) == "1h"
-    assert present.fitting_range([young, older], now_ms) == "6h"
-    assert present.fitting_range([whole, young], now_ms) == "24h"
-    assert present.fitting_range([[]], now_ms) == "24h"
+    assert fitting_range([young, []], now_ms) == "15m"
+    assert fitting_range([young, recent], now_ms) == "1h"
+    assert fitting_range([young, older], now_ms) == "6h"
+    assert fitting_range([whole, young], now_ms) == "24h"
+    assert fitting_range([[]], now_ms) == "24h"
 
 
 def test_every_kind_of_event_has_a_word() -> None:
@@ -219,13 +190,13 @@ def test_every_kind_of_event_has_a_word() -> None:
 
 def test_a_class_that_changed_is_shown_with_what_was_before() -> None:
     """In lists and on its page; one that ended is told as none, an anomaly with its score."""
-    html = present.events_html(specimens.scene_events(), EventQuery(), None, PAGE)
+    html = events.events_html(specimens.scene_events(), EventQuery(), None, PAGE)
     text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
     assert "class changed closed → open" in text
     assert "smoke → none" in text
     assert "anomaly" in text
     assert "0.71" in text
-    pages = [present.event_html(event, PAGE) for event in specimens.scene_events()]
+    pages = [events.event_html(event, PAGE) for event in specimens.scene_events()]
     assert "<dt>before</dt><dd>closed</dd>" in pages[0]
     assert "<dt>score</dt><dd>0.71" in pages[2]
     assert "not stated" not in pages[2]
@@ -233,7 +204,7 @@ def test_a_class_that_changed_is_shown_with_what_was_before() -> None:
 
 def test_a_camera_of_whole_pictures_shows_seconds_and_scores() -> None:
     """Seconds per class with their coverage and the distribution of scores; no heat map's zero."""
-    html = present.camera_html(specimens.scene_camera(), "24h", PAGE, may_request=True)
+    html = camera.camera_html(specimens.scene_camera(), "24h", PAGE, may_request=True)
     reader = Reader()
     reader.feed(html)
     assert reader.refused == []
@@ -266,12 +237,12 @@ def test_advice_on_the_picture_is_shown_to_whoever_looks_at_the_camera() -> None
 def test_what_messages_lacked_stands_in_words_where_it_is_missing() -> None:
     """Under the latencies and the scores, not only as a row of counts; else nothing is said."""
     view = specimens.camera("ok")
-    whole = present.camera_html(view, "24h", PAGE, may_request=True)
+    whole = camera.camera_html(view, "24h", PAGE, may_request=True)
     assert "the device sent" not in whole
     names = ["all but coarse steps of dwell and latency", "scores", "entropy"]
     lacks = [CountRow(what="left out", kind="left_out", label=name, value=None) for name in names]
     short = msgspec.structs.replace(view, counts=[*view.counts, *lacks])
-    html = present.camera_html(short, "24h", PAGE, may_request=True)
+    html = camera.camera_html(short, "24h", PAGE, may_request=True)
     notes = re.findall(r'<p class="note-line less">(.*?)</p>', html)
     assert [note.partition(":")[0] for note in notes] == [
         "for a part of this time the device sent latency in coarse steps only",
@@ -286,3 +257,32 @@ def test_every_step_that_a_message_gives_up_has_words() -> None:
     """What fitting names is known to the page; what is shown nowhere is nowhere missing."""
     shown = {name for name, _ in STEPS} - {"entropy", "quality", "detections"}
     assert shown == set(words.LEFT_OUT)
+
+
+def test_no_page_of_alerts_is_offered_to_who_may_not_open_it() -> None:
+    """A viewer has incidents and silences; who sees a part has neither ladders nor channels."""
+    offered = {}
+    for who, role, whole in (("vic", "viewer", True), ("olga", "operator", False)):
+        looker = msgspec.structs.replace(LOOKER, username=who, role=role, whole=whole)
+        html = incidents.PATTERNS["incident"](msgspec.structs.replace(PAGE, looker=looker))
+        html += incidents.PATTERNS["incidents"](msgspec.structs.replace(PAGE, looker=looker))
+        offered[who] = {name for name in ALERTS if f'href="/{name}' in html}
+    assert offered["vic"] == {"incidents", "silences"}
+    assert offered["olga"] == {"incidents", "silences", "rules", "deliveries"}
+    titles = " ".join(href for _, _, href in navigation.offered("operator", whole=False))
+    assert "/rules" in titles
+    assert "/ladders" not in titles
+
+
+@pytest.mark.parametrize("days", [1, 2, 7, 28, 365])
+def test_days_of_a_calendar_are_few_and_named_at_their_midnight(days: int) -> None:
+    """At most seven names, each at its own place, none cut off at an edge."""
+    day_ms = 86_400_000
+    from_ms = specimens.NOW_MS
+    found = day_ticks(from_ms, from_ms + days * day_ms)
+    assert 1 <= len(found) <= 7
+    assert len({tick.text for tick in found}) == len(found)
+    for tick in found:
+        past = (from_ms + tick.x / 100 * days * day_ms) % day_ms
+        assert min(past, day_ms - past) <= 0.0001 * days * day_ms
+        assert 6 <= tick.x <= 94

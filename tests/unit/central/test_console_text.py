@@ -2,7 +2,8 @@
 
 import pytest
 
-from vedette.central.console import text
+from vedette.central.alerting import standing
+from vedette.central.console import text, words
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,36 @@ def test_bytes_grow_through_their_units() -> None:
         "1.5 MB",
         "5000.0 GB",
     ]
+
+
+@pytest.mark.parametrize(
+    ("detail", "shown", "said"),
+    [
+        ("ImageTooDark", [], "picture too dark"),
+        ("ImageTooDark; ImageTooDark", [], "picture too dark"),
+        ("Covered, ImageTooDark", ["Covered"], "picture too dark"),
+        ("ImageTooDark", ["ImageTooDark"], ""),
+        ("closed by the camera, twice; Covered", [], "closed by the camera, twice; lens covered"),
+        ("NewSign", [], "NewSign"),
+        ("", [], ""),
+    ],
+)
+def test_signs_are_told_in_words_and_once(detail: str, shown: list[str], said: str) -> None:
+    """What a tag beside it says already is not repeated; what nobody knows stays as it came."""
+    assert words.in_words(detail, shown) == said
+
+
+@pytest.mark.parametrize(
+    ("signs", "detail", "said"),
+    [
+        (["ImageTooDark"], "ImageTooDark", "picture too dark"),
+        (["Covered", "ImageTooDark"], "", "lens covered, picture too dark"),
+        (["Covered"], "blocks in the picture", "lens covered: blocks in the picture"),
+        ([], "no route to host", "no route to host"),
+    ],
+)
+def test_an_incident_tells_signs_in_words_and_once(
+    signs: list[str], detail: str, said: str
+) -> None:
+    """What people are told of a camera is no name of a constant, and not said twice."""
+    assert standing.camera_text(signs, detail) == said

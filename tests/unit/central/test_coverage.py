@@ -3,6 +3,7 @@
 import random
 from itertools import pairwise
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -198,12 +199,56 @@ def test_states_become_gaps_from_change_to_change() -> None:
         StateChange(at_ms=250, state=State.TAMPERED),  # the clock stepped back
     ]
     claims, opened = from_states(changes)
-    assert [(c.start_ms, c.end_ms, c.cause) for c in claims] == [(200, 300, Cause.CAMERA_DOWN)]
+    assert [(c.start_ms, c.end_ms, c.cause) for c in claims] == [(200, 250, Cause.CAMERA_DOWN)]
     assert opened is not None
-    assert opened.cause == Cause.TAMPERED
+    assert (opened.start_ms, opened.cause) == (250, Cause.TAMPERED)
 
 
 def test_nothing_is_accountable_before_the_camera_was_known() -> None:
     """A camera installed an hour ago has not lost the 23 hours before."""
     assert resolve([], Situation(known_from_ms=500), from_ms=0, to_ms=400, now_ms=NOW) == []
     assert summarise([]).fraction is None
+
+
+STATES = st.lists(
+    st.builds(
+        lambda at_ms, state: StateChange(at_ms=at_ms, state=state),
+        st.integers(0, 30),
+        st.sampled_from([State.OK, State.DOWN, State.TAMPERED, State.OFF]),
+    ),
+    max_size=8,
+)
+
+
+@given(STATES, st.integers(0, 35))
+def test_what_holds_at_a_moment_depends_on_no_window(
+    changes: list[StateChange], from_ms: int
+) -> None:
+    """From the changes dated in a window and the last before it the same follows as from all."""
+
+    def held(known: list[StateChange]) -> list[str | None]:
+        claims, opened = from_states(known)
+        if opened is not None:
+            claims = [*claims, msgspec.structs.replace(opened, end_ms=99)]
+        found = [[c.cause for c in claims if c.start_ms <= t < c.end_ms] for t in range(36)]
+        assert all(len(causes) <= 1 for causes in found)
+        return [causes[0] if causes else None for causes in found]
+
+    before = [change for change in changes if change.at_ms < from_ms]
+    known = [change for change in changes if change.at_ms >= from_ms or change is before[-1]]
+    assert held(known)[from_ms:] == held(changes)[from_ms:]
+
+
+@given(STATES)
+def test_the_state_at_a_moment_is_the_last_said_of_those_dated_no_later(
+    changes: list[StateChange],
+) -> None:
+    """Straight from the definition, moment by moment."""
+    claims, opened = from_states(changes)
+    if opened is not None:
+        claims = [*claims, msgspec.structs.replace(opened, end_ms=99)]
+    for t in range(36):
+        dated = [change for change in changes if change.at_ms <= t]
+        is_gap = bool(dated) and dated[-1].state is not State.OK
+        assert [c for c in claims if c.start_ms <= t < c.end_ms] != [] or not is_gap
+        assert is_gap or not [c for c in claims if c.start_ms <= t < c.end_ms]

@@ -26,9 +26,11 @@ from vedette.wire.messages import (
     Bins,
     Drop,
     Frames,
+    HealthReport,
     Heatmap,
     Histogram,
     LineCounts,
+    LocallyDriven,
     Span,
     ZoneCounts,
 )
@@ -185,6 +187,14 @@ def test_an_aggregate_of_impossible_seconds_or_endless_lists_is_refused(
     assert checks.meaning(made, 120_000) is not None
 
 
+def test_a_device_has_not_endlessly_many_local_channels() -> None:
+    """What it says of them stands on a page; a few are fine."""
+    told = LocallyDriven(rule="r", channel="c", at_ms=1)
+    few = HealthReport(at_ms=1, period_s=30.0, version="1", locally_driven=[told] * 50)
+    assert checks.meaning(few, 1) is None
+    assert checks.meaning(msgspec.structs.replace(few, locally_driven=[told] * 999), 1) is not None
+
+
 def test_what_is_left_out_stays_few_however_it_is_merged() -> None:
     """Other names in every minute: their sum is bounded, in any grouping the same."""
     parts = [
@@ -274,7 +284,7 @@ def test_spells_of_silence_are_paired() -> None:
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
 def test_texts_as_an_array_are_quoted(values: list[str]) -> None:
     """Quotes, backslashes, commas, braces, NULL and nothing at all stay what they are."""
-    literal = arrays.texts(values)
+    literal = arrays.column(values)
     assert (literal[0], literal[-1]) == ("{", "}")
     unquoted = re.findall(r'"((?:[^"\\]|\\.)*)"', literal, re.DOTALL)
     assert [re.sub(r"\\(.)", r"\1", one, flags=re.DOTALL) for one in unquoted] == values
@@ -287,7 +297,7 @@ def test_columns_are_arrays_of_their_kind() -> None:
         "numbers": "{1,2}",
     }
     assert arrays.columns([], "names") == {"names": "{}"}
-    assert arrays.integers([1, None]) == "{1,NULL}"
+    assert arrays.column([1, None]) == "{1,NULL}"
 
 
 def test_sums_that_cannot_be_read_again_are_refused() -> None:

@@ -58,7 +58,7 @@ def test_sums_by_hour_add_up_to_the_summary(segments: list[Segment]) -> None:
     sums = runs.spread(segments, DAY, HOUR_MS, 24)
     told = summarise(segments)
     observed = sums.pop(runs.OBSERVED, None)
-    assert (0.0 if observed is None else observed.sum()) == told.observed_s * 1000
+    assert (0.0 if observed is None else observed.sum()) == round(told.observed_s * 1000)
     assert {
         name.removeprefix("coverage."): h.sum() / 1000 for name, h in sums.items()
     } == told.causes

@@ -22,6 +22,7 @@ from vedette.central.selection import (
     resolve_groups,
     text_of,
 )
+from vedette.central.selection_index import Index
 from vedette.errors import ConfigError
 
 LISBON = Subject(
@@ -146,6 +147,9 @@ words = st.one_of(
     st.builds(lambda v: Word("device", (v,)), slugs),
     st.builds(lambda k, v: Word("label", (f"{k}={v}",)), slugs, slugs),
     st.builds(lambda f: Word("folder", (f"{f}/**" if f else "**",)), paths),
+    st.builds(lambda v: Word("label", (v,)), slugs),
+    st.builds(lambda v, w: Word("hardware", (f"*{v}*", w)), slugs, slugs),
+    st.builds(lambda v: Word("version", (v,)), st.sampled_from([">=0.4", "<0.4.2", "0.4", "*"])),
 )
 nodes = st.recursive(
     words,
@@ -157,13 +161,19 @@ nodes = st.recursive(
     max_leaves=8,
 )
 subjects = st.builds(
-    lambda site, device, folder, labels: Subject(
-        site=site, device=device, folder=folder, labels=labels
+    lambda site, device, folder, labels, versions, boards: Subject(
+        site=site,
+        device=device,
+        folder=folder,
+        labels=labels,
+        values={"version": versions, "hardware": frozenset(map(str.upper, boards))},
     ),
     slugs,
     slugs,
     paths,
     st.dictionaries(slugs, slugs, max_size=2),
+    st.frozensets(st.sampled_from(["0.4", "0.4.1", "0.10", "new"]), max_size=2),
+    st.frozensets(slugs, max_size=2),
 )
 
 
@@ -171,6 +181,16 @@ subjects = st.builds(
 def test_a_selection_that_is_written_out_and_read_again_means_the_same(node, subject):
     """`text_of` loses nothing."""
     assert matches(parse(text_of(node)), subject) == matches(node, subject)
+
+
+@given(st.lists(nodes, max_size=4), st.lists(subjects, max_size=12))
+def test_many_selections_at_once_mean_what_each_means(asked, present):
+    """The index finds exactly those subjects that `matches` does, in their order."""
+    index = Index(present)
+    for node in asked:
+        alone = [subject for subject in present if matches(node, subject)]
+        assert index.found(node) == alone
+        assert index.has(node) == bool(alone)
 
 
 @given(nodes, nodes, subjects)

@@ -10,14 +10,15 @@ from vedette.cli.central import command
 from vedette.errors import ConfigError
 
 
+@pytest.mark.parametrize("words", [("site", "list"), ("releases", "keys", "--out", "carried")])
 def test_a_forgotten_configuration_makes_no_new_central(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    """Without `--config` there is no empty database that answers `no site yet`."""
+    """Without `--config` there is no empty database, and no keys of a central that is none."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VEDETTE_DATABASE_URL", raising=False)
     monkeypatch.delenv("VEDETTE_CENTRAL_CONFIG", raising=False)
-    refused = CliRunner().invoke(command, ["site", "list"])
+    refused = CliRunner().invoke(command, list(words))
     assert isinstance(refused.exception, ConfigError)
     assert "VEDETTE_CENTRAL_CONFIG" in (refused.exception.operator_hint or "")
     assert list(tmp_path.iterdir()) == []

@@ -35,7 +35,7 @@ def check(folder: Path, text: str, *more: str) -> str:
 def test_a_good_file_is_fine_and_no_password_is_printed(folder: Path) -> None:
     """In words and in JSON."""
     printed = check(folder, GOOD)
-    assert "is fine" in printed
+    assert "is fine" in " ".join(printed.split())  # a long path wraps
     document = json.loads(check(folder, GOOD, "--json"))
     assert document["cameras"] == [{"id": "door", "source": "rtsp://192.0.2.7/one"}]
     assert "hunter2" not in printed + json.dumps(document)

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from vedette.cli.main import cli
-from vedette.edge.enrolment import Identity, load_identity, save_identity
+from vedette.edge.enrolment import Identity, load_identity, save_identity, sealing_key
 from vedette.errors import ConfigError
 from vedette.ids import DeviceId, SiteId
 from vedette.trust.keys import PublicKey, SigningKey
@@ -56,3 +57,14 @@ def test_a_device_that_is_not_enrolled_is_told_so(config: Path) -> None:
     """There is nothing whose keys could be replaced."""
     with pytest.raises(ConfigError, match="not enrolled"):
         _type(config)
+
+
+def test_the_sealing_key_is_printed_as_a_policy_takes_it(config: Path) -> None:
+    """One line of YAML, the same each time, for a device that is enrolled."""
+    words = ["edge", "sealing-key", "--config", str(config)]
+    with pytest.raises(ConfigError, match="not enrolled"):
+        CliRunner().invoke(cli, words, catch_exceptions=False)
+    save_identity(config.parent, IDENTITY)
+    lines = {CliRunner().invoke(cli, words, catch_exceptions=False).stdout for _ in range(2)}
+    (line,) = lines
+    assert yaml.safe_load(line) == {"box": sealing_key(config.parent).text}

@@ -10,11 +10,16 @@ from click.testing import CliRunner, Result
 from tests.unit.edge.evidence_kit import FPS, event, full_ring, packets_of, settings
 from vedette.cli.evidence import command
 from vedette.clock import ManualClock
-from vedette.edge.evidence import EvidenceStore
+from vedette.edge.enrolment import device_key
 from vedette.edge.evidence.facts import BLUR_WANTED
+from vedette.edge.evidence.holds import CENTRAL, Holds
+from vedette.edge.evidence.signing import PackageSigner
+from vedette.edge.evidence.store import EvidenceStore
+from vedette.edge.settings import EvidenceSettings
 from vedette.edge.supervisor import AgentLock
-from vedette.errors import EvidenceError, NotAllowed
+from vedette.errors import ConfigError, EvidenceError, NotAllowed
 from vedette.sim import footage
+from vedette.wire.envelope import ClockState
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +142,8 @@ def test_verify_tells_a_changed_clip_by_its_exit_status(device: Path) -> None:
     assert "NOT WHOLE" in done.output
     clip.write_bytes(good)
     assert "1 of 1" in run(device, "verify", evidence).stdout
+    with pytest.raises(EvidenceError, match=r"^there is no .*clip\.zip$"):
+        run(device, "verify", device / "clip.zip")
 
 
 def test_export_follows_the_policy_and_says_what_it_copied(device: Path, tmp_path: Path) -> None:
@@ -188,3 +195,46 @@ def test_a_device_without_evidence_says_so(tmp_path: Path) -> None:
     assert "no evidence" in run(tmp_path, "list").stdout
     assert "0 of 0" in run(tmp_path, "verify").stdout
     assert not (tmp_path / "state").exists()
+
+
+def test_a_package_is_held_listed_and_released(device: Path) -> None:
+    """With a reason; `show` says so; what central holds is not released here."""
+    first, second = ids(device)
+    run(device, "hold", first, second, "--reason", "case 7")
+    assert "held          yes" in run(device, "show", first).stdout
+    said = run(device, "holds").stdout
+    assert said.count("case 7") == 2
+    assert "2 packages are held" in said
+    Holds(device / "state" / "evidence", EvidenceSettings(), ManualClock()).hold(second, CENTRAL)
+    told = run(device, "release", first, second).stdout
+    assert f"{first} may go" in told
+    assert f"{second} is still held by central" in told
+    (left,) = json.loads(run(device, "holds", "--json").stdout)["held"]
+    assert (left["evidence"], list(left["holders"])) == (second, ["central"])
+
+
+def test_what_the_device_signed_is_verified_with_words(device: Path, tmp_path: Path) -> None:
+    """One package in full; a copy far away, with the key, with another, and without."""
+    state = device / "state"
+    PackageSigner(state, ManualClock(), lambda: ClockState.TRUSTED).step()
+    one = ids(device)[0]
+    said = run(device, "verify", one).stdout
+    assert "whole, signed by a device of no central" in said
+    assert "proven      all 3 files are as they were signed" in said
+    assert "not proven  what the camera saw" in said
+    run(device, "export", one, "--out", tmp_path / "copy.zip", "--on-site")
+    key = device_key(state).public
+    for given, status in (([], 0), (["--key", key.keyid], 0), (["--key", "0" * 32], 1)):
+        done = run(device, "verify", tmp_path / "copy.zip", "--json", *given, ok=False)
+        assert done.exit_code == status
+        (verdict,) = json.loads(done.stdout)
+        assert verdict["signatures"][0]["keyid"] == key.keyid
+    with pytest.raises(ConfigError, match="one of"):
+        run(device, "verify", one, "--key", key.keyid, "--central", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("document", ["evidence.json", "statement"])
+def test_the_schema_is_printed(document: str) -> None:
+    """As JSON, without a device."""
+    done = CliRunner().invoke(command, ["schema", document])
+    assert json.loads(done.stdout)["$ref"].startswith("#/$defs/")

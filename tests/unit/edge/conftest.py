@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import av
 import msgspec
@@ -16,6 +17,7 @@ from vedette.edge.frame import Frame
 from vedette.edge.lane import CameraLane
 from vedette.edge.lookout import Lookout
 from vedette.edge.pinned import PinnedScene
+from vedette.edge.serving import Reading
 from vedette.edge.settings import Camera, Gate
 from vedette.ids import CameraId
 from vedette.inference.bundle import Bundle
@@ -120,18 +122,16 @@ def street(clock: ManualClock) -> Callable[..., Street]:
         every_s: float | None = None,
         pinned: PinnedScene | None = None,
         threshold: float | np.ndarray = 0.5,
-        **camera: object,
+        **camera: Any,
     ) -> Street:
-        fields: dict[str, object] = {"id": "door", "lines": [MID], "zones": [RIGHT]}
+        fields: dict[str, Any] = {"id": "door", "lines": [MID], "zones": [RIGHT]}
         settings = Camera(**{**fields, **camera}, gate=Gate(enabled=gate))
         said: list[msgspec.Struct] = []
         observed: list[tuple[int, int]] = []
         lookout = Lookout(MotionGate() if gate else None, every_s=every_s, pinned=pinned)
         analysis = Analysis(
             settings,
-            LABELS,
-            model="sha256:none",
-            threshold=threshold,
+            Reading.of(settings, LABELS, digest="sha256:none", threshold=threshold),
             clock=clock,
             want_evidence=lambda _frame, _what, event: event,
             quality=lookout.cut_quality,

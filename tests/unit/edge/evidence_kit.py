@@ -10,7 +10,7 @@ import numpy as np
 
 from vedette.clock import ManualClock, wall_ms
 from vedette.edge.capture import EncodedPacket, StreamInfo
-from vedette.edge.evidence import EvidenceStore, Wanted
+from vedette.edge.evidence.store import EvidenceStore, Wanted
 from vedette.edge.ring import PacketRing
 from vedette.edge.settings import EvidenceSettings
 from vedette.ids import CameraId, new_id

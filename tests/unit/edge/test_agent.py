@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,13 +18,16 @@ import pytest
 from vedette.clock import ManualClock, SystemClock, wall_ms
 from vedette.edge import heartbeat, requests, service
 from vedette.edge import supervisor as supervisor_module
-from vedette.edge.agent import Agent, read_status, write_status
+from vedette.edge.agent import Agent
 from vedette.edge.attendant import Attendant
 from vedette.edge.desired import DesiredStore
 from vedette.edge.enrolment import Identity
+from vedette.edge.evidence.holds import Holds
 from vedette.edge.heartbeat import Heartbeat
-from vedette.edge.settings import Camera, CentralLink, EdgeConfig
+from vedette.edge.holding import HoldKeeper
+from vedette.edge.settings import Camera, CentralLink, EdgeConfig, EvidenceSettings
 from vedette.edge.spool import Spool
+from vedette.edge.status import read_status, write_status
 from vedette.edge.supervisor import AgentLock, Supervisor, end_orphan
 from vedette.errors import CentralUnreachable, ConfigError
 from vedette.ids import DeviceId, SiteId
@@ -523,6 +527,32 @@ def attendant_for(tmp_path: Path, central: Central) -> tuple[Attendant, DesiredS
     return Attendant(tmp_path, kept, central, ManualClock()), kept
 
 
+def test_a_hold_that_central_asks_for_is_done_and_answered(tmp_path: Path) -> None:
+    """From the desired state to the answer, in one turn."""
+
+    class Holder(Central):
+        """Takes answers too."""
+
+        def answer(self, request: str, content_type: str, body: bytes) -> None:
+            """Keep it."""
+            self.pictures.append((request, body))
+
+    (tmp_path / "evidence" / ".wanted").mkdir(parents=True)
+    (tmp_path / "evidence" / ".wanted" / "evd-1").touch()
+    request = Request(request="r-1", kind="hold", evidence="evd-1", expires_ms=2**50)
+    central = Holder(Desired(etag="e-1", requests=[request]))
+    kept = Holds(tmp_path / "evidence", EvidenceSettings(), ManualClock())
+    _, store = attendant_for(tmp_path, central)
+    keeper = HoldKeeper(kept, central)
+    attendant = Attendant(tmp_path, store, central, ManualClock(), keeper=keeper)
+    attendant.look(UpAnswer(desired_etag="e-1"))
+    assert attendant.step()
+    ((name, body),) = central.pictures
+    assert name == "r-1"
+    assert b'"held":true' in body
+    assert kept.is_held("evd-1")
+
+
 def wanted(**fields: object) -> Desired:
     """Return a desired state with one open request."""
     request = Request(request="r-1", kind="thumbnail", camera="door", expires_ms=2**50)
@@ -547,6 +577,21 @@ def test_central_is_asked_only_when_something_changed(tmp_path: Path) -> None:
     assert kept.effective.config.telemetry.report_period_s == 5.0
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_pinned_scene_leaves_by_the_same_policy(tmp_path: Path, *, allowed: bool) -> None:
+    """A policy that lets no thumbnail leave lets no reference leave either."""
+    request = Request(request="r-2", kind="reference", camera="door", expires_ms=2**50)
+    pixels = PixelPolicy(thumbnails=allowed, thumbnail_px=24)
+    policy = SitePolicy(site="shop", version=1, issued_ms=1, pixels=pixels)
+    signed = sign_struct(policy, POLICY_TYPE, [SITE_KEY])
+    central = Central(Desired(etag="e1", site_policy=signed, requests=[request]))
+    attendant, _ = attendant_for(tmp_path, central)
+    attendant.look(UpAnswer(desired_etag="e1", attend=True))
+    attendant.step()
+    asked = [(one.kind, one.width_px) for one in requests.waiting(tmp_path)]
+    assert asked == ([("reference", 24)] if allowed else [])
+
+
 def test_a_picture_goes_up_once_and_only_as_the_policy_says(tmp_path: Path) -> None:
     """The pipeline is told the size; its answer is sent, once, through an outage."""
     central = Central(wanted())
@@ -554,7 +599,7 @@ def test_a_picture_goes_up_once_and_only_as_the_policy_says(tmp_path: Path) -> N
     attendant.look(UpAnswer(desired_etag="e1", attend=True))
     attendant.step()
     (asked,) = requests.waiting(tmp_path)
-    assert (asked.camera, asked.width_px) == ("door", 48)
+    assert (asked.camera, asked.width_px, asked.kind) == ("door", 48, "thumbnail")
     requests.answer(tmp_path, "r-1", b"jpeg")
     central.down = True
     assert not attendant.step()
@@ -602,3 +647,28 @@ def test_the_service_manager_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert service.notify("WATCHDOG=1")
         assert listener.recv(64) == b"WATCHDOG=1"
     assert not service.notify("READY=1")
+
+
+def test_nobody_waits_for_a_long_poll_at_the_end_and_nothing_of_it_is_taken(tmp_path: Path) -> None:
+    """Told to end while an operator looks: what the held line still brings changes nothing."""
+    held, free = threading.Event(), threading.Event()
+
+    class Holding(Central):
+        def desired(self, etag: str, wait_s: float = 0.0) -> Desired | None:
+            """Hold the line."""
+            held.set()
+            assert free.wait(30)
+            return super().desired(etag, wait_s)
+
+    central = Holding(desired=Desired(etag="e9"))
+    attendant, kept = attendant_for(tmp_path, central)
+    attendant.look(UpAnswer(desired_etag="e9", attend=True))
+    thread = threading.Thread(target=attendant.step, daemon=True)
+    thread.start()
+    assert held.wait(30)
+    assert attendant.is_listening
+    attendant.wake()
+    free.set()
+    thread.join(30)
+    assert not attendant.is_listening
+    assert kept.etag != "e9"

@@ -68,7 +68,7 @@ def test_classes_that_are_not_wanted_do_not_exist(street: MakeStreet) -> None:
 def test_the_model_is_asked_for_less_than_what_counts(street: MakeStreet) -> None:
     """Low detections continue tracks, so they are asked for, and do not count as detections."""
     made = street()
-    assert made.analysis.ask_threshold == 0.1
+    assert made.analysis.reading.ask_threshold == pytest.approx(0.1)
     frame = made.frame(1.0)
     weak = made.result(1.0)
     weak.detections.confidence[:] = 0.3
@@ -79,7 +79,7 @@ def test_the_model_is_asked_for_less_than_what_counts(street: MakeStreet) -> Non
 def test_each_label_counts_from_its_own_threshold(street: MakeStreet) -> None:
     """0.6 is a cart and no person: it starts a track, is counted and makes events only as one."""
     made = street(threshold=np.array([0.9, 0.3], np.float32))
-    assert made.analysis.ask_threshold == pytest.approx(0.1)
+    assert made.analysis.reading.ask_threshold == pytest.approx(0.1)
     events: list[EventReport] = []
     for n in range(20):
         found = made.result(n / 5)
@@ -95,8 +95,10 @@ def test_each_label_counts_from_its_own_threshold(street: MakeStreet) -> None:
 def test_the_model_is_asked_below_the_lowest_wanted_threshold(street: MakeStreet) -> None:
     """Half of the lowest label's, but a label that is not looked for lowers nothing."""
     low = np.array([0.04, 0.3], np.float32)
-    assert street(threshold=low).analysis.ask_threshold == pytest.approx(0.02)
-    assert street(threshold=low, labels=["cart"]).analysis.ask_threshold == pytest.approx(0.1)
+    assert street(threshold=low).analysis.reading.ask_threshold == pytest.approx(0.02)
+    assert street(threshold=low, labels=["cart"]).analysis.reading.ask_threshold == pytest.approx(
+        0.1
+    )
 
 
 def test_sums_are_cut_and_begin_anew(street: MakeStreet) -> None:

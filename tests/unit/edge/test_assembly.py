@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -15,17 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedette.clock import ManualClock, wall_ms
-from vedette.edge.assembly import (
-    Assembly,
-    LoadedModel,
-    Models,
-    off_hours,
-    report,
-    watches_people,
-    worker_count,
-)
+from vedette.edge.assembly import Assembly, off_hours, report, watches_people
 from vedette.edge.capture import CameraUp, Pace
-from vedette.edge.evidence import EvidenceStore
+from vedette.edge.evidence.store import EvidenceStore
+from vedette.edge.models import LoadedModel, Models, worker_count
 from vedette.edge.pipeline import Pipeline
 from vedette.edge.settings import Camera, EdgeConfig, Gate, PipelineSettings
 from vedette.errors import ConfigError, ModelLoadFailed
@@ -67,16 +61,16 @@ def assembly(models: Models, clock: ManualClock, tmp_path: Path) -> MakeAssembly
     return make
 
 
-def camera(name: str = "door", **changes: object) -> Camera:
+def camera(name: str = "door", **changes: Any) -> Camera:
     """Return a camera of the closed world."""
-    fields: dict[str, object] = {"id": name, "source": "clip.mp4", "model": "walkers"}
+    fields: dict[str, Any] = {"id": name, "source": "clip.mp4", "model": "walkers"}
     return Camera(**{**fields, **changes})
 
 
 def test_a_model_is_loaded_once_for_all_its_cameras(assembly: MakeAssembly, models: Models) -> None:
     """Three cameras of one model share one session."""
     plans = assembly(camera("a"), camera("b"), camera("c")).plans()
-    assert len({id(plan.model) for plan in plans}) == 1
+    assert len({id(plan.serving.now.model) for plan in plans}) == 1
     assert list(models.loaded) == ["walkers"]
     assert models.loaded["walkers"].golden_ok is None, "it has no golden frames to be proven by"
 
@@ -188,8 +182,8 @@ def test_a_second_stream_is_received_only_where_clips_are_kept(
 def test_the_cameras_threshold_outranks_the_models(assembly: MakeAssembly) -> None:
     """The model is asked for half of it, at most a tenth."""
     low, own = assembly(camera("a", threshold=0.08), camera("b")).plans()
-    assert low.threshold == pytest.approx(0.04)
-    assert own.threshold == pytest.approx(0.1)
+    assert low.serving.now.reading.ask_threshold == pytest.approx(0.04)
+    assert own.serving.now.reading.ask_threshold == pytest.approx(0.1)
 
 
 def test_each_labels_own_threshold_of_the_bundle_counts(
@@ -205,9 +199,9 @@ def test_each_labels_own_threshold_of_the_bundle_counts(
         own, overruled = assembly(*asked).plans()
     finally:
         shutil.rmtree(made.path)
-    assert own.lane._analysis._thresholds.tolist() == pytest.approx([0.5, 0.06])
-    assert own.threshold == pytest.approx(0.03)
-    assert overruled.lane._analysis._thresholds.tolist() == pytest.approx([0.4, 0.4])
+    assert own.lane._analysis.reading.thresholds.tolist() == pytest.approx([0.5, 0.06])
+    assert own.serving.now.reading.ask_threshold == pytest.approx(0.03)
+    assert overruled.lane._analysis.reading.thresholds.tolist() == pytest.approx([0.4, 0.4])
 
 
 def test_a_clip_of_a_raw_source_says_that_there_is_no_encoded_video(

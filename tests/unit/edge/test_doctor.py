@@ -1,16 +1,17 @@
 """What the doctor thinks of what it saw; looking itself is in the integration tests."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from vedette.clock import ManualClock, wall_ms
-from vedette.edge.assembly import LoadedModel, Models
 from vedette.edge.doctor import Finding, Sighting, Verdict, worst
 from vedette.edge.doctor.camera import judge_stream
 from vedette.edge.doctor.machine import disk, judge_health, judge_room, judge_wall_clock
 from vedette.edge.doctor.models import demand, judge_load, judge_speed, model_findings
+from vedette.edge.models import LoadedModel, Models
 from vedette.edge.settings import Camera, EdgeConfig, EvidenceSettings, Tier
 from vedette.edge.timekeeper import BUILD_AT
 from vedette.errors import RunFailed
@@ -63,7 +64,7 @@ def test_no_picture_fails_and_the_password_is_not_told() -> None:
     ],
 )
 def test_each_fault_of_a_stream_is_named(
-    changes: dict[str, object], check: str, verdict: Verdict
+    changes: dict[str, Any], check: str, verdict: Verdict
 ) -> None:
     """One fault, one finding of its own, with advice where a person can do something."""
     fields = {name: getattr(GOOD, name) for name in GOOD.__dataclass_fields__}
@@ -76,8 +77,9 @@ def test_each_fault_of_a_stream_is_named(
 def test_a_second_stream_for_clips_frees_the_first_from_their_demands() -> None:
     """With `evidence_source` the analysed stream's keyframes and bits do not matter for clips."""
     camera = msgspec.structs.replace(CAMERA, evidence_source="rtsp://192.0.2.7/main")
-    fields = {name: getattr(GOOD, name) for name in GOOD.__dataclass_fields__}
-    poor = Sighting(**(fields | {"keyframe_s": 18.0, "kbit_s": 90_000.0}))
+    fields: dict[str, Any] = {name: getattr(GOOD, name) for name in GOOD.__dataclass_fields__}
+    changes: dict[str, Any] = {"keyframe_s": 18.0, "kbit_s": 90_000.0}
+    poor = Sighting(**(fields | changes))
     assert set(verdicts(judge_stream(camera, EvidenceSettings(), poor))) == {"picture"}
 
 

@@ -21,10 +21,10 @@ from tests.unit.edge.evidence_kit import (
 )
 from vedette.clock import ManualClock
 from vedette.edge.capture import EncodedPacket, StreamInfo
-from vedette.edge.evidence import EvidenceStore, Wanted, verify
 from vedette.edge.evidence.clip import remux
 from vedette.edge.evidence.facts import Facts
-from vedette.edge.evidence.shelf import Shelf
+from vedette.edge.evidence.shelf import Shelf, verify
+from vedette.edge.evidence.store import EvidenceStore, Wanted
 from vedette.errors import EvidenceError
 from vedette.sim import footage
 from vedette.wire.messages import EventKind, EventReport, EvidenceRecord

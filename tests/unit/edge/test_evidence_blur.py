@@ -22,17 +22,21 @@ from tests.unit.edge.evidence_kit import (
 )
 from vedette.clock import ManualClock
 from vedette.edge.capture import EncodedPacket
-from vedette.edge.evidence import EvidenceStore, facts
+from vedette.edge.evidence import facts
 from vedette.edge.evidence.blur import blurred_copy, covered
 from vedette.edge.evidence.cover import GAP_S, HOLD_S, Cover
 from vedette.edge.evidence.examine import examine
 from vedette.edge.evidence.export import export
 from vedette.edge.evidence.facts import BlurredFacts, FrameBoxes, read_facts
+from vedette.edge.evidence.origin import own_keys
+from vedette.edge.evidence.signing import PackageSigner
+from vedette.edge.evidence.store import EvidenceStore
 from vedette.edge.frame import planes
 from vedette.errors import EvidenceError
 from vedette.sim import footage
 from vedette.vision.picture import Picture
 from vedette.vision.pixelation import Area
+from vedette.wire.envelope import ClockState
 from vedette.wire.messages import Box, EventKind
 from vedette.wire.signed import PixelPolicy
 
@@ -213,9 +217,12 @@ def test_a_copy_has_a_limit_in_time(
 def test_only_the_blurred_copy_leaves_where_the_policy_says_so(
     tmp_path: Path, clock: ManualClock, packets: list[EncodedPacket]
 ) -> None:
-    """No original, no poster in the copy."""
+    """No original, no poster in the copy; it proves who made it without them."""
     store, path = make(tmp_path / "evidence", clock, packets)
+    agent = PackageSigner(tmp_path, clock, lambda: ClockState.TRUSTED)
+    assert agent.step() == 1
     blur(store, path)
+    assert agent.step() == 1
     line = export(
         store.list_packages(),
         tmp_path / "out",
@@ -226,7 +233,22 @@ def test_only_the_blurred_copy_leaves_where_the_policy_says_so(
     )
     assert line.blurred_only
     names = {one.name for one in (tmp_path / "out" / path.name).iterdir()}
-    assert names == {"blurred.mp4", "blurred.json", "evidence.json", facts.SUMS}
+    assert names == {
+        "blurred.mp4",
+        "blurred.json",
+        "evidence.json",
+        "blurred-signature.json",
+        facts.SUMS,
+    }
+    copy, keys = tmp_path / "out" / path.name, own_keys(tmp_path)
+    verdict = examine(copy, keys=keys, is_copy=True)
+    assert verdict.problems == ()
+    assert [one.form for one in verdict.origins] == ["blurred"]
+    (copy / "blurred.mp4").write_bytes((path / "clip.mp4").read_bytes())
+    files = {name: (copy / name).read_bytes() for name in facts.read_sums(copy)}
+    (copy / facts.SUMS).write_bytes(facts.sums_text(files))
+    problems = examine(copy, keys=keys, is_copy=True).problems
+    assert "blurred.mp4 is not the one that was signed" in problems
 
 
 def test_a_copy_of_another_clip_is_found_out(
@@ -305,6 +327,20 @@ def test_a_gap_in_looking_covers_everything() -> None:
     assert cover.areas(1000 + (GAP_S + 0.2) * 1000) is not None
     assert Cover([], watched=True).areas(0) is None
     assert Cover(seen((1.0, 50)), watched=False).areas(1000) is None
+
+
+@pytest.mark.parametrize("corners", [(40, 60, 10, 20), (10, 60, 40, 20), (40, 20, 10, 60)])
+def test_a_box_with_its_corners_the_wrong_way_round_is_covered(
+    corners: tuple[float, float, float, float],
+) -> None:
+    """A model that mixes up its outputs: what lies between the corners is covered all the same."""
+    box = Box(xyxy=corners, label="person", confidence=1.0, track=1)
+    frames = [FrameBoxes(at_ms=at, boxes=[box]) for at in (1000, 1200)]
+    (area,) = Cover(frames, watched=True).areas(1100) or []
+    assert area[0] < 10
+    assert area[1] < 20
+    assert area[2] > 40
+    assert area[3] > 60
 
 
 def test_pictures_that_stand_otherwise_than_their_boxes_are_covered_whole(

@@ -28,13 +28,14 @@ from tests.unit.edge.evidence_kit import (
 )
 from vedette.clock import ManualClock
 from vedette.edge.capture import EncodedPacket, StreamInfo
-from vedette.edge.evidence import EvidenceStore, Wanted, budget, catalog, facts
+from vedette.edge.evidence import budget, catalog, facts
 from vedette.edge.evidence.budget import DayBudget
 from vedette.edge.evidence.clip import remux
 from vedette.edge.evidence.examine import examine
 from vedette.edge.evidence.export import export
 from vedette.edge.evidence.facts import Facts, read_facts
 from vedette.edge.evidence.shelf import Shelf
+from vedette.edge.evidence.store import EvidenceStore, Wanted
 from vedette.edge.frame import stated_rotation
 from vedette.errors import EvidenceError, NotAllowed
 from vedette.sim import footage

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from vedette.cli.edge_install import install, uninstall
 from vedette.edge.install import carry, plan, unit
+from vedette.edge.install.inside import inside
 from vedette.edge.install.plan import Facts, MakeFolder, MakeUser, Systemctl, Wish, WriteFile
-from vedette.edge.settings import EdgeConfig
+from vedette.edge.settings import CentralLink, EdgeConfig, SystemSettings
 from vedette.errors import ConfigError
 
 STATE, MODELS = Path("/var/lib/vedette"), Path("/var/lib/vedette-models")
@@ -206,6 +207,47 @@ def test_an_image_gets_what_it_needs_once_and_loses_only_the_service(image: Path
     assert config.exists()
 
 
+@pytest.mark.parametrize("climb", ["", "../../../../../.."])
+def test_links_of_an_image_lead_nowhere_out_of_it(image: Path, tmp_path: Path, climb: str) -> None:
+    """Absolute or climbing, to folders and files: they mean the image, and it alone is changed."""
+    outside = tmp_path / "outside"
+    (outside / "vedette").mkdir(parents=True)
+    (outside / "vedette" / "edge.yaml").write_text("another machine's\n")
+    there = f"{climb}{outside}"
+    (image / "etc/vedette").symlink_to(f"{there}/vedette")
+    (image / "etc/systemd").symlink_to(there)
+    (image / "var").symlink_to(there)
+    assert "would write /etc/vedette/edge.yaml" in run_install(image, "--dry-run")
+    assert "installed" in run_install(image)
+    inner = image / outside.relative_to("/")
+    assert (inner / "vedette/edge.yaml").read_text() == TEXT
+    assert (inner / "system/vedette-edge.service").is_file()
+    assert (inner / "lib/vedette").is_dir()
+    CliRunner().invoke(uninstall, ["--root", str(image), "--yes"], catch_exceptions=False)
+    assert not (inner / "system/vedette-edge.service").exists()
+    found = sorted(path.relative_to(outside) for path in outside.rglob("*"))
+    assert found == [Path("vedette"), Path("vedette/edge.yaml")]
+    assert (outside / "vedette/edge.yaml").read_text() == "another machine's\n"
+
+
+def test_a_file_of_an_image_that_is_a_link_is_replaced_not_followed(image: Path) -> None:
+    """What it led to, in the image or not, keeps what it says."""
+    (image / "etc/vedette").mkdir()
+    (image / "etc/hosts").write_text("127.0.0.1 localhost\n")
+    (image / "etc/vedette/edge.yaml").symlink_to("/etc/hosts")
+    run_install(image)
+    assert (image / "etc/hosts").read_text() == "127.0.0.1 localhost\n"
+    assert (image / "etc/vedette/edge.yaml").read_text() == TEXT
+
+
+def test_links_in_a_circle_are_refused_in_words(tmp_path: Path) -> None:
+    """Nobody waits for ever, and the name says where to look."""
+    (tmp_path / "etc").symlink_to("/etc2")
+    (tmp_path / "etc2").symlink_to("etc")
+    with pytest.raises(ConfigError, match="circle: etc"):
+        inside(tmp_path, Path("/etc/passwd"))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving folders away needs root")
 def test_a_link_of_the_service_leads_an_installation_nowhere(tmp_path: Path) -> None:
     """Who took the service over puts a link to another's folder where its models lie."""
@@ -230,3 +272,75 @@ def test_what_cannot_name_an_account_is_refused(user: str) -> None:
     """It would be an option of useradd, or a line of the unit."""
     with pytest.raises(ConfigError, match="account"):
         plan.decide(msgspec.structs.replace(WISH, user=user), Facts())
+
+
+def test_a_program_with_an_environment_of_its_own_is_started_by_the_launcher() -> None:
+    """The launcher is root's copy, and starts whatever the link in the state directory names."""
+    wish = msgspec.structs.replace(
+        WISH, python=Path("/opt/vedette/bin/python"), launcher_text="# the launcher\n"
+    )
+    files = {
+        step.path: step.text for step in plan.decide(wish, Facts()) if isinstance(step, WriteFile)
+    }
+    assert files[plan.LAUNCHER] == "# the launcher\n"
+    assert (
+        f"ExecStart=/opt/vedette/bin/python -I -S {plan.LAUNCHER} {STATE}/program "
+        "/opt/vedette/bin/vedette edge run --config /etc/vedette/edge.yaml"
+    ) in files[plan.UNIT].splitlines()
+    assert plan.DOOR not in files
+
+
+def test_a_device_that_updates_its_system_gets_the_door() -> None:
+    """Root looks when a request was written, and trusts the root metadata that root wrote."""
+    config = msgspec.structs.replace(CONFIG, system=SystemSettings(adapter="apt"))
+    wish = msgspec.structs.replace(WISH, config=config, tuf_root='{"signed":{}}')
+    steps = plan.decide(wish, Facts())
+    files = {step.path: step.text for step in steps if isinstance(step, WriteFile)}
+    assert f"PathChanged={STATE}/system/request.json" in files[plan.DOOR_PATH]
+    assert "edge system-door --config /etc/vedette/edge.yaml" in files[plan.DOOR]
+    assert files[plan.TUF_ROOT] == '{"signed":{}}'
+    assert Systemctl(("enable", "--now", "vedette-system.path")) in steps
+    removed = plan.decide_removal(after(Facts(), steps))
+    assert {plan.DOOR, plan.DOOR_PATH} <= {step for step in removed if isinstance(step, Path)}
+    assert plan.TUF_ROOT not in removed
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, ["virtual environment of its own"]),
+        ({"python": STATE, "has_pip": False}, ["no pip"]),
+        ({"python": STATE}, []),
+        ({"python": STATE, "adapter": "apt"}, ["trusts no repository"]),
+        ({"python": STATE, "adapter": "apt", "tuf_root": "{}"}, []),
+        ({"python": STATE, "adapter": "rauc"}, []),
+        ({"central": None}, []),
+    ],
+)
+def test_what_rollouts_could_not_update_is_said_when_a_device_is_installed(
+    change: dict[str, object], words: list[str]
+) -> None:
+    """With tools in hand, and not when the first update is refused."""
+    change = dict(change)
+    central = change.pop("central", CentralLink(url="https://central.example"))
+    system = SystemSettings(adapter=change.pop("adapter", "none"))  # type: ignore[arg-type]
+    config = msgspec.structs.replace(CONFIG, system=system, central=central)
+    said = plan.shortcomings(msgspec.structs.replace(WISH, config=config, **change))
+    assert len(said) == len(words)
+    assert all(word in text for word, text in zip(words, said, strict=True))
+
+
+def test_an_image_with_a_door_is_told_to_start_it_too(image: Path) -> None:
+    """Systemd does not run in an image: what has to be enabled is named, and what is missing."""
+    text = f"{TEXT}central: {{url: https://central.example}}\nsystem: {{adapter: apt}}\n"
+    (image.parent / "edge.yaml").write_text(text)
+    said = run_install(image)
+    assert "enable vedette-edge.service vedette-system.path" in said
+    assert "no virtual environment of its own" in said
+    (image / "opt/vedette/bin").mkdir(parents=True)
+    (image / "opt/vedette/pyvenv.cfg").write_text("")
+    assert "has no pip" in run_install(image)
+    pip = image / "opt/vedette/lib/python3.11/site-packages/pip"
+    pip.mkdir(parents=True)
+    (pip / "__main__.py").write_text("")
+    assert "update the program" not in run_install(image)

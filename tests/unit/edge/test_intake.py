@@ -223,6 +223,15 @@ camera_terms = st.builds(
 )
 
 
+def test_cameras_in_step_are_both_looked_at():
+    """Each frame of the second comes just behind one of the first, and is late when it is done."""
+    terms = {name: Terms(live=True, budget_ms=50.0) for name in ("c0", "c1")}
+    intake, _, clock = mixed(terms, workers=1)
+    cameras = [(one, 1.0) for one in terms.values()]
+    longest_s = simulate(intake, clock, cameras, 1, 0.06, length_s=30.0)
+    assert max(longest_s.values()) < 2.5
+
+
 @given(
     st.lists(camera_terms, min_size=1, max_size=6),
     st.integers(1, 3),

@@ -227,6 +227,8 @@ def test_another_reason_for_being_down_is_told_without_another_date(street: Make
     assert len(made.of(CameraState)) == count + 1
     assert (state.state, state.at_ms - now_ms) == (State.DOWN, 2_000)
     assert "401" in state.detail
+    for said in (made.lane.snapshot(), made.lane.health(now_ms + 20_000, 0)):
+        assert (said.state, said.detail) == (State.DOWN, state.detail), "health says why, too"
 
 
 @pytest.mark.parametrize("discontinuity", [True, False])

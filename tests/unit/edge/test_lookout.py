@@ -178,6 +178,25 @@ def test_a_slightly_moved_camera_is_degraded_with_words_and_goes_on_counting(
     advice = made.lane.health(20_000, 0).advice
     assert any("commission" in text for text in advice)
     assert any("6 %" in text for text in advice)
+    scene = made.lane.health(20_000, 0).scene
+    assert scene.is_pinned
+    assert scene.pinned_ms is not None
+    assert scene.right == pytest.approx(0.06, abs=0.01)
+    assert scene.down == pytest.approx(0.0, abs=0.01)
+    assert made.lane.reference(32).startswith(b"\xff\xd8\xff")
+
+
+def test_a_camera_in_its_place_says_so_and_without_a_pin_has_no_reference(
+    street: MakeStreet,
+) -> None:
+    """Alike what was learnt, against no pin; before the first picture nothing is said."""
+    made = street(world=World([]))
+    assert made.lane.health(0, 0).scene is None
+    watch(made)
+    scene = made.lane.health(20_000, 0).scene
+    assert (scene.is_pinned, scene.pinned_ms) == (False, None)
+    assert scene.likeness > 0.8
+    assert made.lane.reference(32) is None
 
 
 def test_a_camera_moved_by_a_fifth_is_tampered_with(street: MakeStreet, tmp_path: Path) -> None:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from vedette.clock import NS_PER_S, ManualClock, wall_ms
-from vedette.edge.assembly import Assembly, Models
+from vedette.edge.assembly import Assembly
 from vedette.edge.capture import CameraSays, CameraUp, EncodedPacket
 from vedette.edge.capture.feed import CameraFeed, Phase
 from vedette.edge.capture.packets import StreamInfo
 from vedette.edge.capture.settings import CaptureSettings
 from vedette.edge.capture.source import make_source
 from vedette.edge.frame import Frame
+from vedette.edge.models import Models
 from vedette.edge.patience import MAX_PERIOD_S, patience_s, period_s, silent_s
 from vedette.edge.settings import Camera, EdgeConfig, Gate, Tier
 from vedette.edge.stages import CameraPlan

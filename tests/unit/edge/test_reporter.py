@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from vedette.clock import ManualClock, wall_ms
 from vedette.edge import heartbeat, requests
-from vedette.edge.assembly import Models
 from vedette.edge.capture import CameraUp
+from vedette.edge.models import Models
 from vedette.edge.reporter import MINUTE_MS, Reporter, next_cut_ms
 from vedette.edge.settings import Telemetry
 from vedette.edge.steady import SteadyClock

@@ -400,6 +400,23 @@ def test_an_answer_of_an_earlier_life_deletes_nothing_of_any_lane(device: Device
     assert health.depth == before
 
 
+def test_what_central_compared_and_has_gets_no_second_number(device: Device) -> None:
+    """One lane is another life's; of the lane beside it this very batch was taken: it has left."""
+    device.put(30)
+    batch = device.spool.next_batch()
+    alerts = [envelope for envelope in batch if envelope.lane is Lane.ALERT]
+    assert alerts
+    acks = [
+        LaneAck(epoch=1, lane=Lane.ALERT, acked_through=alerts[-1].seq),
+        LaneAck(epoch=1, lane=Lane.LIVE, acked_through=5_000),
+    ]
+    before = device.spool.health().depth
+    device.spool.settle(UpAnswer(acks=acks), sent=batch)
+    health = device.spool.health()
+    assert (health.epoch, health.kept) == (2, len(alerts))
+    assert health.depth == before | {"alert": before["alert"] - len(alerts)}
+
+
 def test_a_clock_that_woke_in_the_past_forgets_nothing(tmp_path: Path) -> None:
     """A box without a clock of its own boots in 1970: what it keeps is not old for that."""
     device = Device(tmp_path)

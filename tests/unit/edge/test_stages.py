@@ -10,6 +10,7 @@ from vedette.edge.buckets import Buckets
 from vedette.edge.capture import CaptureSettings
 from vedette.edge.intake import Intake, Terms
 from vedette.edge.ring import PacketRing
+from vedette.edge.serving import Served, Serving
 from vedette.edge.stages import CameraPlan, Work, work
 from vedette.errors import BadModelOutput, DecodeFailed, RunFailed
 from vedette.ids import CameraId
@@ -41,10 +42,9 @@ def run(
     plan = CameraPlan(
         capture=CaptureSettings(camera=DOOR, source="clip.mp4"),
         lane=street.lane,
-        model=kind(answers),  # pyright: ignore[reportArgumentType]
+        serving=Serving(Served(kind(answers), street.analysis.reading)),  # pyright: ignore[reportArgumentType]
         ring=PacketRing(0.0, 0),
         live=False,
-        threshold=0.1,
         regions=regions or Regions(),
     )
     intake: Intake[Work] = Intake(
@@ -59,10 +59,11 @@ def run(
             intake.close()
         else:
             frame = street.frame(number / 5, number)
-            intake.offer("door", Work(street.lane.look(frame), frame), 0)
+            intake.offer("door", Work(street.lane.look(frame), frame, plan.serving.now), 0)
         return offered()
 
-    intake.take = feed
+    monkey: Any = intake
+    monkey.take = feed
     work(intake, {DOOR: plan})
     assert intake.depth("door") == 0
     (cut,) = street.lane.cut(street.lane.start_ms + 30_000)
@@ -98,7 +99,9 @@ def test_small_regions_are_analysed_alone_and_boxes_come_back(
     """The model sees the cut-out; what it finds there lies, in the lane, in the whole picture."""
     made = street()
     regions = Regions([[(0.5, 0.5), (0.9, 0.5), (0.9, 0.9), (0.5, 0.9)]])
-    left, top, right, bottom = regions.window((320, 192))
+    window = regions.window((320, 192))
+    assert window is not None
+    left, top, right, bottom = window
     came: list[Any] = []
     monkeypatch.setattr(made.analysis, "advance", lambda _frame, result: (came.append(result), []))
     sizes: list[tuple[int, int]] = []
@@ -124,10 +127,9 @@ def batch_of(streets: list[Any], model: Any) -> None:
         plans[camera] = CameraPlan(
             capture=CaptureSettings(camera=camera, source="clip.mp4"),
             lane=street.lane,
-            model=model,
+            serving=Serving(Served(model, street.analysis.reading)),
             ring=PacketRing(0.0, 0),
             live=False,
-            threshold=0.1 * (n + 1),
         )
     buckets = {"walkers": Buckets([4])}
     intake: Intake[Work] = Intake(
@@ -138,9 +140,11 @@ def batch_of(streets: list[Any], model: Any) -> None:
     )
     for camera, street in zip(plans, streets, strict=True):
         frame = street.frame(0.0)
-        intake.offer(camera, Work(street.lane.look(frame), frame), 0)
+        served = plans[camera].serving.now
+        intake.offer(camera, Work(street.lane.look(frame), frame, served), 0)
     take = intake.take
-    intake.take = lambda: take(wait=False) or None
+    monkey: Any = intake
+    monkey.take = lambda: take(wait=False) or None
     work(intake, plans, buckets)
     assert not any(intake.depth(camera) for camera in plans)
 
@@ -156,9 +160,9 @@ def test_pictures_of_several_cameras_go_through_one_call(
             calls.append((len(pictures), threshold))
             return [new_result([(10.0 * n, 0.0, 10.0 * n + 5, 9.0)]) for n in range(len(pictures))]
 
-    streets = [street() for _ in range(3)]
+    streets = [street(threshold=0.04 * (n + 1)) for n in range(3)]
     batch_of(streets, Model())
-    assert calls == [(4, 0.1)]
+    assert calls == [(4, pytest.approx(0.02))]
     assert all(len(one.observed) == 1 for one in streets)
 
 

@@ -16,6 +16,7 @@ from vedette.inference import bundle as bundles
 from vedette.inference import manifest as manifests
 from vedette.inference.bundle import Bundle
 from vedette.inference.manifest import Manifest
+from vedette.wire.evaluation import canonical, manifest_digest
 
 
 def tar_of(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
@@ -52,9 +53,9 @@ def test_a_written_bundle_opens_with_the_same_manifest(bundle: Bundle):
 def test_digest_ignores_spacing_and_order_but_no_value(bundle: Bundle):
     """The identity is of the contents, not of how the JSON was laid out."""
     shuffled = dict(reversed(json.loads(bundle.manifest_bytes).items()))
-    assert manifests.digest(json.dumps(shuffled, indent=7).encode()) == bundle.digest
+    assert manifest_digest(json.dumps(shuffled, indent=7).encode()) == bundle.digest
     shuffled["threshold"] = 0.41
-    assert manifests.digest(json.dumps(shuffled).encode()) != bundle.digest
+    assert manifest_digest(json.dumps(shuffled).encode()) != bundle.digest
 
 
 def test_unknown_fields_are_ignored_but_count_in_the_digest(bundle: Bundle):
@@ -113,7 +114,7 @@ def test_any_flipped_bit_is_noticed(bundle: Bundle, data: st.DataObject):
         path.write_bytes(whole)
     if opened is not None:
         assert name == "bundle.json"
-        same = manifests.canonical(bytes(broken)) == manifests.canonical(whole)
+        same = canonical(bytes(broken)) == canonical(whole)
         assert (opened.digest == bundle.digest) is same
 
 

@@ -56,10 +56,22 @@ def test_only_a_demos_own_folder_is_emptied(tmp_path: Path) -> None:
         fresh_folder(theirs)
     assert (theirs / "thesis.txt").exists()
     ours = tmp_path / "ours"
-    fresh_folder(ours)
+    fresh_folder(ours).close()
     (ours / "old.log").touch()
-    fresh_folder(ours)
+    fresh_folder(ours).close()
     assert not (ours / "old.log").exists()
+
+
+def test_a_second_demo_leaves_the_folder_of_a_running_one_alone(tmp_path: Path) -> None:
+    """Refused while the first runs, with nothing of it removed; free once that has ended."""
+    folder = tmp_path / "demo"
+    with fresh_folder(folder):
+        (folder / "spool").touch()
+        with pytest.raises(ConfigError, match="runs in"):
+            fresh_folder(folder)
+        assert (folder / "spool").exists()
+    fresh_folder(folder).close()
+    assert not (folder / "spool").exists()
 
 
 def test_an_act_is_always_ended() -> None:
@@ -86,6 +98,38 @@ def test_an_act_is_always_ended() -> None:
     script._thread.join(10)
     assert done == ["broken", "healed"]
     assert script.played[0].end_ms is not None
+
+
+def test_an_act_ends_once_what_it_is_played_for_was_seen() -> None:
+    """Nobody waits for the rest of it; another act's sight ends nothing."""
+    clock = ManualClock()
+    script: Script
+    ended: list[bool] = []
+
+    def begin() -> None:
+        script.end_act("cover")
+        ended.append(script._over.is_set())
+        script.end_act("cut")
+        ended.append(script._over.is_set())
+
+    def end() -> None:
+        script._stop.set()
+
+    act = Act(
+        kind="cut",
+        story="it breaks",
+        relief="it is well",
+        begin=begin,
+        end=end,
+        for_s=1e9,
+        rest_s=5.0,
+    )
+    script = Script([act], clock, lambda _: None)
+    script.end_act("cut")
+    script.start()
+    script._thread.join(10)
+    assert not script._thread.is_alive()
+    assert ended == [False, True]
 
 
 class _Central(Operator):

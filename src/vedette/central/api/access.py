@@ -13,7 +13,7 @@ from litestar.datastructures import Cookie, State
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
-from vedette.central import accounts
+from vedette.central import accounts, csrf
 from vedette.central.accounts import Session
 from vedette.central.api.shares import SCOPE_KEY, Shares
 from vedette.central.scopes import folder_in_scope
@@ -121,7 +121,7 @@ async def session_of(request: AnyRequest, services: TheServices) -> Session:
     request.scope["vedette_session"] = session  # type: ignore[typeddict-unknown-key]
     if request.method not in _SAFE and session.kind == "browser":
         shown = request.headers.get("x-csrf-token") or await _form_csrf(request)
-        if not same_text(shown, session.csrf):
+        if not csrf.is_right(shown, session.csrf):
             raise Forbidden(detail="the page is out of date: load it again and repeat the change")
     return session
 

@@ -7,10 +7,11 @@ coverage and the causes of what is missing; what was not observed is null.
 from typing import Annotated, Final
 
 import msgspec
-from litestar import get
+from litestar import Response, get
 from litestar.params import FromQuery, QueryParameter
 
-from vedette.central.api.access import TheServices, TheSession
+from vedette.central.api.access import AnyRequest, TheServices, TheSession
+from vedette.central.api.paging import Cursor, Cursors, Limit, cut, paged
 from vedette.central.query import answers, shapes
 from vedette.central.query.catalogue import METRICS, STATS
 from vedette.central.query.engine import Answer, Question
@@ -43,6 +44,9 @@ FromMs = Annotated[int | None, QueryParameter(description="Start, ms since 1970 
 ToMs = Annotated[int | None, QueryParameter(description="End, ms since 1970 UTC; now", ge=0)]
 Words = Annotated[str, QueryParameter(description="Words with commas", max_length=_MAX_CHARS)]
 Short = Annotated[str, QueryParameter(max_length=20)]
+Hours = Annotated[
+    str, QueryParameter(description="all, or each site's open or closed hours", max_length=20)
+]
 
 
 def _words(text: str) -> list[str]:
@@ -55,9 +59,17 @@ def _window(services: Services, from_ms: int | None, to_ms: int | None) -> tuple
 
 
 @get("/metrics", summary="Every metric that can be asked for")
-async def read_metrics(session: TheSession) -> list[MetricView]:  # noqa: ARG001 - the door
-    """Return the catalogue."""
-    return [
+async def read_metrics(
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,  # noqa: ARG001 - the door
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[list[MetricView]]:
+    """Return the catalogue, in its own order."""
+    cursors = Cursors(services, "metrics")
+    found, further = cut(enumerate(METRICS), lambda row: (row[0],), cursors, cursor, limit)
+    views = [
         MetricView(
             name=metric.name,
             unit=metric.unit,
@@ -69,8 +81,9 @@ async def read_metrics(session: TheSession) -> list[MetricView]:  # noqa: ARG001
             name_is=metric.name_is,
             label_is=metric.label_is,
         )
-        for metric in METRICS
+        for _, metric in found
     ]
+    return paged(request, views, further)
 
 
 @get("/query", summary="Any metric over a window: values, coverage, causes")
@@ -90,6 +103,7 @@ async def read_query(
     labels: Words = "",
     stat: Short = "",
     per_hour: FromQuery[bool] = False,
+    hours: Hours = "all",
 ) -> Answer:
     """Return a line of steps for each group."""
     start, end = _window(services, from_ms, to_ms)
@@ -106,6 +120,7 @@ async def read_query(
         labels=_words(labels),
         stat=stat,
         per_hour=per_hour,
+        hours=hours,
     )
     async with services.db.transaction() as tx:
         return await answers.ask(tx, question, session.sites, services.now_ms())
@@ -124,6 +139,8 @@ async def read_worst(
     names: Words = "",
     labels: Words = "",
     stat: Short = "",
+    model: Model = "",
+    hours: Hours = "all",
     order: Short = "",
     limit: Annotated[int, QueryParameter(ge=1, le=shapes.MAX_WORST)] = 50,
 ) -> shapes.Worst:
@@ -138,6 +155,8 @@ async def read_worst(
         names=_words(names),
         labels=_words(labels),
         stat=stat,
+        model=model,
+        hours=hours,
     )
     async with services.db.transaction() as tx:
         return await shapes.worst(
@@ -157,6 +176,8 @@ async def read_distribution(
     group_by: Words = "",
     names: Words = "",
     labels: Words = "",
+    model: Model = "",
+    hours: Hours = "all",
 ) -> shapes.Distributions:
     """Return one distribution for each group."""
     start, end = _window(services, from_ms, to_ms)
@@ -168,6 +189,8 @@ async def read_distribution(
         by=_words(group_by),
         names=_words(names),
         labels=_words(labels),
+        model=model,
+        hours=hours,
     )
     async with services.db.transaction() as tx:
         return await shapes.distribution(tx, question, session.sites, services.now_ms())
@@ -184,6 +207,8 @@ async def read_dwell(
     group_by: Words = "name",
     names: Words = "",
     labels: Words = "",
+    model: Model = "",
+    hours: Hours = "all",
 ) -> shapes.Distributions:
     """Return the merged distribution of finished visits, by zone unless asked otherwise."""
     start, end = _window(services, from_ms, to_ms)
@@ -195,6 +220,8 @@ async def read_dwell(
         by=_words(group_by),
         names=_words(names),
         labels=_words(labels),
+        model=model,
+        hours=hours,
     )
     async with services.db.transaction() as tx:
         return await shapes.distribution(tx, question, session.sites, services.now_ms())
@@ -208,10 +235,12 @@ async def read_heatmap(
     of: Of = "",
     from_ms: FromMs = None,
     to_ms: ToMs = None,
+    model: Model = "",
+    hours: Hours = "all",
 ) -> shapes.HeatmapView:
     """Return the merged heatmap of one camera."""
     start, end = _window(services, from_ms, to_ms)
-    question = Question(metric="dwell", of=of, from_ms=start, to_ms=end)
+    question = Question(metric="dwell", of=of, from_ms=start, to_ms=end, model=model, hours=hours)
     async with services.db.transaction() as tx:
         return await shapes.heatmap(tx, question, session.sites, services.now_ms())
 

@@ -14,6 +14,7 @@ from vedette.central import meters, tree
 from vedette.central.accounts import Session
 from vedette.central.api import access
 from vedette.central.api.access import AnyRequest, NotThere, TheServices, TheSession
+from vedette.central.api.paging import Cursor, Cursors, Limit, cut, paged
 from vedette.central.api.reading import FromMs, ToMs, window
 from vedette.central.business import cost, kpi, overrides, places, slo
 from vedette.central.business.cost import Costs, Rates
@@ -183,10 +184,18 @@ async def put_objective(
 
 
 @get("/kpis", summary="Kinds of figures that are pushed in")
-async def read_kpis(services: TheServices, session: TheSession) -> list[Kpi]:  # noqa: ARG001 - who asks
+async def read_kpis(
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,  # noqa: ARG001 - who asks
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[list[Kpi]]:
     """Return the kinds of figures."""
     async with services.db.transaction() as tx:
-        return await kpi.kinds(tx)
+        found = await kpi.kinds(tx)
+    cursors = Cursors(services, "kpis")
+    return paged(request, *cut(found, lambda kind: (kind.kpi,), cursors, cursor, limit))
 
 
 @put("/kpis/{name:str}", summary="Have a kind of figure (admin of the whole fleet)")
@@ -378,7 +387,7 @@ async def prometheus(
     """Answer a scraper that shows an API token of somebody who sees the whole fleet."""
     access.require_whole(session)
     async with services.db.transaction() as tx:
-        found = await meters.snapshot(tx)
+        found = await meters.snapshot(tx, services.now_ms())
     body, content_type = services.meters.text(found, request.headers.get("accept", ""))
     return Response(body, media_type=content_type)
 

@@ -7,15 +7,19 @@ entry in the audit log, and what the site must sign is only stored here.
 from typing import Annotated, Final
 
 import msgspec
-from litestar import get, post, put
+from litestar import Response, get, post, put
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from vedette.central import desired, enrolment
+from vedette.central import camera_settings, desired, enrolment
+from vedette.central.accounts import Session
 from vedette.central.api import access, geometry
-from vedette.central.api.access import HTTPException, TheServices, TheSession
-from vedette.central.api.reading import CAMERA, require_camera, settings_for
+from vedette.central.api.access import AnyRequest, HTTPException, TheServices, TheSession
+from vedette.central.api.reading import CAMERA, require_camera
+from vedette.central.api.tagging import IfMatch, require_match, tag_of, tagged
+from vedette.central.services import Services
 from vedette.central.site_keys import Keys, keys_of
-from vedette.wire.signed import CameraSettings, Line, Signed, SiteKeyChain, Zone
+from vedette.central.store.db import Tx
+from vedette.wire.signed import CameraSettings, DeviceSettings, Line, Signed, SiteKeyChain, Zone
 
 
 class Refused(HTTPException):
@@ -76,6 +80,8 @@ class NewSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     threshold: float | None = None
     labels: list[str] | None = None
     off_hours: list[tuple[str, str]] | None = None
+    regions: list[list[tuple[float, float]]] | None = None
+    note: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 @post(f"{CAMERA}/thumbnail", status_code=202, summary="Ask for a privacy-safe picture (operator)")
@@ -103,6 +109,7 @@ async def ask_thumbnail(
 @put(f"{CAMERA}/settings", summary="Set zones, lines and threshold (operator)")
 async def put_settings(
     *,
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
     site: FromPath[str],
@@ -111,41 +118,71 @@ async def put_settings(
     data: JSONBody[NewSettings],
     if_version: Annotated[
         int | None,
-        QueryParameter(description="Refuse where the device's settings are not at this version"),
+        QueryParameter(
+            description="Refuse where this camera was changed since this version of the settings"
+        ),
     ] = None,
-) -> Done:
+    if_match: IfMatch = None,
+) -> Response[Done]:
     """Sign new settings for the camera's device; it takes them up at its next contact."""
     access.require(session, "operator")
     await require_camera(services, session, (site, device, camera))
-    wanted = CameraSettings(
-        camera=camera,
-        zones=data.zones,
-        lines=data.lines,
-        threshold=data.threshold,
-        labels=data.labels,
-        off_hours=data.off_hours,
-    )
+    fields = msgspec.structs.asdict(data)
+    note = fields.pop("note")
+    wanted = CameraSettings(camera=camera, **fields)
+    over = Over(if_version=if_version, if_match=if_match)
+    version = await save_settings(services, session, device, wanted, over, note)
+    return tagged(request, Done(version=version), tag_of(wanted))
+
+
+class Over(msgspec.Struct, frozen=True, kw_only=True):
+    """Over what a change may be saved; None: over anything."""
+
+    if_version: int | None = None
+    if_match: str | None = None
+
+
+async def save_settings(  # noqa: PLR0917 - who saves what, over which version, and why
+    services: Services,
+    session: Session,
+    device: str,
+    wanted: CameraSettings,
+    over: Over,
+    note: str = "",
+) -> int:
+    """Save one camera's settings; return the version.
+
+    Raises:
+        Refused: They cannot be; every reason is said.
+        OutOfDate: Somebody else changed this camera since `if_version`; it says who and what.
+        ChangedMeanwhile: It is not as `if_match` says.
+    """
     wrong = geometry.complaints(wanted)
     if wrong:
         raise Refused(detail=wrong[0], extra=[{"detail": text} for text in wrong])
-    present = await desired.settings_of(services.db, device)
-    if if_version is not None and if_version != (present.version if present else 0):
-        raise OutOfDate(detail="these settings were changed since you read them: read them again")
-    if wanted == settings_for(present, camera) and present:
-        return Done(version=present.version)
-    others = [row for row in present.cameras if row.camera != camera] if present else []
-    made = await desired.change_settings(
+
+    async def check(tx: Tx, present: DeviceSettings | None) -> None:
+        newest = await camera_settings.newer(tx, present, wanted.camera, over.if_version)
+        if newest is not None:
+            raise OutOfDate(
+                detail=f"{newest.actor or 'somebody'} changed these settings since you read them:"
+                f" read them again (version {newest.version})",
+                extra=[{"detail": text} for text in newest.changes],
+            )
+        require_match(over.if_match, tag_of(desired.of_camera(present, wanted.camera)))
+
+    made = await desired.change_camera(
         services.db,
         services.bulletin,
         services.online_key,
         device,
-        cameras=sorted([*others, wanted], key=lambda row: row.camera),
-        report_period_s=present.report_period_s if present else None,
-        aggregate_period_s=present.aggregate_period_s if present else None,
+        wanted,
+        check=check,
         actor=session.username,
         now_ms=services.now_ms(),
+        note=note,
     )
-    return Done(version=made.version)
+    return made.version
 
 
 @post("/sites", status_code=201, summary="Have a site (admin)")

@@ -17,6 +17,7 @@ _WORDS: Final[dict[int, tuple[str, str]]] = {
     404: ("Not found", "there is no such site"),
     406: ("Not in that form", "the answer is application/json"),
     409: ("Somebody else was first", "these settings were changed since you read them"),
+    412: ("Changed meanwhile", "it was changed since you read it: read it again"),
     413: ("Too large", "a body of more than 1 MB"),
     415: ("Not in that form", "send the body as application/json"),
     422: ("It did not work", "zone door: a polygon has 3 to 32 corners"),
@@ -44,6 +45,19 @@ _SHARE: Final = {
     "RateLimit-Remaining": "Of these still left",
     "RateLimit-Reset": "Seconds until all of them are there again",
 }
+_LINK: Final = {
+    "description": 'Where the list goes on, as `</v1/…>; rel="next"` (RFC 8288); not on the last',
+    "schema": {"type": "string"},
+}
+_ETAG: Final = {"description": "What this is, in short", "schema": {"type": "string"}}
+_IF_NONE_MATCH: Final = {
+    "name": "If-None-Match",
+    "in": "header",
+    "description": "An `ETag`: 304 without a body where it is still so",
+    "schema": {"type": "string"},
+    "required": False,
+}
+_TAGGED: Final = frozenset({"/v1/sites/{site}/devices/{device}/cameras/{camera}/settings"})
 _EXAMPLES: Final = {
     "site": "lisbon", "device": "lisbon-1", "camera": "door", "limit": 100, "q": "folder:europe/**",
 }  # fmt: skip
@@ -60,17 +74,27 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for path, item in made.get("paths", {}).items():
         for method, operation in item.items():
             if path.startswith("/v1/") and isinstance(operation, dict):
-                _complete(method, operation)
+                _complete(path, method, operation)
     return made
 
 
-def _complete(method: str, operation: dict[str, Any]) -> None:
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     answers = operation.setdefault("responses", {})
     for status, answer in answers.items():
         if status.startswith("2"):
             answer.setdefault("headers", {}).update(_share_headers())
+            if any(one.get("name") == "cursor" for one in operation.get("parameters", ())):
+                answer["headers"]["Link"] = _LINK
     changes = method in {"post", "put", "patch", "delete"}
-    for status in (*_ALWAYS, *(_WITH_BODY if changes else ())):
+    names = {one.get("name") for one in operation.get("parameters", ())}
+    if method == "get" and ("cursor" in names or path in _TAGGED):
+        operation.setdefault("parameters", []).append(_IF_NONE_MATCH)
+        answers["200"]["headers"]["ETag"] = _ETAG
+        answers["304"] = {"description": "As it is in `If-None-Match`", "headers": {"ETag": _ETAG}}
+    failures = [*_ALWAYS, *(_WITH_BODY if changes else ())]
+    if "If-Match" in names:
+        failures.append(412)
+    for status in failures:
         answers[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
     for parameter in operation.get("parameters", ()):
         if parameter.get("name") in _EXAMPLES and "examples" not in parameter:

@@ -13,9 +13,9 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from vedette.central import desired, diagnosing, tree
 from vedette.central.accounts import Session
 from vedette.central.api import access
-from vedette.central.api.access import NotThere, TheServices, TheSession
+from vedette.central.api.access import AnyRequest, NotThere, TheServices, TheSession
 from vedette.central.api.changing import Asked
-from vedette.central.api.paging import Cursor, Cursors, Limit
+from vedette.central.api.paging import Cursor, Cursors, Limit, paged
 from vedette.central.diagnosing import Diagnostic, Question
 from vedette.central.services import Services
 from vedette.central.store.db import Tx
@@ -42,7 +42,11 @@ class DiagnosticsView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A device in a list; `GET /v1/sites/{site}` has its cameras."""
+    """A device in a list; `GET /v1/sites/{site}` has its cameras.
+
+    Attributes:
+        cameras_down: Cameras that give no picture, with the reason in the device's words.
+    """
 
     device: str
     site: str
@@ -54,6 +58,7 @@ class DeviceItem(msgspec.Struct, frozen=True, kw_only=True):
     clock_state: str
     settings_version: int
     enrolled_ms: int
+    cameras_down: dict[str, str]
 
 
 class DevicesView(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +68,12 @@ class DevicesView(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-async def _require_device(tx: Tx, session: Session, site: str, device: str) -> None:
+async def require_device(tx: Tx, session: Session, site: str, device: str) -> None:
+    """Return where this device is there, alive, at that site, and the asker its operator.
+
+    Raises:
+        NotThere: It is not; that it exists elsewhere is not said.
+    """
     access.require(session, "operator")
     access.require_site(session, site)
     found = await tx.value("diagnostics_device", device=device) if is_slug(device) else None
@@ -81,7 +91,7 @@ async def ask_device(
 ) -> Asked:
     """Ask; the device answers at its next contact, where the site's policy lets it."""
     async with services.db.transaction() as tx:
-        await _require_device(tx, session, site, device)
+        await require_device(tx, session, site, device)
     if data.kind == THUMBNAIL:
         return Asked(request=await _ask_thumbnail(services, session, device, data.camera))
     if not 0 <= data.lines <= MAX_LINES:
@@ -110,24 +120,22 @@ async def _ask_thumbnail(services: Services, session: Session, device: str, came
 @get(f"{DEVICE}/diagnostics", summary="What a device was asked, newest first (operator)")
 async def read_questions(
     *,
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
     site: FromPath[str],
     device: FromPath[str],
     cursor: Cursor = "",
     limit: Limit = 100,
-) -> DiagnosticsView:
+) -> Response[DiagnosticsView]:
     """Return questions with their state, without the answers."""
     cursors = Cursors(services, "diagnostics", site, device)
     after = cursors.read(cursor, tuple[int, str])
     async with services.db.transaction() as tx:
-        await _require_device(tx, session, site, device)
+        await require_device(tx, session, site, device)
         rows = await diagnosing.page(tx, device, after, limit + 1, services.now_ms())
-    found = rows[:limit]
-    last = found[-1] if len(rows) > limit else None
-    return DiagnosticsView(
-        diagnostics=found, next_cursor=cursors.after(last.asked_ms, last.request) if last else None
-    )
+    page, further = cursors.ends(rows, lambda row: (row.asked_ms, row.request), limit)
+    return paged(request, DiagnosticsView(diagnostics=page, next_cursor=further), further)
 
 
 @get(f"{DEVICE}/diagnostics/{{request_id:str}}", summary="How far one question is (operator)")
@@ -147,7 +155,7 @@ async def _question(
     services: Services, tx: Tx, session: Session, place: tuple[str, str, str]
 ) -> Diagnostic:
     site, device, request = place
-    await _require_device(tx, session, site, device)
+    await require_device(tx, session, site, device)
     found = await diagnosing.one(tx, device, request, services.now_ms())
     if found is None:
         raise NotThere(detail="there is no such question")
@@ -180,6 +188,7 @@ async def read_answer(
 @get("/devices", summary="Every device in scope")
 async def read_devices(
     *,
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
     q: FromQuery[str] = "*",
@@ -190,7 +199,7 @@ async def read_devices(
     version: FromQuery[str] = "",
     cursor: Cursor = "",
     limit: Limit = 500,
-) -> DevicesView:
+) -> Response[DevicesView]:
     """Return the devices that a selection means, in a state, of a version."""
     cursors = Cursors(services, "devices", q, in_state, version)
     after = cursors.read(cursor, tuple[str, str]) or ("", "")
@@ -210,11 +219,8 @@ async def read_devices(
             after_device=after[1],
             limit=limit + 1,
         )
-    page = rows[:limit]
-    last = page[-1] if len(rows) > limit else None
-    return DevicesView(
-        devices=page, next_cursor=cursors.after(last.site, last.device) if last else None
-    )
+    page, further = cursors.ends(rows, lambda row: (row.site, row.device), limit)
+    return paged(request, DevicesView(devices=page, next_cursor=further), further)
 
 
 ROUTES: Final = [ask_device, read_questions, read_question, read_answer, read_devices]

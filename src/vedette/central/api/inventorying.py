@@ -1,15 +1,16 @@
 """What cameras are and how often they fail, through the operator API. Read only."""
 
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from litestar import get
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar import Response, get
+from litestar.params import FromPath, FromQuery
 
 from vedette.central import inventory, matrix, tree
-from vedette.central.api.access import TheServices, TheSession
+from vedette.central.api.access import AnyRequest, TheServices, TheSession
+from vedette.central.api.paging import Cursor, Cursors, Limit, cut, paged
 from vedette.central.api.reading import CAMERA, DAY_MS, FromMs, ToMs, require_camera, window
-from vedette.central.inventory import Item
+from vedette.central.inventory import Item, Present
 from vedette.central.matrix import MatrixRow
 
 DEFAULT_DAYS: Final = 30
@@ -26,47 +27,53 @@ class MatrixView(msgspec.Struct, frozen=True, kw_only=True):
 class InventoryView(msgspec.Struct, frozen=True, kw_only=True):
     """A page of cameras; `next_cursor` asks for the next, null on the last."""
 
-    cameras: list[Item]
+    cameras: list[Present]
     next_cursor: str | None
 
 
-@get("/cameras", summary="What each camera is: make, model, firmware, codec, size, rate")
+@get("/cameras", summary="What each camera is, how it is now, and why it is not well")
 async def read_cameras(
     *,
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
     q: FromQuery[str] = "*",
-    cursor: FromQuery[str] = "",
-    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500,
-) -> InventoryView:
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[InventoryView]:
     """Return the cameras that a selection means, as they are now."""
+    cursors = Cursors(services, "cameras", q)
+    after = cursors.read(cursor, inventory.Key) or ("", "", "")
     async with services.db.transaction() as tx:
-        chosen = await tree.select(tx, q, "camera", session.sites)
-        wanted = {(place.device, place.camera) for place in chosen}
-        found = await inventory.present(tx, session.sites)
-    found = [item for item in found if (item.device, item.camera) in wanted]
-    found.sort(key=_name)
-    rest = [item for item in found if _name(item) > cursor]
-    page = rest[:limit]
-    return InventoryView(cameras=page, next_cursor=_name(page[-1]) if len(rest) > limit else None)
-
-
-def _name(item: Item) -> str:
-    return f"{item.site}/{item.device}/{item.camera}"
+        chosen = None
+        if q != "*":
+            places = await tree.select(tx, q, "camera", session.sites)
+            chosen = [(place.device, place.camera) for place in places]
+        found = await inventory.present(
+            tx, session.sites, chosen=chosen, after=after, limit=limit + 1
+        )
+    page, further = cursors.ends(found, inventory.key_of, limit)
+    return paged(request, InventoryView(cameras=page, next_cursor=further), further)
 
 
 @get(f"{CAMERA}/inventory", summary="What a camera was over time: when its firmware changed")
 async def read_history(
+    *,
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
     site: FromPath[str],
     device: FromPath[str],
     camera: FromPath[str],
-) -> list[Item]:
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[list[Item]]:
     """Return every change, oldest first."""
     await require_camera(services, session, (site, device, camera))
     async with services.db.transaction() as tx:
-        return await inventory.history(tx, [site], device=device, camera=camera)
+        found = await inventory.history(tx, [site], device=device, camera=camera)
+    cursors = Cursors(services, "inventory", site, device, camera)
+    return paged(request, *cut(found, lambda item: (item.since_ms,), cursors, cursor, limit))
 
 
 @get("/camera-matrix", summary="Failure rates by make, model and firmware, with intervals")
@@ -84,7 +91,7 @@ async def read_matrix(
     start_ms = max(0, end_ms - DEFAULT_DAYS * DAY_MS) if from_ms is None else from_ms
     start_ms, end_ms = window(start_ms, end_ms, now_ms)
     async with services.db.transaction() as tx:
-        chosen = await tree.select(tx, q, "camera", session.sites)
+        chosen = await tree.select(tx, q, "camera", session.sites, past=True)
         rows = await matrix.read(
             tx,
             session.sites,

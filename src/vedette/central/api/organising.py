@@ -4,18 +4,29 @@ The rule: whoever has a scope changes and learns nothing outside of it. What can
 scope (groups, other users) takes an administrator of the whole fleet.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
-from litestar import delete, get, patch, post, put
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar import Response, delete, get, patch, post, put
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from vedette.central import scopes, tree
 from vedette.central.api import access
-from vedette.central.api.access import NotThere, TheServices, TheSession
-from vedette.central.api.reading import CAMERA, opening_at, require_camera
+from vedette.central.api.access import AnyRequest, NotThere, TheServices, TheSession
+from vedette.central.api.paging import Cursor, Cursors, Limit, cut, paged
+from vedette.central.api.reading import CAMERA, opening_at, require_camera, site_tag
+from vedette.central.api.tagging import (
+    IfMatch,
+    IfNoneMatch,
+    require_match,
+    require_none,
+    tag_of,
+    tagged,
+)
+from vedette.central.api.trusting import user_tag
 from vedette.central.hours import Hours
 from vedette.central.scopes import UserScope
+from vedette.central.store.db import Tx
 from vedette.central.tree import Folder, Group, Moved, Place, SitePlace
 from vedette.ids import is_slug
 
@@ -30,7 +41,7 @@ class SiteChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class SiteAsOrganised(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a site is and when it is open."""
+    """Where a site is and when it is open; `etag` for `If-Match`."""
 
     site: str
     name: str
@@ -40,6 +51,7 @@ class SiteAsOrganised(msgspec.Struct, frozen=True, kw_only=True):
     hours: Hours | None
     open_now: bool
     next_change_ms: int | None
+    etag: str
 
 
 class LabelChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,11 +81,12 @@ class NewGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class GroupView(msgspec.Struct, frozen=True, kw_only=True):
-    """A group; `expression` is empty for whoever does not see the whole fleet."""
+    """A group; `expression`, `note` and `etag` are empty for who does not see the whole fleet."""
 
     name: str
     note: str
     expression: str
+    etag: str = ""
 
 
 class Selected(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,27 +114,32 @@ def organised(site: SitePlace, now_ms: int) -> SiteAsOrganised:
         folder=site.folder,
         labels=site.labels,
         time_zone=site.time_zone,
+        etag=site_tag(site),
         **opening_at(site, now_ms),
     )
 
 
 @patch("/sites/{site:str}", summary="Folder, name, time zone, opening hours (admin)")
 async def change_site(
+    *,
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
     site: FromPath[str],
     data: JSONBody[SiteChange],
-) -> SiteAsOrganised:
+    if_match: IfMatch = None,
+) -> Response[SiteAsOrganised]:
     """Change what is given; a scoped administrator moves sites only between their folders."""
     access.require(session, "admin")
     access.require_site(session, site)
     now_ms = services.now_ms()
     async with services.db.transaction() as tx:
-        found = await tree.sites(tx, [site])
-        if not found:
+        found = await tree.hold_site(tx, site)
+        if found is None:
             raise NotThere(detail="there is no such site")
-        if data.folder is not None and data.folder != found[0].folder:
-            access.require_folder(session, found[0].folder)
+        require_match(if_match, site_tag(found))
+        if data.folder is not None and data.folder != found.folder:
+            access.require_folder(session, found.folder)
             access.require_folder(session, data.folder)
         await tree.change_site(
             tx,
@@ -135,14 +153,22 @@ async def change_site(
         )
         changed = (await tree.sites(tx, [site]))[0]
     services.bulletin.publish("fleet", f"site:{site}")
-    return organised(changed, now_ms)
+    return tagged(request, organised(changed, now_ms), site_tag(changed))
 
 
 @get("/folders", summary="Folders, with how many sites lie in them")
-async def read_folders(services: TheServices, session: TheSession) -> list[Folder]:
+async def read_folders(
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[list[Folder]]:
     """Return the folders of the sites in scope, and those above them."""
     async with services.db.transaction() as tx:
-        return await tree.folders(tx, session.sites)
+        found = await tree.folders(tx, session.sites)
+    cursors = Cursors(services, "folders")
+    return paged(request, *cut(found, lambda folder: (folder.folder,), cursors, cursor, limit))
 
 
 @post("/folders/move", status_code=200, summary="Rename or move a folder (admin)")
@@ -219,30 +245,61 @@ async def label_camera(
 
 
 @get("/groups", summary="Groups: named selections")
-async def read_groups(services: TheServices, session: TheSession) -> list[GroupView]:
+async def read_groups(
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[list[GroupView]]:
     """Return the groups; to a scoped user those in which something of theirs is."""
     async with services.db.transaction() as tx:
         found = await tree.groups(tx, session.sites)
+    cursors = Cursors(services, "groups")
+    page, further = cut(found.values(), lambda group: (group.name,), cursors, cursor, limit)
     whole = session.sites is None
-    return [
+    rows = [
         GroupView(
             name=group.name,
             note=group.note if whole else "",
             expression=group.expression if whole else "",
+            etag=group_tag(group) if whole else "",
         )
-        for group in found.values()
+        for group in page
     ]
+    return paged(request, rows, further)
+
+
+def group_tag(group: Group) -> str:
+    """Return the tag of what a group means."""
+    return tag_of(group.expression, group.note)
+
+
+async def _present_tag(tx: Tx, name: str) -> str | None:
+    """Return the tag of a group that stays so for this transaction; None where there is none."""
+    group = (await tree.hold_groups(tx)).get(name)
+    return group_tag(group) if group else None
 
 
 @put("/groups/{group:str}", summary="Have a group (admin of the whole fleet)")
 async def put_group(
-    services: TheServices, session: TheSession, group: FromPath[str], data: JSONBody[NewGroup]
-) -> Group:
+    *,
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,
+    group: FromPath[str],
+    data: JSONBody[NewGroup],
+    if_match: IfMatch = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response[Group]:
     """Save a selection under a name; an explicit list is `site:a or device:b,c`."""
     access.require(session, "admin")
     access.require_whole(session)
     async with services.db.transaction() as tx:
-        return await tree.put_group(
+        present = await _present_tag(tx, group)
+        require_match(if_match, present)
+        require_none(if_none_match, present)
+        made = await tree.put_group(
             tx,
             group,
             data.expression,
@@ -250,49 +307,62 @@ async def put_group(
             actor=session.username,
             now_ms=services.now_ms(),
         )
+    return tagged(request, made, group_tag(made))
 
 
 @delete("/groups/{group:str}", status_code=204, summary="Drop a group (admin of the whole fleet)")
-async def drop_group(services: TheServices, session: TheSession, group: FromPath[str]) -> None:
+async def drop_group(
+    services: TheServices, session: TheSession, group: FromPath[str], if_match: IfMatch = None
+) -> None:
     """Have no such group any more."""
     access.require(session, "admin")
     access.require_whole(session)
     async with services.db.transaction() as tx:
+        require_match(if_match, await _present_tag(tx, group))
         await tree.drop_group(tx, group, actor=session.username, now_ms=services.now_ms())
 
 
 @get("/select", summary="What a selection means, within the asker's scope")
 async def read_selection(
     *,
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
     q: FromQuery[str] = "*",
     level: FromQuery[Literal["site", "device", "camera"]] = "camera",
-    cursor: FromQuery[str] = "",
-    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 500,
-) -> Selected:
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[Selected]:
     """Return sites, devices or cameras in order of their names."""
     async with services.db.transaction() as tx:
         found = await tree.select(tx, q, level, session.sites)
-    rest = [place for place in found if place.text > cursor] if cursor else found
-    rest.sort(key=lambda place: place.text)
-    page = rest[:limit]
-    more = len(rest) > limit
-    return Selected(total=len(found), found=page, next_cursor=page[-1].text if more else None)
+    cursors = Cursors(services, "select", q, level)
+    page, further = cut(found, _place_key, cursors, cursor, limit)
+    body = Selected(total=len(found), found=page, next_cursor=further)
+    return paged(request, body, further)
+
+
+def _place_key(place: Place) -> tuple[str, str, str]:
+    return place.site, place.device, place.camera
 
 
 @put("/users/{username:str}/scope", summary="A user's role and scope (admin of the whole fleet)")
 async def put_scope(
+    *,
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
     username: FromPath[str],
     data: JSONBody[ScopeChange],
-) -> UserScope:
+    if_match: IfMatch = None,
+) -> Response[UserScope]:
     """Set who may do what, and where; it holds from the user's next request on."""
     access.require(session, "admin")
     access.require_whole(session)
     async with services.db.transaction() as tx:
-        return await scopes.set_scope(
+        if if_match is not None:
+            require_match(if_match, user_tag(await scopes.hold(tx, username)))
+        changed = await scopes.set_scope(
             tx,
             username,
             role=data.role,
@@ -302,6 +372,7 @@ async def put_scope(
             actor=session.username,
             now_ms=services.now_ms(),
         )
+    return tagged(request, changed, user_tag(changed))
 
 
 ROUTES: Final = [

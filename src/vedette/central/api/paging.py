@@ -9,7 +9,7 @@ cursor grants nothing; whoever shows one sees what their scope lets them see.
 import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -18,9 +18,12 @@ from litestar import Response
 from litestar.params import QueryParameter
 
 from vedette.central.api.access import AnyRequest, HTTPException
+from vedette.central.api.tagging import tagged
 from vedette.central.services import Services
 
 T = TypeVar("T")
+Key = tuple[str | int, ...]
+"""The sort key of a row: no two rows of a list have the same."""
 
 MAX_CHARS: Final = 1_000
 DEFAULT_LIMIT: Final = 500
@@ -29,7 +32,7 @@ _CODE_BYTES: Final = 16
 _PURPOSE: Final = b"vedette cursor key, version 1"
 
 Cursor = Annotated[
-    str, QueryParameter(description="`next_cursor` of the page before", max_length=MAX_CHARS)
+    str, QueryParameter(description="Where the last page says it goes on", max_length=MAX_CHARS)
 ]
 Limit = Annotated[
     int, QueryParameter(description="Rows on one page at most", ge=1, le=MAX_LIMIT)
@@ -75,26 +78,31 @@ class Cursors:
     def _code(self, body: bytes) -> bytes:
         return hmac.digest(self._key, self._of + b"\0" + body, "sha256")[:_CODE_BYTES]
 
+    def ends(
+        self, rows: list[T], key: Callable[[T], Key], limit: int
+    ) -> tuple[list[T], str | None]:
+        """Return at most `limit` rows of `limit + 1` that were asked for, and where to go on."""
+        page = rows[:limit]
+        return page, self.after(*key(page[-1])) if len(rows) > limit else None
+
 
 def cut(
-    rows: Sequence[T], key: Callable[[T], str], cursors: Cursors, cursor: str, limit: int
+    rows: Iterable[T], key: Callable[[T], Key], cursors: Cursors, cursor: str, limit: int
 ) -> tuple[list[T], str | None]:
-    """Return a page of rows in the order of their keys, and the cursor of the next.
+    """Return a page of a list that is short enough to be read whole, in the order of its keys.
 
     Raises:
         BadCursor: Not one of this list.
     """
-    after = cursors.read(cursor, tuple[str])
-    ordered = sorted(rows, key=key)
-    rest = [row for row in ordered if key(row) > after[0]] if after else ordered
-    page = rest[:limit]
-    return page, cursors.after(key(page[-1])) if len(rest) > limit else None
+    after = cursors.read(cursor, tuple[str | int, ...])
+    rest = sorted((row for row in rows if after is None or key(row) > after), key=key)
+    return cursors.ends(rest, key, limit)
 
 
-def listed(request: AnyRequest, rows: list[T], next_cursor: str | None) -> Response[list[T]]:
-    """Return a plain list; where it goes on stands in the header `Link` (RFC 8288)."""
+def paged(request: AnyRequest, body: T, next_cursor: str | None) -> Response[T]:
+    """Return a page under its tag; where the list goes on stands in `Link` (RFC 8288)."""
     if next_cursor is None:
-        return Response(rows)
+        return tagged(request, body)
     pairs = [pair for pair in request.query_params.multi_items() if pair[0] != "cursor"]
     there = f"{request.url.path}?{urlencode([*pairs, ('cursor', next_cursor)])}"
-    return Response(rows, headers={"Link": f'<{there}>; rel="next"'})
+    return tagged(request, body, headers={"Link": f'<{there}>; rel="next"'})

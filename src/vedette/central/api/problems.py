@@ -17,8 +17,8 @@ from vedette.central.api import access
 from vedette.central.api.shares import headers_of_refusal
 from vedette.central.boundary import LEFT, TooManyRequests
 from vedette.central.console.headers import PAGE_HEADERS, SECURITY_HEADERS
-from vedette.central.console.present import error_html
-from vedette.central.console.render import Looker
+from vedette.central.console.page import error_html, looker_of
+from vedette.central.registry.store import NoSuchModel
 from vedette.central.store.db import DataRefused
 from vedette.errors import ConflictError, StoreError, TrustError, VedetteError
 from vedette.ids import new_id
@@ -35,6 +35,7 @@ _TITLES = {
     405: "Not that way",
     409: "Somebody else was first",
     406: "Not in that form",
+    412: "Changed meanwhile",
     413: "Too large",
     415: "Not in that form",
     422: "It cannot be so",
@@ -48,6 +49,7 @@ _STATUSES: Final[tuple[tuple[type[VedetteError], int], ...]] = (
     (DataRefused, 400),
     (StoreError, 503),
     (TooManyRequests, 429),
+    (NoSuchModel, 404),
     (TrustError, 403),
     (ConflictError, 409),
     (VedetteError, 400),
@@ -67,7 +69,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def is_for_programs(path: str) -> bool:
     """True where the answer to a failure is JSON."""
-    return path.startswith(("/v1/", "/schema")) or path in {"/places", "/metrics"}
+    return path.startswith(("/v1/", "/schema", "/links/")) or path in {"/places", "/metrics"}
 
 
 def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
@@ -114,6 +116,13 @@ def _gone() -> Problem:
     return Problem(title=_TITLES[400], status=400, detail="the body did not arrive")
 
 
+def too_deep(request: Request[Any, Any, State], error: RecursionError) -> Response[Any]:
+    """Answer a body that is nested deeper than any of ours: it was not even decoded."""
+    _log.warning("body too deep: %s", error, extra={"event": "api.too_deep"})
+    problem = Problem(title=_TITLES[400], status=400, detail="the body is nested too deeply")
+    return _answer(request, problem, {})
+
+
 def crashed(request: Request[Any, Any, State], error: Exception) -> Response[Any]:
     """Answer what nobody expected, and log it under the id that the answer carries."""
     if request.scope.get(LEFT):
@@ -143,9 +152,7 @@ def _answer(
         return _to_sign_in(there + query)
     services = access.services_of(request.app.state)
     session = access.seen_session(request)
-    looker = (
-        Looker(username=session.username, role=session.role, csrf=session.csrf) if session else None
-    )
+    looker = looker_of(session) if session else None
     html = error_html(problem.title, problem.detail, looker, services.now_ms())
     return Response(
         html,
@@ -164,5 +171,6 @@ def _to_sign_in(there: str) -> Response[Any]:
 HANDLERS: dict[type[Exception] | int, Any] = {
     HTTPException: http_failed,
     VedetteError: vedette_failed,
+    RecursionError: too_deep,
     Exception: crashed,
 }

@@ -5,22 +5,33 @@ value without coverage is `null`. The rule: nothing here changes anything, excep
 picture is recorded.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from litestar import Response, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from vedette.central import audit, desired, enrolment, fleet, hours, tree
+from vedette.central import (
+    audit,
+    camera_settings,
+    desired,
+    enrolment,
+    events,
+    fleet,
+    hours,
+    tree,
+)
 from vedette.central.accounts import Session
 from vedette.central.api import access
-from vedette.central.api.access import NotThere, TheServices, TheSession
+from vedette.central.api.access import AnyRequest, NotThere, TheServices, TheSession
+from vedette.central.api.paging import Cursor, Cursors, Limit, cut, paged
+from vedette.central.api.tagging import tag_of, tagged
+from vedette.central.camera_settings import Sheet
 from vedette.central.hours import Hours
 from vedette.central.services import Services
 from vedette.central.views import CameraView, Coverage, EventRow, FleetView, Segment, SiteRow
 from vedette.ids import is_slug
-from vedette.wire.signed import CameraSettings, DeviceSettings
+from vedette.wire.signed import CameraSettings
 
 DAY_MS: Final = 86_400_000
 LONGEST_MS: Final = 92 * DAY_MS
@@ -37,7 +48,7 @@ class BadRequest(access.HTTPException):
 
 
 class SiteView(msgspec.Struct, frozen=True, kw_only=True):
-    """A site, without its devices."""
+    """A site, without its devices; `etag` for `If-Match` when it is changed."""
 
     site: str
     name: str
@@ -50,6 +61,7 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     hours: Hours | None = None
     open_now: bool = True
     next_change_ms: int | None = None
+    etag: str = ""
 
 
 class CoverageView(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,22 +173,36 @@ async def read_fleet(services: TheServices, session: TheSession) -> FleetView:
 
 
 @get("/sites", summary="Every site in scope")
-async def read_sites(services: TheServices, session: TheSession) -> list[SiteView]:
-    """Return the sites without their devices."""
+async def read_sites(
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[list[SiteView]]:
+    """Return the sites without their devices, by name."""
     now_ms = services.now_ms()
     async with services.db.transaction() as tx:
         rows = await tx.all("sites_all", enrolment.Site)
         places = {place.site: place for place in await tree.sites(tx, session.sites)}
-    return [
+    seen = [row for row in rows if row.site in places]
+    page, further = cut(seen, lambda row: (row.site,), Cursors(services, "sites"), cursor, limit)
+    views = [
         msgspec.structs.replace(
             row,
             folder=places[row.site].folder,
             labels=places[row.site].labels,
+            etag=site_tag(places[row.site]),
             **opening_at(places[row.site], now_ms),
         )
-        for row in _views(rows)
-        if row.site in places
+        for row in _views(page)
     ]
+    return paged(request, views, further)
+
+
+def site_tag(place: tree.SitePlace) -> str:
+    """Return the tag of what can be changed of a site."""
+    return tag_of(place.name, place.time_zone, place.folder, place.hours)
 
 
 def opening_at(place: tree.SitePlace, now_ms: int) -> dict[str, Any]:
@@ -251,21 +277,32 @@ async def read_coverage(
 
 @get(f"{CAMERA}/settings", summary="What central last signed for this camera")
 async def read_settings(
+    *,
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
     site: FromPath[str],
     device: FromPath[str],
     camera: FromPath[str],
-) -> CameraSettings:
+) -> Response[CameraSettings]:
     """Return the settings that this camera should have; empty where none were ever set."""
     await require_camera(services, session, (site, device, camera))
-    return settings_for(await desired.settings_of(services.db, device), camera)
+    found = desired.of_camera(await desired.settings_of(services.db, device), camera)
+    return tagged(request, found, tag_of(found))
 
 
-def settings_for(settings: DeviceSettings | None, camera: str) -> CameraSettings:
-    """Return one camera's part of a device's settings."""
-    cameras: Sequence[CameraSettings] = settings.cameras if settings else ()
-    return next((row for row in cameras if row.camera == camera), CameraSettings(camera=camera))
+@get(f"{CAMERA}/settings/versions", summary="Every version, and how far the newest one is")
+async def read_settings_versions(
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    device: FromPath[str],
+    camera: FromPath[str],
+) -> Sheet:
+    """Return who changed what and when, and whether the device runs it already."""
+    await require_camera(services, session, (site, device, camera))
+    async with services.db.transaction() as tx:
+        return await camera_settings.sheet(tx, device, camera, services.now_ms())
 
 
 @get(f"{CAMERA}/thumbnail", summary="The newest privacy-safe picture", media_type="image/jpeg")
@@ -280,9 +317,15 @@ async def read_thumbnail(
     return await thumbnail_answer(services, session, (site, device, camera), {})
 
 
+def event_cursors(services: Services, filters: events.EventFilters) -> Cursors:
+    """Return the cursors of the events that these filters leave."""
+    return Cursors(services, "events", *msgspec.structs.astuple(filters))
+
+
 @get("/events", summary="Events, newest first")
 async def read_events(
     *,
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
     site: FromQuery[str] = "",
@@ -292,9 +335,15 @@ async def read_events(
     label: FromQuery[str] = "",
     from_ms: FromQuery[int | None] = None,
     to_ms: FromQuery[int | None] = None,
-    cursor: FromQuery[str] = "",
-    limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100,
-) -> EventsView:
+    where: FromQuery[str] = "",
+    evidence: Annotated[
+        Literal["", "any", "none", "waiting", "on_site", "here", "refused", "failed"],
+        QueryParameter(description="How the evidence stands"),
+    ] = "",
+    late: FromQuery[bool] = False,
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Response[EventsView]:
     """Return one page of events."""
     filters = fleet.EventFilters(
         site=site,
@@ -304,9 +353,15 @@ async def read_events(
         label=label,
         from_ms=from_ms,
         to_ms=to_ms,
+        where=where,
+        evidence=evidence,
+        late=late,
     )
-    found = await fleet.events_page(services.db, filters, cursor[:200], limit, session.sites)
-    return EventsView(events=found.rows, next_cursor=found.next_cursor or None)
+    cursors = event_cursors(services, filters)
+    after = cursors.read(cursor, events.Key)
+    found = await fleet.events_page(services.db, filters, after, limit + 1, session.sites)
+    page, further = cursors.ends(found, events.key_of, limit)
+    return paged(request, EventsView(events=page, next_cursor=further), further)
 
 
 @get("/events/{event:str}", summary="One event with its evidence record")
@@ -320,16 +375,21 @@ async def read_event(services: TheServices, session: TheSession, event: FromPath
 
 @get("/audit", summary="The audit log, newest first (admin)")
 async def read_audit(
+    request: AnyRequest,
     services: TheServices,
     session: TheSession,
-    below: FromQuery[int | None] = None,
-    limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100,
-) -> list[AuditEntry]:
-    """Return entries below a number."""
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Response[list[AuditEntry]]:
+    """Return a page of entries."""
     access.require(session, "admin")
     if not access.may_audit(session):
         raise access.Forbidden(detail="the audit log speaks of every site; yours are some")
-    return [
+    cursors = Cursors(services, "audit")
+    below = cursors.read(cursor, tuple[int])
+    found = await audit.page(services.db, below[0] if below else None, limit + 1)
+    page, further = cursors.ends(found, lambda entry: (entry.number,), limit)
+    rows = [
         AuditEntry(
             number=entry.number,
             at_ms=entry.at_ms,
@@ -339,8 +399,9 @@ async def read_audit(
             detail=msgspec.json.decode(entry.detail, type=dict[str, object]),
             hash=entry.hash.hex(),
         )
-        for entry in await audit.page(services.db, below, limit)
+        for entry in page
     ]
+    return paged(request, rows, further)
 
 
 ROUTES: Final = [
@@ -350,6 +411,7 @@ ROUTES: Final = [
     read_camera,
     read_coverage,
     read_settings,
+    read_settings_versions,
     read_thumbnail,
     read_events,
     read_event,

@@ -1,8 +1,8 @@
 """Every route of people and their programs, in two lists: what `app` mounts.
 
-Reached without a session: sign-in, setup and static files. Everything else takes `session`, and so
-cannot be called by nobody. The rule: a new route goes into a room's list, never directly into the
-application.
+Reached without a session: sign-in, setup, static files, and files by a link that central signed.
+Everything else takes `session`, and so cannot be called by nobody. The rule: a new route goes into
+a room's list, never directly into the application.
 """
 
 from typing import Any, Final
@@ -17,19 +17,38 @@ from litestar.types import ControllerRouterHandler
 from vedette import __version__
 from vedette.central.api import (
     access,
+    alert_channels,
+    archiving,
     asking,
     business,
     changing,
+    clips,
+    commissioned,
+    contacting,
     description,
     diagnosing,
+    escalating,
+    exporting,
+    holding,
+    incidents,
     inventorying,
+    lines,
+    linking,
+    models,
     organising,
+    people,
     problems,
     reading,
+    releases,
+    reviewing,
+    rollouts,
+    ruling,
+    telling,
     trusting,
+    viewing,
 )
 from vedette.central.api.forms import check_forms
-from vedette.central.console import account, doors, live, pages
+from vedette.central.console import doors, live, pages, sso
 from vedette.central.console.headers import SECURITY_HEADERS
 
 EXCEPTION_HANDLERS: Final = problems.HANDLERS
@@ -54,12 +73,19 @@ def operator_routes() -> list[ControllerRouterHandler]:
     services = {"services": Provide(access.services_of, sync_to_thread=False)}
     behind_the_door = services | {"session": Provide(access.session_of)}
     return [
-        Router(path="/", route_handlers=[*doors.OPEN, *pages.OPEN], dependencies=services),
+        Router(
+            path="/", route_handlers=[*doors.OPEN, *sso.OPEN, *pages.OPEN], dependencies=services
+        ),
+        Router(
+            path="/",
+            route_handlers=linking.ROUTES,
+            dependencies=services,
+            after_request=with_headers,
+        ),
         Router(
             path="/",
             route_handlers=[
                 *doors.OWN,
-                *account.OWN,
                 *pages.OWN,
                 *business.AT_THE_TOP,
                 live.events_stream,
@@ -74,10 +100,28 @@ def operator_routes() -> list[ControllerRouterHandler]:
                 *asking.ROUTES,
                 *changing.ROUTES,
                 *organising.ROUTES,
+                *people.ROUTES,
                 *inventorying.ROUTES,
                 *business.ROUTES,
                 *trusting.ROUTES,
+                *viewing.ROUTES,
                 *diagnosing.ROUTES,
+                *lines.ROUTES,
+                *telling.ROUTES,
+                *commissioned.ROUTES,
+                *clips.ROUTES,
+                *models.ROUTES,
+                *rollouts.ROUTES,
+                *releases.ROUTES,
+                *reviewing.ROUTES,
+                *alert_channels.ROUTES,
+                *ruling.ROUTES,
+                *incidents.ROUTES,
+                *escalating.ROUTES,
+                *contacting.ROUTES,
+                *exporting.ROUTES,
+                *holding.ROUTES,
+                *archiving.ROUTES,
             ],
             dependencies=behind_the_door,
             before_request=at_the_door,

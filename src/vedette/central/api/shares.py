@@ -25,7 +25,7 @@ _BURST_S: Final = 0.5
 
 
 class Shares:
-    """The three limits. Thread: the event loop's."""
+    """The limits. Thread: the event loop's."""
 
     def __init__(self, config: CentralConfig, clock: Clock) -> None:
         """Begin with nobody having asked for anything."""
@@ -37,6 +37,7 @@ class Shares:
             clock, per_minute=per_user / 2, burst=max(1, round(burst / 2))
         )
         self._strangers: Final = RateLimit(clock, per_minute=refused, burst=max(1, refused))
+        self._links: Final = RateLimit(clock, per_minute=per_user, burst=burst)
 
     def spend(self, session: Session, token_key: str) -> Share:
         """Count a request of somebody; return what is left to them.
@@ -55,6 +56,14 @@ class Shares:
             TooManyRequests: There were too many from this address.
         """
         self._strangers.spend(address)
+
+    def spend_link(self, address: str) -> None:
+        """Count a request by a link that holds: as often as a user may ask.
+
+        Raises:
+            TooManyRequests: There were too many from this address.
+        """
+        self._links.spend(address)
 
 
 def headers_of(share: Share) -> dict[str, str]:

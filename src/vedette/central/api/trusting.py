@@ -1,22 +1,28 @@
 """Who may speak, through the operator API: devices' keys, quarantine, claims, tokens, users.
 
-The rule: administrators only, except for one's own tokens; a device or claim out of the asker's
-scope is not there; nothing that is secret is ever listed, and what is made is shown once.
+The rule: administrators only, except for one's own tokens and devices' public keys; a device or
+claim out of the asker's scope is not there; nothing that is secret is ever listed, and what is made
+is shown once.
 """
 
 from typing import Final
 
 import msgspec
-from litestar import delete, get, post
+from litestar import Response, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from vedette.central import accounts, audit, enrolment, liveness, quarantine, rotation
 from vedette.central.accounts import Session
 from vedette.central.api import access
-from vedette.central.api.access import NotThere, TheServices, TheSession
+from vedette.central.api.access import AnyRequest, NotThere, TheServices, TheSession
 from vedette.central.api.changing import Claim
+from vedette.central.api.paging import Cursor, Cursors, Limit, cut, paged
+from vedette.central.api.tagging import tag_of
+from vedette.central.clips import proving
+from vedette.central.clips.proving import DeviceKeys
 from vedette.central.enrolment import Claim as ListedClaim
 from vedette.central.quarantine import Judged, Suspect
+from vedette.central.scopes import UserScope
 from vedette.central.services import Services
 from vedette.central.steady import Step
 from vedette.central.store.db import Tx
@@ -55,7 +61,7 @@ class TokenRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A user, as others may see them."""
+    """A user, as others may see them; `etag` for `If-Match` when the scope is changed."""
 
     username: str
     role: str
@@ -63,6 +69,7 @@ class UserRow(msgspec.Struct, frozen=True, kw_only=True):
     folders: list[str]
     disabled: bool
     has_password: bool
+    etag: str
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +91,11 @@ class ClockView(msgspec.Struct, frozen=True, kw_only=True):
 
     held_by_ms: int | None
     steps: list[Step]
+    next_cursor: str | None
+
+
+class _Numbered(Step, frozen=True, kw_only=True):
+    number: int
 
 
 async def _require_device(services: Services, session: Session, device: str) -> None:
@@ -96,10 +108,19 @@ async def _require_device(services: Services, session: Session, device: str) -> 
 
 
 @get("/quarantine", summary="Devices of which two copies are alive, and what is set aside (admin)")
-async def read_quarantine(services: TheServices, session: TheSession) -> list[Suspect]:
+async def read_quarantine(
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Response[list[Suspect]]:
     """Return why each is in quarantine, and what waits for a judgement."""
     access.require(session, "admin")
-    return await quarantine.suspects(services.db, session.sites)
+    cursors = Cursors(services, "quarantine")
+    (after,) = cursors.read(cursor, tuple[str]) or ("",)
+    found = await quarantine.suspects(services.db, session.sites, after=after, limit=limit + 1)
+    return paged(request, *cursors.ends(found, lambda suspect: (suspect.device,), limit))
 
 
 @post(f"{DEVICE}/release", status_code=200, summary="Judge what was set aside (admin)")
@@ -146,6 +167,19 @@ async def re_enrol(
     return Claim(token=token, site=str(site), expires_ms=now_ms + enrolment.CLAIM_S * 1000)
 
 
+@get(f"{DEVICE}/keys", summary="Public keys that speak or spoke for a device")
+async def read_keys(
+    services: TheServices, session: TheSession, device: FromPath[str]
+) -> DeviceKeys:
+    """Return them, the present one first: what a device signed as evidence verifies with these."""
+    async with services.db.transaction() as tx:
+        name = device[:128].replace("\0", "")
+        site = await tx.value("device_site", device=name)
+        if site is None or not access.in_scope(session, str(site)):
+            raise NotThere(detail="there is no such device")
+        return DeviceKeys(device=name, keys=await proving.keys_of(tx, name))
+
+
 @post(f"{DEVICE}/rotate-key", status_code=202, summary="Demand another key of a device (admin)")
 async def rotate_key(services: TheServices, session: TheSession, device: FromPath[str]) -> Standing:
     """Ask it at its next contact."""
@@ -158,12 +192,23 @@ async def rotate_key(services: TheServices, session: TheSession, device: FromPat
 
 @get("/claims", summary="Claim tokens that are still good (admin)")
 async def read_claims(
-    services: TheServices, session: TheSession, used: FromQuery[bool] = False
-) -> list[ListedClaim]:
+    *,
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,
+    used: FromQuery[bool] = False,
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[list[ListedClaim]]:
     """Return them without the tokens; with `used` also those that were used or have expired."""
     access.require(session, "admin")
+    cursors = Cursors(services, "claims", used)
+    after = cursors.read(cursor, tuple[int, str])
     async with services.db.transaction() as tx:
-        return await enrolment.list_claims(tx, services.now_ms(), session.sites, used=used)
+        found = await enrolment.list_claims(
+            tx, services.now_ms(), session.sites, used=used, after=after, limit=limit + 1
+        )
+    return paged(request, *cursors.ends(found, lambda row: (row.created_ms, row.claim), limit))
 
 
 @delete("/claims/{claim:str}", summary="Withdraw a claim token (admin)")
@@ -181,16 +226,31 @@ async def withdraw_claim(services: TheServices, session: TheSession, claim: From
 
 
 @get("/tokens", summary="One's own API tokens and sessions; an administrator's view of all")
-async def read_tokens(services: TheServices, session: TheSession) -> list[TokenRow]:
-    """Return them without the tokens."""
+async def read_tokens(
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[list[TokenRow]]:
+    """Return them without the tokens, by user and newest first."""
     everybody = access.may(session, "admin") and session.sites is None
+    cursors = Cursors(services, "tokens")
+    after = cursors.read(cursor, tuple[str, int, str]) or ("", 0, "")
     async with services.db.transaction() as tx:
-        return await tx.all(
-            "sessions_all",
+        found = await tx.all(
+            "sessions_page",
             TokenRow,
             username=None if everybody else session.username,
             now_ms=services.now_ms(),
+            after_username=after[0],
+            after_ms=after[1],
+            after_token=after[2],
+            limit=limit + 1,
         )
+    return paged(
+        request, *cursors.ends(found, lambda row: (row.username, row.created_ms, row.token), limit)
+    )
 
 
 @delete("/tokens/{token:str}", summary="End an API token or session: one's own; all by an admin")
@@ -215,14 +275,27 @@ async def end_token(services: TheServices, session: TheSession, token: FromPath[
         )
 
 
+def user_tag(user: accounts.User | UserScope) -> str:
+    """Return the tag of what a user may do and see."""
+    return tag_of(user.role, user.sites, user.folders, user.disabled_ms)
+
+
 @get("/users", summary="Who may sign in (admin of all sites)")
-async def read_users(services: TheServices, session: TheSession) -> list[UserRow]:
+async def read_users(
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,
+    cursor: Cursor = "",
+    limit: Limit = 500,
+) -> Response[list[UserRow]]:
     """Return every user, disabled ones too."""
     access.require(session, "admin")
     access.require_whole(session)
     async with services.db.transaction() as tx:
-        rows = await tx.all("users_all", accounts.User)
-    return [
+        found = await tx.all("users_all", accounts.User)
+    cursors = Cursors(services, "users")
+    page, further = cut(found, lambda user: (user.username,), cursors, cursor, limit)
+    rows = [
         UserRow(
             username=row.username,
             role=row.role,
@@ -230,9 +303,11 @@ async def read_users(services: TheServices, session: TheSession) -> list[UserRow
             folders=row.folders,
             disabled=row.disabled_ms is not None,
             has_password=bool(row.password_hash),
+            etag=user_tag(row),
         )
-        for row in rows
+        for row in page
     ]
+    return paged(request, rows, further)
 
 
 @post("/users/{username:str}/disable", status_code=200, summary="Nobody signs in by this name")
@@ -265,21 +340,48 @@ async def password_link(
 
 @get("/sites/{site:str}/darkness", summary="When a site was dark as a whole, newest first")
 async def read_darkness(
-    services: TheServices, session: TheSession, site: FromPath[str]
-) -> list[liveness.SiteTurn]:
+    *,
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,
+    site: FromPath[str],
+    cursor: Cursor = "",
+    limit: Limit = 200,
+) -> Response[list[liveness.SiteTurn]]:
     """Return when all devices of a site fell silent together, and when the first came back."""
     access.require_site(session, site)
+    cursors = Cursors(services, "darkness", site)
+    after_ms, after_state = cursors.read(cursor, tuple[int, str]) or (2**62, "")
     async with services.db.transaction() as tx:
-        return await tx.all("site_transitions_of", liveness.SiteTurn, site=site, limit=200)
+        found = await tx.all(
+            "site_transitions_of",
+            liveness.SiteTurn,
+            site=site,
+            after_ms=after_ms,
+            after_state=after_state,
+            limit=limit + 1,
+        )
+    return paged(request, *cursors.ends(found, lambda turn: (turn.at_ms, turn.state), limit))
 
 
 @get("/clock", summary="Central's own clock, and when it was moved")
-async def read_clock(services: TheServices, session: TheSession) -> ClockView:
-    """Return whether the wall clock is followed now, and what happened to it."""
+async def read_clock(
+    request: AnyRequest,
+    services: TheServices,
+    session: TheSession,
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Response[ClockView]:
+    """Return whether the wall clock is followed now, and what happened to it, newest first."""
     access.require(session, "operator")
+    cursors = Cursors(services, "clock")
+    (below,) = cursors.read(cursor, tuple[int]) or (2**62,)
     async with services.db.transaction() as tx:
-        steps = await tx.all("clock_steps_newest", Step, limit=100)
-    return ClockView(held_by_ms=services.clock.held_by_ms, steps=steps)
+        found = await tx.all("clock_steps_newest", _Numbered, below=below, limit=limit + 1)
+    page, further = cursors.ends(found, lambda row: (row.number,), limit)
+    steps = [Step(at_ms=row.at_ms, by_ms=row.by_ms, outcome=row.outcome) for row in page]
+    view = ClockView(held_by_ms=services.clock.held_by_ms, steps=steps, next_cursor=further)
+    return paged(request, view, further)
 
 
 async def _link(tx: Tx, services: Services, username: str) -> Link:
@@ -296,6 +398,7 @@ ROUTES: Final = [
     release,
     revoke,
     re_enrol,
+    read_keys,
     rotate_key,
     read_claims,
     withdraw_claim,

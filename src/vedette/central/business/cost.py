@@ -88,6 +88,7 @@ class _Device(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     device: str
     enrolled_ms: int
+    revoked_ms: int | None = None
 
 
 class _Facts(msgspec.Struct, kw_only=True):
@@ -182,7 +183,8 @@ def site_cost(
     device_hours = kwh = 0.0
     estimated = False
     for device in devices:
-        hours = max(0, to_ms - max(from_ms, device.enrolled_ms)) / _HOUR_MS
+        end_ms = to_ms if device.revoked_ms is None else min(to_ms, device.revoked_ms)
+        hours = max(0, end_ms - max(from_ms, device.enrolled_ms)) / _HOUR_MS
         told = facts.watts.get(device.device)
         estimated = estimated or (told is None and hours > 0)
         device_hours += hours
@@ -195,7 +197,7 @@ def site_cost(
         name=site.name,
         currency=rates.currency,
         rates_of=place or "everywhere",
-        devices=len(devices),
+        devices=sum(one.revoked_ms is None or one.revoked_ms > from_ms for one in devices),
         device_hours=device_hours,
         kwh=kwh,
         gigabytes=gigabytes,

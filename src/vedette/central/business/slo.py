@@ -94,12 +94,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sites: list[SiteReport]
 
 
-class _Camera(msgspec.Struct, frozen=True, kw_only=True):
+class Camera(msgspec.Struct, frozen=True, kw_only=True):
+    """A camera, as far as its coverage needs it: a row of `slo_cameras`."""
+
     site: str
     device: str
     camera: str
     known_from_ms: int
     drained_to_ms: int | None
+    revoked_ms: int | None = None
+
+    def is_of(self, from_ms: int) -> bool:
+        """True where it still was there in a window from `from_ms` on."""
+        return self.revoked_ms is None or self.revoked_ms > from_ms
 
 
 class _Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,8 +211,8 @@ async def report(
         ConfigError: Not a month, or one that has not begun.
     """
     names = [site.site for site in sites]
-    cameras = await tx.all("slo_cameras", _Camera, sites=names)
-    of_site: dict[str, list[_Camera]] = defaultdict(list)
+    cameras = await tx.all("slo_cameras", Camera, sites=names)
+    of_site: dict[str, list[Camera]] = defaultdict(list)
     for camera in cameras:
         of_site[camera.site].append(camera)
     targets = {row.place: row.percent for row in await tx.all("slo_targets_all", _Target)}
@@ -229,7 +236,7 @@ async def report(
                     measured,
                     targets,
                     window=(from_ms, to_ms),
-                    cameras=len(of_site[site.site]),
+                    cameras=sum(camera.is_of(from_ms) for camera in of_site[site.site]),
                     is_over=end_ms <= now_ms,
                 )
             )
@@ -248,7 +255,7 @@ def _open(site: SitePlace, from_ms: int, to_ms: int) -> list[tuple[int, int]]:
 
 
 def _measured(
-    book: strips.Strips, cameras: Iterable[_Camera], spells: Sequence[tuple[int, int]] | None
+    book: strips.Strips, cameras: Iterable[Camera], spells: Sequence[tuple[int, int]] | None
 ) -> Iterable[Measured]:
     for camera in cameras:
         segments = book.segments(

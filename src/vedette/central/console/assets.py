@@ -5,6 +5,7 @@ first start in a development checkout; nothing in it is ever committed. The rule
 are the only place that names a library's version, and bytes with another hash are refused.
 """
 
+import gzip
 import hashlib
 import logging
 from functools import cache
@@ -109,6 +110,16 @@ def asset(path: str) -> tuple[bytes, str] | None:
     Names are looked up in what lies in the two folders, so that no name leads out of them.
     """
     return _assets().get(path)
+
+
+@cache
+def asset_gzip(path: str) -> bytes | None:
+    """Return an asset as it goes over the wire, compressed once; None where that saves nothing."""
+    found = asset(path)
+    if found is None:
+        return None
+    smaller = gzip.compress(found[0], compresslevel=9, mtime=0)
+    return smaller if len(smaller) < len(found[0]) else None
 
 
 @cache

@@ -6,7 +6,7 @@ that is posted without a session carries a token that this browser's cookie must
 
 import secrets
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from litestar import Response, get, post
@@ -15,15 +15,14 @@ from litestar.enums import RequestEncodingType
 from litestar.params import Body, FromPath, QueryParameter
 
 from vedette.central import accounts, audit
-from vedette.central.accounts import Session
 from vedette.central.api import access
 from vedette.central.api.access import AnyRequest, Forbidden, TheServices, TheSession
 from vedette.central.boundary import TooManyRequests
-from vedette.central.console.headers import PAGE_HEADERS
-from vedette.central.console.render import Looker, render
+from vedette.central.console.page import page, see_other
+from vedette.central.console.render import render
 from vedette.central.rate import RateLimit
 from vedette.central.services import Services
-from vedette.errors import NotAllowed
+from vedette.errors import NotAllowed, VedetteError
 
 Form = Annotated[dict[str, str], Body(media_type=RequestEncodingType.URL_ENCODED)]
 
@@ -31,28 +30,6 @@ _DOOR: Final = "vedette-door"
 _DOOR_CHARS: Final = 32
 _WRONG: Final = "The name or the password is wrong."
 OFTEN: Final = "Too many tries. Wait a minute."
-
-
-def page(html: str, status: int = 200, cookies: list[Cookie] | None = None) -> Response[str]:
-    """Return HTML with the headers of a page."""
-    return Response(
-        html,
-        status_code=status,
-        media_type="text/html; charset=utf-8",
-        headers=PAGE_HEADERS,
-        cookies=cookies,
-    )
-
-
-def see_other(there: str, cookies: list[Cookie] | None = None) -> Response[str]:
-    """Return a redirect after a form was posted."""
-    headers = PAGE_HEADERS | {"Location": there}
-    return Response("", status_code=303, headers=headers, cookies=cookies)
-
-
-def looker_of(session: Session) -> Looker:
-    """Return what a page needs to know of whoever looks at it."""
-    return Looker(username=session.username, role=session.role, csrf=session.csrf)
 
 
 def own_path(there: str) -> str:
@@ -144,8 +121,17 @@ def _sign_in_page(
         next_url=shown.next_url,
         problem=shown.problem,
         hint=shown.hint,
+        provider_title=services.config.oidc.title if services.config.oidc.issuer else "",
+        provider_url=f"/sign-in/oidc?{urlencode({'next': shown.next_url})}",
     )
     return page(html, status, [cookie])
+
+
+def sign_in_problem(
+    request: AnyRequest, services: Services, problem: str, next_url: str, status: int
+) -> Response[str]:
+    """Return the sign-in form with what went wrong."""
+    return _sign_in_page(request, services, _SignIn(next_url=next_url, problem=problem), status)
 
 
 @get("/sign-in", include_in_schema=False)
@@ -186,20 +172,26 @@ async def sign_in(
             )
         shown = _SignIn(username=username, next_url=next_url, problem=_WRONG)
         return _sign_in_page(request, services, shown, 401)
-    return await _enter(services, user.username, next_url, address)
+    return await enter(request, services, user.username, next_url)
 
 
-async def _enter(services: Services, username: str, next_url: str, address: str) -> Response[str]:
+async def enter(
+    request: AnyRequest, services: Services, username: str, next_url: str, *, by: str = "password"
+) -> Response[str]:
     """Open a session for a user who has proven who they are."""
+    address = client_address(request, services)
+    origin = accounts.Origin(address=address, agent=request.headers.get("user-agent", ""))
     life_s = services.config.session_h * 3600
     async with services.db.transaction() as tx:
-        token, _ = await accounts.open_session(tx, username, services.now_ms(), life_s=life_s)
+        token, _ = await accounts.open_session(
+            tx, username, services.now_ms(), life_s=life_s, origin=origin
+        )
         await audit.write(
             tx,
             at_ms=services.now_ms(),
             actor=username,
             action="session.open",
-            detail={"address": address},
+            detail={"address": address, "by": by},
         )
     return see_other(next_url, [access.session_cookie(services, token, life_s)])
 
@@ -291,10 +283,10 @@ async def setup(
         return _setup_page(request, services, shown, 422)
     if done is None:
         return await _setup_for(request, services, token or "?")
-    return await _enter(services, done, "/", address)
+    return await enter(request, services, done, "/", by="setup token")
 
 
-def sentence(error: NotAllowed) -> str:
+def sentence(error: VedetteError) -> str:
     """Return an error of ours as a sentence on a page."""
     text = f"{error}. {error.operator_hint or ''}".strip()
     return text[:1].upper() + text[1:]

@@ -6,44 +6,45 @@ For looking at, and for tests that need no database. Holds nothing real.
 from collections.abc import Callable
 from typing import Final
 
-from vedette.central.console import present, specimens
-from vedette.central.console.present import EventQuery, FleetFilters, Page
+from vedette.central.console import specimens
+from vedette.central.console.alerts import specimens as alerts
+from vedette.central.console.alerts import specimens_exports as alert_exports
+from vedette.central.console.alerts import specimens_rules as alert_rules
+from vedette.central.console.alerts import specimens_take as alert_links
+from vedette.central.console.business import specimens as business
+from vedette.central.console.camera import specimens as camera
+from vedette.central.console.device import specimens as device
+from vedette.central.console.events import specimens as events
+from vedette.central.console.fleet import specimens as fleet
+from vedette.central.console.models import specimens as models
+from vedette.central.console.page import Page, error_html
 from vedette.central.console.render import Looker, render
+from vedette.central.console.review import specimens as review
+from vedette.central.console.rollouts import specimens as rollouts
+from vedette.central.console.settings import specimens as settings
+from vedette.central.console.site import specimens as site
 
 _PAGES: Final[dict[str, Callable[[Page], str]]] = {
-    "fleet": lambda page: present.fleet_html(specimens.fleet(), FleetFilters(), page),
-    "fleet-empty": lambda page: present.fleet_html(specimens.EMPTY_FLEET, FleetFilters(), page),
-    "fleet-filtered": lambda page: present.fleet_html(
-        specimens.fleet(), FleetFilters(state="dark"), page
-    ),
-    "fleet-nothing": lambda page: present.fleet_html(
-        specimens.fleet(), FleetFilters(q="zzz"), page
-    ),
-    "fleet-wide": lambda page: present.fleet_html(specimens.wide_fleet(), FleetFilters(), page),
-    "camera": lambda page: _camera("ok", page),
-    "camera-mixed": lambda page: _camera("ok", page, "mixed"),
-    "camera-down": lambda page: _camera("down", page),
-    "camera-degraded": lambda page: _camera("degraded", page),
-    "camera-tampered": lambda page: _camera("tampered", page),
-    "camera-dark": lambda page: _camera("dark", page),
-    "camera-unknown": lambda page: _camera("unknown", page),
-    "events": lambda page: present.events_html(specimens.events(), EventQuery(), "c2", page),
-    "events-empty": lambda page: present.events_html([], EventQuery(), None, page),
-    "events-nothing": lambda page: present.events_html([], EventQuery(kind="dwell"), None, page),
-    "event": lambda page: present.event_html(specimens.event(), page),
-    "event-waiting": lambda page: present.event_html(specimens.event("waiting"), page),
-    "event-bare": lambda page: present.event_html(specimens.events()[-1], page),
-    "error": lambda page: present.error_html(
+    **fleet.PATTERNS,
+    **site.PATTERNS,
+    **device.PATTERNS,
+    **camera.PATTERNS,
+    **events.PATTERNS,
+    **alerts.PATTERNS,
+    **alert_rules.PATTERNS,
+    **alert_exports.PATTERNS,
+    **alert_links.PATTERNS,
+    **business.PATTERNS,
+    **models.PATTERNS,
+    **rollouts.PATTERNS,
+    **review.PATTERNS,
+    **settings.PATTERNS,
+    "error": lambda page: error_html(
         "Not found", "There is no such page.", page.looker, page.now_ms
     ),
 }
 
 NAMES: Final = tuple(_PAGES)
-
-
-def _camera(state: str, page: Page, key: str = "") -> str:
-    view = specimens.camera(state, key)
-    return present.camera_html(view, "24h", page, may_request=True)
 
 
 def pattern_html(name: str, looker: Looker, *, part: bool = False) -> str | None:

@@ -10,8 +10,10 @@ from typing import Any, Final
 
 import jinja2
 import msgspec
+from markupsafe import Markup
 
-from vedette.central.console import drawing, strip, text, words
+from vedette.central.accounts import ROLES
+from vedette.central.console import drawing, navigation, strip, text, urls, words
 from vedette.central.console.assets import asset_version
 
 _FILTERS: Final[dict[str, Callable[..., Any]]] = {
@@ -37,11 +39,18 @@ _GLOBALS: Final[dict[str, Any]] = {
     "COUNT_KINDS": words.COUNT_KINDS,
     "left_out": words.left_out,
     "EVIDENCE": words.EVIDENCE,
+    "CLIP_STATES": words.CLIP_STATES,
     "SIGNS": words.SIGNS,
+    "in_words": words.in_words,
     "strip_pieces": strip.pieces,
     "strip_summary": strip.summary,
     "strip_ticks": strip.ticks,
     "drawing": drawing,
+    "menu": navigation.entries,
+    "site_url": urls.site_url,
+    "device_url": urls.device_url,
+    "camera_url": urls.camera_url,
+    "event_url": urls.event_url,
 }
 
 
@@ -62,14 +71,28 @@ def environment() -> jinja2.Environment:
 
 
 class Looker(msgspec.Struct, frozen=True, kw_only=True):
-    """Whoever has the page open, as far as a page needs to know."""
+    """Whoever has the page open, as far as a page needs to know.
+
+    Attributes:
+        whole: They see the whole fleet: who is told, and by what, is no business of a part.
+    """
 
     username: str
     role: str
     csrf: str
+    whole: bool = True
+
+    def may(self, role: str) -> bool:
+        """True where they have this role or a stronger one."""
+        return self.role in ROLES[ROLES.index(role) :]
 
 
 def render(template: str, *, looker: Looker | None, now_ms: int, **context: object) -> str:
     """Return a whole page, or a part of one where `template` is a part."""
     page = environment().get_template(template)
     return page.render(looker=looker, now_ms=now_ms, **context)
+
+
+def part(template: str, **context: object) -> Markup:
+    """Return a part of a page that was rendered by itself, to be placed in one as it is."""
+    return Markup(environment().get_template(template).render(**context))  # noqa: S704 - escaped there

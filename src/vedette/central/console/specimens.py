@@ -325,7 +325,8 @@ def events() -> list[EventRow]:
         boxes=[],
         picture_px=None,
     )
-    return [*rows, dwell, tamper]
+    named = enumerate([*rows, dwell, tamper])
+    return [msgspec.structs.replace(row, event=f"ev-5d1c9a30{n:02d}") for n, row in named]
 
 
 def scene_events() -> list[EventRow]:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from vedette.central.console.text import clock_text, duration_text
-from vedette.central.console.words import UNKNOWN, cause_word
+from vedette.central.console.words import UNKNOWN, cause_word, in_words
 from vedette.central.views import Segment
 
 WIDTH: Final = 1000.0
@@ -93,7 +93,7 @@ def _title(segment: Segment, word: str) -> str:
     )
     if segment.cause is None and segment.rate_fps is not None:
         text += f", {segment.rate_fps:.1f} frames/s"
-    return f"{text}. {segment.detail}" if segment.detail else text
+    return f"{text}. {in_words(segment.detail)}" if segment.detail else text
 
 
 def summary(segments: Sequence[Segment], from_ms: int, to_ms: int) -> str:

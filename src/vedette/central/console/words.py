@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from vedette.central.alerting import wording
 from vedette.wire.messages import Cause
 
 AWAITING: Final = "AWAITING"
@@ -47,6 +48,7 @@ STATES: Final[dict[str, StateWord]] = {
     "never": StateWord("never seen", "question", "enrolled, but has not reported yet"),
     "off": StateWord("off", "pause", "switched off by its schedule"),
     "ok": StateWord("ok", "disc", "pictures arrive and are looked at"),
+    "revoked": StateWord("revoked", "pause", "nothing is taken of its device; its past is kept"),
 }
 """Worst first."""
 
@@ -157,18 +159,25 @@ EVIDENCE: Final[dict[str, tuple[str, str]]] = {
     "": ("none asked for", "no rule asked for a clip of this event"),
     "waiting": ("being packed", "the device has not yet described its clip"),
     "on_site": ("kept on site", "the clip stays on the device; only its description came here"),
+    "here": ("fetched", "an operator fetched a copy of the clip, as the site's policy lets it"),
     "refused": ("refused", "the device had no budget left for another clip"),
     "failed": ("failed", "the clip could not be written"),
 }
 
-SIGNS: Final[dict[str, str]] = {
-    "Covered": "lens covered",
-    "ImageTooDark": "picture too dark",
-    "ImageTooBright": "picture too bright",
-    "ImageTooBlurry": "picture blurred",
-    "FrozenPicture": "picture frozen",
-    "GlobalSceneChange": "view changed",
+CLIP_STATES: Final[dict[str, tuple[str, str]]] = {
+    "none": ("not fetched", "the clip lies on the device"),
+    "stays": ("stays on site", "the site's policy lets no clip leave"),
+    "asked": ("asked for", "the device answers at its next contact"),
+    "sending": ("on its way", "in parts, as the site's line allows; reports go first"),
+    "here": ("here", "whole, and byte for byte what the device announced"),
+    "refused": ("refused by the device", "it gave no reason"),
+    "failed": ("failed", "it did not arrive whole"),
+    "expired": ("did not come", "the device did not send it within a day"),
+    "lost": ("lost", "it was here, and its file is gone: central was restored without it"),
 }
+"""State of a clip at central → what it is called, and what that means."""
+
+SIGNS: Final[dict[str, str]] = wording.SIGNS
 
 DROPS: Final[dict[str, str]] = {
     "stale": "overtaken by a newer frame",
@@ -179,6 +188,19 @@ DROPS: Final[dict[str, str]] = {
 }
 
 ORDER: Final = {state: rank for rank, state in enumerate(STATES)}
+
+
+def in_words(detail: str, shown: Iterable[str] = ()) -> str:
+    """Return what a device said, signs by their words, each once, without those in `shown`."""
+    known = set(shown)
+    parts: list[str] = []
+    for part in detail.split("; "):
+        signs = part.split(", ")
+        if all(sign in SIGNS for sign in signs):
+            parts += [SIGNS[sign] for sign in signs if sign not in known]
+        else:
+            parts.append(part)
+    return "; ".join(dict.fromkeys(parts))
 
 
 def badness(state: str) -> int:

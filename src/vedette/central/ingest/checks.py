@@ -6,6 +6,7 @@ each type is found out once, at import, so that a report costs microseconds. `me
 rules that types cannot say. A message with a problem is refused alone and blocks nothing.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from operator import attrgetter
@@ -17,13 +18,14 @@ from msgspec import inspect
 from vedette.ids import is_slug
 from vedette.stats.sketch import MAX_COUNT, MAX_EXPONENT, MAX_SCALE, MIN_EXPONENT
 from vedette.stats.summing import MAX_LEFT_OUT
-from vedette.wire import limits, messages
+from vedette.wire import limits, messages, numbers, updates
 from vedette.wire.streams import STREAMS
 
 _MAX_LIST: Final = 20_000
 _MAX_LENGTH_MS: Final = 120_000
 _MAX_SECONDS: Final = 1e9  # of one minute, summed over all tracks; beyond 1e305 no sum is exact
 _MAX_VALUE: Final = 2.0**MAX_EXPONENT
+MAX_STEPS: Final = 32
 _FUTURE_MS: Final = int(limits.MAX_FUTURE_S * 1000)
 _AGE_MS: Final = int(limits.MAX_AGE_S * 1000)
 
@@ -113,7 +115,7 @@ def _check_of(kind: inspect.Type, name: str) -> _Check | None:
             return partial(text_problem, name=name)
         case inspect.IntType() if kind.ge is None or kind.le is None:
             return partial(_number_problem, name=name)
-        case inspect.IntType() | inspect.BoolType() | inspect.EnumType():
+        case inspect.IntType() | inspect.BoolType() | inspect.EnumType() | inspect.BytesType():
             return None
         case inspect.FloatType(ge=float(), le=float()):
             return None
@@ -122,7 +124,7 @@ def _check_of(kind: inspect.Type, name: str) -> _Check | None:
 
 
 def _number_problem(value: int, name: str) -> str | None:
-    return None if abs(value) <= messages.MAX_WHOLE else f"{name} of {value} is out of range"
+    return None if abs(value) <= numbers.MAX_WHOLE else f"{name} of {value} is out of range"
 
 
 def _struct_check(kind: inspect.StructType) -> _Check | None:
@@ -274,7 +276,66 @@ def _health(body: messages.HealthReport, _made_ms: int) -> str | None:
     cameras = body.pipeline.cameras if body.pipeline else []
     if len(cameras) > limits.MAX_CAMERAS:
         return f"more than {limits.MAX_CAMERAS} cameras"
+    if max(len(body.local_channels), len(body.locally_driven)) > limits.MAX_CAMERAS:
+        return f"more than {limits.MAX_CAMERAS} local channels, or alerts by them"
     return None
+
+
+def _commission(body: messages.CommissionReport, made_ms: int) -> str | None:
+    if body.at_ms > made_ms + _FUTURE_MS:
+        return "speaks of time to come"
+    if len(body.confirmed) + len(body.refused) + len(body.skipped) > MAX_STEPS:
+        return f"more than {MAX_STEPS} steps"
+    if body.observed_fraction is not None and not 0.0 <= body.observed_fraction <= 1.0:
+        return "observed_fraction is not within 0 to 1"
+    return _camera_problem(body.camera)
+
+
+MAX_JUDGED_BOXES: Final = 256
+MAX_WEIGHT: Final = 1e6
+_MAX_SIDE_PX: Final = 65_536
+_JPEG: Final = b"\xff\xd8\xff"
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+def _update(body: updates.UpdateReport, _made_ms: int) -> str | None:
+    return _slot_problem(body.rollout, body.slot, body.digest)
+
+
+def _shadow(body: updates.ShadowReport, made_ms: int) -> str | None:
+    if body.end_ms < body.start_ms:
+        return "ends before it starts"
+    if body.end_ms > made_ms + _FUTURE_MS:
+        return "speaks of time to come"
+    if body.differing > body.frames:
+        return "more pictures differ than were compared"
+    return _slot_problem(body.rollout, body.slot, body.a, body.b) or _camera_problem(body.camera)
+
+
+def _disagreement(body: updates.Disagreement, _made_ms: int) -> str | None:
+    if not is_slug(body.disagreement):
+        return "disagreement is not a valid id"
+    if len(body.picture) > updates.MAX_PICTURE_BYTES:
+        return f"its picture has more than {updates.MAX_PICTURE_BYTES} bytes"
+    if body.picture and not body.picture.startswith(_JPEG):
+        return "its picture is no JPEG"
+    if len(body.boxes_a) + len(body.boxes_b) > MAX_JUDGED_BOXES:
+        return f"more than {MAX_JUDGED_BOXES} boxes"
+    if not 1.0 <= body.weight <= MAX_WEIGHT:
+        return f"a weight outside of 1 to {MAX_WEIGHT:g}"
+    if not all(1 <= side <= _MAX_SIDE_PX for side in body.picture_px):
+        return "a picture of an impossible size"
+    left, top, right, bottom = body.crop_px or (0, 0, *body.picture_px)
+    if not (left < right <= body.picture_px[0] and top < bottom <= body.picture_px[1]):
+        return "what was cut out lies outside of the picture"
+    return _slot_problem(body.rollout, body.slot, body.a, body.b) or _camera_problem(body.camera)
+
+
+def _slot_problem(rollout: str, slot: str, *digests: str) -> str | None:
+    if not is_slug(rollout) or not is_slug(slot):
+        return "rollout or slot is not a valid id"
+    bad = next((one for one in digests if one and not _DIGEST.fullmatch(one)), None)
+    return None if bad is None else "a digest is not sha256: and 64 hex digits"
 
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
@@ -297,5 +358,9 @@ _RULES: Final[dict[type, _Rule]] = dict(
         _rule(messages.EventReport, _event),
         _rule(messages.EvidenceRecord, _evidence),
         _rule(messages.HealthReport, _health),
+        _rule(messages.CommissionReport, _commission),
+        _rule(updates.UpdateReport, _update),
+        _rule(updates.ShadowReport, _shadow),
+        _rule(updates.Disagreement, _disagreement),
     )
 )

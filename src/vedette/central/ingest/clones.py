@@ -217,6 +217,15 @@ def decide(lives: Lives, now_ms: int) -> Evidence | None:
     return None
 
 
+def is_suspected(lives: Lives, now_ms: int) -> bool:
+    """True while two copies may be alive and it is not decided: one more turn of an old life.
+
+    It passes by itself: an echo of a life that has ended is forgotten after `TURN_WITHIN_MS`.
+    """
+    turned = [life for life in lives.lives if life.turns]
+    return lives.stale > 0 or any(now_ms - life.seen_ms < TURN_WITHIN_MS for life in turned)
+
+
 def copy_name(boot_id: str, epoch: int) -> str:
     """Return what a copy is called: by its boot, and by its epoch where boots are shared."""
     return f"{boot_id[:MAX_TEXT]}/{epoch}"

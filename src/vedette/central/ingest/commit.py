@@ -12,25 +12,18 @@ from typing import Final
 
 import msgspec
 
-from vedette.central.ingest import writing
+from vedette.central.ingest import finding, writing
 from vedette.central.ingest.effects import Effects, Sender
 from vedette.central.ingest.incoming import Incoming, SenderRow
-from vedette.central.ingest.lane import MAX_RANGES, LaneState
+from vedette.central.ingest.lane import LaneState
 from vedette.central.ingest.unpack import Item
 from vedette.central.ingest.watch import FULL_RETRY_S, Watch
-from vedette.central.ingest.writing import Heard
-from vedette.central.store import arrays
+from vedette.central.ingest.writing import Heard, LaneKey
 from vedette.central.store.arrays import columns
 from vedette.central.store.db import Tx
 from vedette.wire.envelope import LaneAck, Rejection, UpAnswer
-from vedette.wire.streams import Lane
 
 _log = logging.getLogger(__name__)
-
-LaneKey = tuple[str, int, str]  # device, epoch, lane
-
-MAX_LANES: Final = 3 * 1000
-"""Lanes of one device: a thousand lost spools."""
 
 _NEVER_GIVEN: Final = 2**53
 _NUMBER_COLUMNS: Final = ("devices", "epochs", "lanes", "seqs")
@@ -49,7 +42,8 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
     devices = sorted({incoming.device for incoming in group})
     rows = {row.device: row for row in await tx.all("senders_lock", SenderRow, devices=devices)}
     present = [incoming for incoming in group if _is_known(incoming, rows)]
-    lanes = await _find_lanes(tx, present)
+    lanes = await finding.hold(tx, {_key(of, item) for of in present for item in of.items})
+    crowded = await finding.crowded(tx, lanes)
     cameras: dict[str, dict[str, int]] = {device: {} for device in rows}
     for device, camera, from_ms in await tx.tuples("cameras_of_devices", devices=list(rows)):
         cameras[device][camera] = from_ms
@@ -71,19 +65,24 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
         stale = reused.get(id(incoming), set())
         items = [item for item in incoming.items if _key(incoming, item) not in stale]
         refused[id(incoming)] = _take_all(
-            effects, watch, incoming, [] if watch.is_full(incoming) else items, sender, lanes
+            effects,
+            watch,
+            incoming,
+            [] if watch.is_full(incoming) else items,
+            sender,
+            lanes,
+            is_crowded=row.device in crowded,
         )
-    await _settle_evicted(tx, effects, lanes)
+    await finding.settle_evicted(tx, effects.settled, lanes)
     heard = {
         incoming.device: Heard(incoming.received_ms, incoming.boot_id, incoming.sent_mono_ms)
         for incoming in present
         if not incoming.replay
     }
     now_ms = max((incoming.received_ms for incoming in present), default=0)
-    await writing.write(tx, effects, heard, now_ms)
+    await writing.write(tx, effects, heard=heard, lanes=lanes, now_ms=now_ms)
     await watch.write(tx)
-    await _move_lanes(tx, lanes)
-    lanes |= await _read_lanes(tx, sorted(_believed(present) - set(lanes)))
+    lanes |= await finding.believed(tx, _believed(present) - set(lanes))
     topics = _topics(effects, [rows[incoming.device] for incoming in present])
     answers = [
         _disown(
@@ -93,6 +92,7 @@ async def commit(tx: Tx, group: list[Incoming]) -> Outcome:
                 lanes,
                 refused[id(incoming)],
                 retry_after_s=FULL_RETRY_S if watch.is_full(incoming) else 0.0,
+                quarantined=watch.is_aside(incoming),
             ),
             reused.get(id(incoming), set()),
         )
@@ -181,6 +181,8 @@ def _take_all(  # noqa: PLR0917 - what one batch and one transaction are made of
     items: list[Item],
     sender: Sender,
     lanes: dict[LaneKey, LaneState],
+    *,
+    is_crowded: bool,
 ) -> list[Rejection]:
     """Collect every message of one batch that was never seen; return the refused ones."""
     rejections: list[Rejection] = []
@@ -192,7 +194,9 @@ def _take_all(  # noqa: PLR0917 - what one batch and one transaction are made of
             refusal = "more epochs than a device can have"
         elif incoming.replay:
             refusal = effects.take(item, sender)
-        elif envelope.seq in lane or (lane.is_full and envelope.seq != lane.acked_through + 1):
+        elif envelope.seq in lane or (
+            (is_crowded or lane.is_full) and envelope.seq != lane.acked_through + 1
+        ):
             continue  # seen before; or one hole too many: neither taken nor refused, it comes again
         elif aside and item.body is not None:
             watch.set_aside(incoming, item)
@@ -210,70 +214,6 @@ def _take_all(  # noqa: PLR0917 - what one batch and one transaction are made of
     return rejections
 
 
-async def _find_lanes(tx: Tx, group: list[Incoming]) -> dict[LaneKey, LaneState]:
-    wanted = sorted(
-        {
-            (incoming.device, item.envelope.epoch, str(item.envelope.lane))
-            for incoming in group
-            for item in incoming.items
-        }
-    )
-    return await _hold_lanes(tx, wanted)
-
-
-async def _hold_lanes(tx: Tx, wanted: list[LaneKey]) -> dict[LaneKey, LaneState]:
-    """Return these lanes, made where they were never heard of and may be."""
-    found = await _read_lanes(tx, wanted)
-    missing = [key for key in wanted if key not in found]
-    if missing:
-        used = dict(await tx.tuples("lanes_of_device", devices=[key[0] for key in missing]))
-        allowed = [key for key in missing if used.get(key[0], 0) < MAX_LANES]
-        await tx.run("lanes_make", **columns(allowed, "devices", "epochs", "lanes"))
-        found |= await _read_lanes(tx, allowed)
-    return found
-
-
-async def _read_lanes(tx: Tx, keys: list[LaneKey]) -> dict[LaneKey, LaneState]:
-    if not keys:
-        return {}
-    rows = await tx.tuples("lanes_read", **columns(keys, "devices", "epochs", "lanes"))
-    return {
-        (device, epoch, lane): LaneState.from_flat(acked_through, have)
-        for device, epoch, lane, acked_through, have in rows
-    }
-
-
-async def _settle_evicted(tx: Tx, effects: Effects, lanes: dict[LaneKey, LaneState]) -> None:
-    """Count what tombstones name as settled: it will never come and must block nothing.
-
-    A tombstone travels before what it speaks of, so its lane may not have been heard of yet.
-    """
-    keys = {
-        (device, epoch, lane)
-        for device, epoch, lane, ranges in effects.settled
-        if lane in set(Lane) and epoch >= 1 and ranges
-    }
-    lanes |= await _hold_lanes(tx, sorted(keys - set(lanes)))
-    for device, epoch, lane, ranges in effects.settled:
-        state = lanes.get((device, epoch, lane))
-        if state is not None:
-            for low, high in ranges:
-                if len(state.have) < 2 * MAX_RANGES:  # a hole left here would stay for ever
-                    state.add(low, high)
-
-
-async def _move_lanes(tx: Tx, lanes: dict[LaneKey, LaneState]) -> None:
-    if not lanes:
-        return
-    keys = list(lanes)
-    await tx.run(
-        "lanes_move",
-        **columns(keys, "devices", "epochs", "lanes"),
-        acked=arrays.integers(lanes[key].acked_through for key in keys),
-        haves=arrays.texts([arrays.integers(lanes[key].to_flat()) for key in keys]),
-    )
-
-
 def _answer(
     incoming: Incoming,
     row: SenderRow,
@@ -281,13 +221,14 @@ def _answer(
     rejected: list[Rejection],
     *,
     retry_after_s: float = 0.0,
+    quarantined: bool = False,
 ) -> UpAnswer:
     asked = set(incoming.believed)
     keys = {(item.envelope.epoch, item.envelope.lane) for item in incoming.items} | asked
     acks = [
         LaneAck(epoch=epoch, lane=lane, acked_through=state.acked_through, have=list(state.have))
         for epoch, lane in sorted(keys)
-        if (state := _lane_to_tell(incoming, lanes, (epoch, lane))) is not None
+        if (state := lanes.get((incoming.device, epoch, str(lane)))) is not None
     ]
     return UpAnswer(
         acks=acks,
@@ -296,22 +237,16 @@ def _answer(
         desired_etag=row.desired_etag,
         retry_after_s=retry_after_s,
         attend=row.attended_until_ms > incoming.received_ms,
+        quarantined=quarantined,
     )
-
-
-def _lane_to_tell(
-    incoming: Incoming, lanes: dict[LaneKey, LaneState], key: tuple[int, Lane]
-) -> LaneState | None:
-    """Return what is had of a lane: nothing at all of one that was asked for and never came."""
-    never_came = LaneState() if key in incoming.believed else None
-    return lanes.get((incoming.device, key[0], str(key[1])), never_came)
 
 
 def _topics(effects: Effects, rows: list[SenderRow]) -> set[str]:
     """Return what open pages should look at again."""
     topics = {f"device:{row.device}" for row in rows} | {f"site:{row.site}" for row in rows}
     if effects.events or effects.evidence:
-        topics.add("events")
+        topics |= {"events", "alerts:now"}
+    topics |= {f"rollout:{rollout}" for rollout in effects.noticed.rollouts}
     if topics:
         topics.add("fleet")
     return topics

@@ -30,7 +30,7 @@ from vedette.wire.envelope import UpAnswer
 _log = logging.getLogger(__name__)
 
 WORKERS: Final = 2
-GATHER_S: Final = 0.01
+GATHER_S: Final = 0.02
 """A group begins at least this long after the one before: nothing beside what a commit takes."""
 
 MAX_GROUP: Final = 2_000

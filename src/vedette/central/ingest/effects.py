@@ -5,15 +5,14 @@ collected, table by table. Times are moved onto central's clock here.
 """
 
 from collections.abc import Callable
-from datetime import date, timedelta
-from functools import lru_cache
 from typing import Final
 
 import msgspec
 
 from vedette.central import rollups
 from vedette.central.ingest.unpack import Item
-from vedette.wire import limits, messages
+from vedette.central.rollouts.noticing import Noticed
+from vedette.wire import codec, limits, messages, updates
 from vedette.wire.messages import Cause, State
 from vedette.wire.streams import BACKFILL_AFTER_S
 
@@ -23,6 +22,12 @@ _BACKFILL_AFTER_MS: Final = int(BACKFILL_AFTER_S * 1000)
 _DRAIN_MARGIN_MS: Final = 180_000
 _MAX_AGE_MS: Final = int(limits.MAX_AGE_S * 1000)
 _DEFAULT_KEEP_DAYS: Final = 7
+MAX_SHADOWS: Final = 1_000
+"""Cameras times candidates of one device that are counted by themselves."""
+
+MAX_DISAGREEMENTS: Final = 500
+"""Of one device in a day."""
+
 _MAX_RECONNECTS: Final = 1_000  # in one report: more than any back-off lets happen
 
 
@@ -38,16 +43,6 @@ class Sender(msgspec.Struct, frozen=True, kw_only=True):
     received_ms: int
     contact_before_ms: int
     cameras: dict[str, int]
-
-    @property
-    def day(self) -> date:
-        """The day of receipt, by which raw messages are kept."""
-        return _day(self.received_ms // rollups.DAY_MS)
-
-
-@lru_cache(maxsize=8)
-def _day(number: int) -> date:
-    return date(1970, 1, 1) + timedelta(days=number)
 
 
 class StateRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,10 +81,14 @@ class Effects(msgspec.Struct, kw_only=True):
     claims: list[tuple[object, ...]] = []
     events: list[dict[str, object]] = []
     evidence: list[dict[str, object]] = []
+    commissions: list[dict[str, object]] = []
+    shadows: list[dict[str, object]] = []
+    disagreements: list[dict[str, object]] = []
     minutes: dict[tuple[str, str, int], list[messages.Aggregate]] = {}
     health: dict[str, Health] = {}
     settled: list[tuple[str, int, str, list[tuple[int, int]]]] = []
     reconnects: dict[tuple[str, str, int], int] = {}  # by device, camera, day; rare
+    noticed: Noticed = msgspec.field(default_factory=Noticed)
 
     def take(self, item: Item, sender: Sender) -> str:
         """Collect what `item` changes; return why it is refused, empty where it is not."""
@@ -111,10 +110,12 @@ class Effects(msgspec.Struct, kw_only=True):
     def _keep_raw(self, item: Item, sender: Sender, refusal: str) -> None:
         envelope, row = item.envelope, item.row
         outcome = "accepted" if item.dating.made_ms is not None else "undated"
+        stored = item.stored
+        if isinstance(item.body, updates.Disagreement):
+            stored = without_picture(item.body)
         self.raw.append(
             (
                 row.retention_days if row else _DEFAULT_KEEP_DAYS,
-                sender.day,
                 sender.device,
                 envelope.epoch,
                 str(envelope.lane),
@@ -127,7 +128,7 @@ class Effects(msgspec.Struct, kw_only=True):
                 envelope.t_wall_ms,
                 envelope.t_mono_ms,
                 str(envelope.clock_state),
-                item.stored,
+                stored,
             )
         )
 
@@ -181,6 +182,7 @@ def _aggregate(to: Effects, body: messages.Aggregate, item: Item, sender: Sender
         to.claim(sender, body.camera, clipped)
     minute_ms = rollups.floor_ms(stripped.start_ms, rollups.MINUTE_MS)
     key = (sender.device, body.camera, minute_ms)
+    to.noticed.minute(sender.device, stripped)
     to.minutes.setdefault(key, []).append(stripped)
 
 
@@ -298,10 +300,12 @@ def _health(to: Effects, body: messages.HealthReport, item: Item, sender: Sender
         if oldest_ms is not None:
             oldest_ms = min(oldest_ms, body.at_ms)
             drained_to_ms = oldest_ms + item.dating.shift_ms - _DRAIN_MARGIN_MS
+    at_ms = item.dating.made_ms or item.dating.latest_ms
+    to.noticed.heard(sender.device, body, (*key, at_ms, sender.received_ms))
     to.health[sender.device] = Health(
         epoch=key[0],
         seq=key[1],
-        at_ms=item.dating.made_ms or item.dating.latest_ms,
+        at_ms=at_ms,
         body=item.stored,
         version=body.version[:64],
         clock_state=str(item.envelope.clock_state),
@@ -313,6 +317,79 @@ def _health(to: Effects, body: messages.HealthReport, item: Item, sender: Sender
             to.know(sender, camera.camera, item.dating.latest_ms)
 
 
+def _commission(to: Effects, body: messages.CommissionReport, item: Item, sender: Sender) -> None:
+    dated = item.dating.made_ms is not None
+    to.know(sender, body.camera, item.dating.latest_ms)
+    to.commissions.append(
+        {
+            "device": sender.device,
+            "camera": body.camera,
+            "at_ms": body.at_ms + item.dating.shift_ms if dated else item.dating.latest_ms,
+            "received_ms": sender.received_ms,
+            "body": item.stored,
+        }
+    )
+
+
+def _update(to: Effects, body: updates.UpdateReport, _item: Item, sender: Sender) -> None:
+    to.noticed.step(sender.device, body, sender.received_ms)
+
+
+def _shadow(to: Effects, body: updates.ShadowReport, item: Item, sender: Sender) -> None:
+    shift_ms = item.dating.shift_ms if item.dating.made_ms is not None else 0
+    objects = body.objects.values()
+    to.know(sender, body.camera, item.dating.latest_ms)
+    to.shadows.append(
+        {
+            "rollout": body.rollout,
+            "device": sender.device,
+            "camera": body.camera,
+            "a": body.a,
+            "b": body.b,
+            "slot": body.slot,
+            "site": sender.site,
+            "start_ms": body.start_ms + shift_ms,
+            "end_ms": body.end_ms + shift_ms,
+            "frames": body.frames,
+            "differing": body.differing,
+            "failed": body.failed,
+            "shed": body.shed,
+            "both_n": sum(one.both for one in objects),
+            "only_a": sum(one.only_a for one in objects),
+            "only_b": sum(one.only_b for one in objects),
+            "most": MAX_SHADOWS,
+        }
+    )
+
+
+def _disagreement(to: Effects, body: updates.Disagreement, item: Item, sender: Sender) -> None:
+    dated = item.dating.made_ms is not None
+    to.know(sender, body.camera, item.dating.latest_ms)
+    to.disagreements.append(
+        {
+            "device": sender.device,
+            "disagreement": body.disagreement,
+            "rollout": body.rollout,
+            "slot": body.slot,
+            "site": sender.site,
+            "camera": body.camera,
+            "a": body.a,
+            "b": body.b,
+            "at_ms": body.at_ms + item.dating.shift_ms if dated else item.dating.latest_ms,
+            "received_ms": sender.received_ms,
+            "weight": body.weight,
+            "body": without_picture(body),
+            "picture": body.picture or None,
+            "most": MAX_DISAGREEMENTS,
+        }
+    )
+
+
+def without_picture(body: updates.Disagreement) -> bytes:
+    """Return a disagreement as it is kept for long: pixels go when their time is over."""
+    return codec.encode(msgspec.structs.replace(body, picture=b""))
+
+
 _EFFECTS: Final[dict[type, Callable[..., None]]] = {
     messages.Aggregate: _aggregate,
     messages.CoverageReport: _coverage,
@@ -321,4 +398,8 @@ _EFFECTS: Final[dict[type, Callable[..., None]]] = {
     messages.EventReport: _event,
     messages.EvidenceRecord: _evidence,
     messages.HealthReport: _health,
+    messages.CommissionReport: _commission,
+    updates.UpdateReport: _update,
+    updates.ShadowReport: _shadow,
+    updates.Disagreement: _disagreement,
 }

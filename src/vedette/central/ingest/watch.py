@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from vedette.central import audit
+from vedette.central import audit, desired
 from vedette.central.ingest import clones
 from vedette.central.ingest.clones import Evidence, Lives, Sight
 from vedette.central.ingest.incoming import Incoming, SenderRow
@@ -126,6 +126,7 @@ class Watch:
                 now_ms=evidence.noticed_ms,
                 evidence=msgspec.json.encode(evidence),
             )
+            await desired.refresh(tx, device, evidence.noticed_ms)  # no change of keys meanwhile
             _log.error(
                 "two copies of one device are alive: it is in quarantine",
                 extra={"event": "device.quarantined", "device": device, "why": evidence.why},

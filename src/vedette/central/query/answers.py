@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from vedette.central.query import engine, runs, scalars, sketches
+from vedette.central.query import engine, runs, scalars, sketches, unmerged
 from vedette.central.query.catalogue import STATS, Kind
 from vedette.central.query.engine import (
     FEW,
@@ -70,9 +70,10 @@ async def ask(
         step=question.step,
         clock=question.clock,
         complete_to_ms=ground.complete_to_ms,
-        unmerged_hours=ground.late,
+        unmerged_hours=len(ground.left_out),
         cameras=len(ground.cameras),
         lines=lines,
+        hours=question.hours,
     )
 
 
@@ -84,30 +85,28 @@ async def _of_cameras(
     tx: Tx, ground: Ground, now_ms: int, merged: sketches.Merged
 ) -> tuple[Sums, Read]:
     metric, made = ground.metric, ground.grid
-    covered = await engine.coverage_of(tx, ground, now_ms)
+    covered = engine.cut(ground, await engine.coverage_of(tx, ground, now_ms))
+    if metric.name != "coverage":  # that is exact at every moment
+        covered = unmerged.put_off(ground, covered)
     by_model = bool(ground.question.model) or "model" in ground.question.by
     masks = await _models(tx, ground) if by_model else None
     names = {part for parts in metric.parts for part in parts}
     found: list[Block] = []
-    by_series: sketches.Found = {}
+    read = sketches.NOTHING
     if metric.kind is Kind.DISTRIBUTION:
-        if by_model:
-            raise ConfigError(
-                "distributions are not kept by model",
-                operator_hint="ask for the window in which the model ran",
-            )
-        by_series = await sketches.read(tx, ground)
+        read = await sketches.read(tx, ground)
         found = [
             Block(device=d, metric="", series=[series], units=np.zeros((1, made.units)))
-            for d, series in by_series
+            for d, series in {(d, series): None for d, series, _ in read.found}
         ]
     elif names - {"observed_s", "accountable_s"}:
-        found = await engine.values_of(tx, ground, names)
+        found = engine.cut(ground, await engine.values_of(tx, ground, names))
+        unmerged.leave_out(ground, found)
     sums = Sums(made.units)
     seen = _add_values(ground, sums, found, masks)
     _add_coverage(ground, sums, covered, masks, seen)
     if metric.kind is Kind.DISTRIBUTION:
-        merged |= sketches.merge(ground, by_series)
+        merged |= sketches.merge(ground, read)
         return sums, sketches.by_step(ground, merged)
     return sums, None
 
@@ -208,6 +207,7 @@ async def _of_devices(tx: Tx, ground: Ground) -> Sums:
     devices = {c.device: c for c in ground.cameras}
     wanted = [metric.parts[0][0], scalars.REPORTED_S]
     blocks = await engine.hours_of(tx, ground, wanted, none=np.nan)
+    engine.cut(ground, blocks, none=np.nan)
     found = [
         (block.device, block.metric, series, block.units[n])
         for block in blocks
@@ -243,6 +243,8 @@ async def _of_devices(tx: Tx, ground: Ground) -> Sums:
         lost = np.full(made.units, float(made.unit_ms)) - heard
         starts = made.from_ms + np.arange(made.units) * made.unit_ms
         lost[(starts < camera.known_from_ms) | (np.arange(made.units) >= end)] = 0.0
+        if ground.opened is not None:
+            lost[~ground.opened[camera.site]] = 0.0
         default = {engine.group_of(question, camera, ("", "", ""))}
         for key in split[device] if "name" in question.by else default:
             into = sums.coverage[key, _zone(ground, camera)]

@@ -231,6 +231,15 @@ METRICS: Final = (
         _counter("device.request_failures", "Requests to central that failed", "", ""),
         of_device=True,
     ),
+    msgspec.structs.replace(
+        _counter("device.written_bytes", "Bytes that our processes had the disk write", "", ""),
+        of_device=True,
+        unit="B",
+    ),
+    msgspec.structs.replace(
+        _seconds("device.throttled_s", "Time of reports that say it is held back", "", ""),
+        of_device=True,
+    ),
     _ratio("coverage", "1", "Observed over accountable time", ("observed_s",), ("accountable_s",)),
 )
 

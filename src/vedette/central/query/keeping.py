@@ -21,6 +21,7 @@ from vedette.central.coverage import FRESH_MS
 from vedette.central.query import metric_days, packing, runs
 from vedette.central.rollups import DAY_MS, HOUR_MS, floor_ms
 from vedette.central.store.db import Database, Tx
+from vedette.central.timeline import keeping as happenings
 from vedette.central.views import Segment
 
 DEVICES_PER_TICK: Final = 500
@@ -71,7 +72,9 @@ async def resolve_device(tx: Tx, device: str, now_ms: int) -> None:
         await tx.run("coverage_dirty_put", device=device, from_ms=from_ms, to_ms=to_ms)
     await tx.run("coverage_through_put", device=device, through_ms=through_ms)
     if through_ms > begin_ms:
-        await metric_days.lay_health(tx, device, max(begin_ms, now_ms - _CHUNK_MS), through_ms)
+        from_ms = max(begin_ms, now_ms - _CHUNK_MS)
+        await metric_days.lay_health(tx, device, from_ms, through_ms)
+        await happenings.keep(tx, device, from_ms, through_ms)
 
 
 def _stretches(marks: list[tuple[int, int]], end_ms: int) -> list[tuple[int, int]]:

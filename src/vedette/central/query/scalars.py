@@ -1,7 +1,7 @@
 """From merged aggregates and health reports to sums and readings by hour. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -9,21 +9,40 @@ import numpy as np
 
 from vedette.central.query.packing import Hours, Series
 from vedette.central.rollups import HOUR_MS
-from vedette.wire.messages import Frames, HealthReport, LineCounts, ZoneCounts
+from vedette.wire.messages import Frames, HealthReport, LineCounts
 
 Laid = dict[str, dict[Series, Hours]]  # by metric and series
 
 REPORTED_S: Final = "device.reported_s"
+THROTTLED_S: Final = "device.throttled_s"
 MODEL_S: Final = "model_s"
 """Seconds of aggregates by model: which model saw an hour."""
 
 MAX_SERIES: Final = 50_000
 """Of one device's day: what has more names is a fault, and must not fill the memory of all."""
 
-_ZONE: Final = (
-    "entered", "left", "visits", "occupancy_s", "occupancy_max", "loitered", "picked", "placed",
-    "headed", "shelf_changed",
+_ZONE: Final = tuple(
+    (field, f"zone.{field}")
+    for field in (
+        "entered", "left", "visits", "occupancy_s", "occupancy_max", "loitered", "picked",
+        "placed", "headed", "shelf_changed",
+    )
 )  # fmt: skip
+
+
+class ZoneSums(msgspec.Struct, frozen=True):
+    """The counts of a zone, its sketch left out."""
+
+    entered: int = 0
+    left: int = 0
+    visits: int = 0
+    occupancy_s: float = 0.0
+    occupancy_max: int = 0
+    loitered: int = 0
+    picked: int = 0
+    placed: int = 0
+    headed: int = 0
+    shelf_changed: int = 0
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -33,7 +52,7 @@ class Counts(msgspec.Struct, frozen=True):
     end_ms: int
     frames: Frames = Frames()
     model: str = ""
-    zones: dict[str, dict[str, ZoneCounts]] = {}
+    zones: dict[str, dict[str, ZoneSums]] = {}
     lines: dict[str, dict[str, LineCounts]] = {}
     presence_s: dict[str, float] = {}
     detections: dict[str, int] = {}
@@ -46,18 +65,22 @@ counts_of = msgspec.msgpack.Decoder(Counts).decode
 _Found = tuple[str, str, str, float]  # metric, name, label, value
 
 
-def of_counts(counts: Counts) -> Iterator[_Found]:
-    """Give every sum in an aggregate as metric, name, label and value."""
+def of_counts(counts: Counts, wanted: Collection[str] = ()) -> Iterator[_Found]:
+    """Give every sum in an aggregate as metric, name, label and value.
+
+    Where some are `wanted`, others may be left out: a zone alone counts ten things.
+    """
     frames = counts.frames
     yield "frames.captured", "", "", frames.captured
     yield "frames.analysed", "", "", frames.analysed
     yield "frames.gated", "", "", frames.gated
     for cause, dropped in frames.dropped.items():
         yield "frames.dropped", str(cause), "", dropped
+    fields = [(field, name) for field, name in _ZONE if not wanted or name in wanted]
     for zone, by_label in counts.zones.items():
         for label, found in by_label.items():
-            for field in _ZONE:
-                yield f"zone.{field}", zone, label, getattr(found, field)
+            for field, name in fields:
+                yield name, zone, label, getattr(found, field)
     for line, crossed_by in counts.lines.items():
         for label, crossed in crossed_by.items():
             yield "line.forward", line, label, crossed.forward
@@ -123,6 +146,7 @@ def lay_health(reports: Iterable[tuple[int, HealthReport]], hour: int) -> Laid:
     """Return the readings of one hour (0 to 23) of a device, from reports in order of time."""
     readings: dict[tuple[str, str], list[float]] = defaultdict(list)
     sums: dict[str, float] = defaultdict(float)
+    flags: list[str] | None = None
     for _, report in reports:
         for metric, name, value in of_health(report):
             if value is not None and np.isfinite(value):
@@ -130,7 +154,11 @@ def lay_health(reports: Iterable[tuple[int, HealthReport]], hour: int) -> Laid:
         sums["device.sent_bytes"] += report.network.sent_bytes
         sums["device.received_bytes"] += report.network.received_bytes
         sums["device.request_failures"] += report.network.failures
+        sums["device.written_bytes"] += report.spool.written_bytes or 0
         sums[REPORTED_S] += report.period_s
+        if _was_held_back(report.system.throttle_flags, flags):
+            sums[THROTTLED_S] += report.period_s
+        flags = report.system.throttle_flags
     laid: Laid = defaultdict(dict)
 
     def put(metric: str, name: str, stat: str, value: float) -> None:
@@ -147,6 +175,17 @@ def lay_health(reports: Iterable[tuple[int, HealthReport]], hour: int) -> Laid:
         if value:
             put(metric, "", "", value)
     return dict(laid)
+
+
+def _was_held_back(flags: list[str] | None, before: list[str] | None) -> bool:
+    """True where a device is held back now, or says since this report that it was since its start.
+
+    `…-occurred` stays until the device starts again, so only its first appearance counts; of the
+    first report of an hour nobody knows whether it is one.
+    """
+    now = flags or []
+    fresh = before is not None and any(f.endswith("-occurred") and f not in before for f in now)
+    return fresh or any(not flag.endswith("-occurred") for flag in now)
 
 
 def overlay(kept: Laid, fresh: Laid) -> Laid:

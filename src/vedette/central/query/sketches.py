@@ -1,20 +1,22 @@
 """Distributions: merged sketches of a question's cameras, by step. Decoded only when asked for.
 
-Whole UTC days inside a step come from merged days, the rest from merged hours; both hold the very
-sums of their minutes, so which is read changes nothing.
+Whole UTC days inside a step come from merged days, and where whole devices are asked about from
+what `sketch_days` laid out of them; the rest from merged hours. All hold the very sums of their
+minutes, so which is read changes nothing. By model, a day in which it changed is read by the hour.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 import numpy as np
 
-from vedette.central.query import engine, totals
+from vedette.central.query import engine, packing, sketch_days, totals
 from vedette.central.query.engine import Ground, Key
 from vedette.central.query.packing import Series
 from vedette.central.rollups import DAY_MS, HOUR_MS, floor_ms
-from vedette.central.store.db import Tx
+from vedette.central.store.db import TupleRow, Tx
 from vedette.errors import ConfigError
 from vedette.stats.sketch import ExpHistogram, LinearBins
 from vedette.wire.messages import Bins, Heatmap, Histogram
@@ -24,31 +26,35 @@ class _Dwell(msgspec.Struct, frozen=True):
     dwell_s: Histogram | None = None
 
 
-class _Zones(msgspec.Struct, frozen=True):
+class _OfModel(msgspec.Struct, frozen=True):
+    model: str = ""
+
+
+class _Zones(_OfModel, frozen=True):
     zones: dict[str, dict[str, _Dwell]] = {}
 
 
-class _Stages(msgspec.Struct, frozen=True):
+class _Stages(_OfModel, frozen=True):
     stage_ms: dict[str, Histogram] = {}
 
 
-class _Confidence(msgspec.Struct, frozen=True):
+class _Confidence(_OfModel, frozen=True):
     confidence: dict[str, Bins] = {}
 
 
-class _Entropy(msgspec.Struct, frozen=True):
+class _Entropy(_OfModel, frozen=True):
     entropy: dict[str, Bins] = {}
 
 
-class _Quality(msgspec.Struct, frozen=True):
+class _Quality(_OfModel, frozen=True):
     quality: dict[str, Bins] = {}
 
 
-class _Heat(msgspec.Struct, frozen=True):
+class _Heat(_OfModel, frozen=True):
     heatmap: Heatmap | None = None
 
 
-class _Scores(msgspec.Struct, frozen=True):
+class _Scores(_OfModel, frozen=True):
     scores: dict[str, Bins] = {}
 
 
@@ -62,62 +68,197 @@ _DECODERS = {
     "scores": msgspec.msgpack.Decoder(_Scores).decode,
 }
 
+_of_model = msgspec.msgpack.Decoder(_OfModel).decode
+
 Sketch = Histogram | Bins | Heatmap
 
-Found = dict[tuple[str, Series], list[tuple[int, Sketch]]]
-"""By device and series, sketches with the unit of the window that each begins in."""
+Found = dict[tuple[str, Series, str], list[tuple[int, Sketch]]]
+"""By device, series and model (empty where unasked), sketches with the unit that each begins in."""
 
 Merged = dict[tuple[Key, int], ExpHistogram | LinearBins]
 
 
-async def read(tx: Tx, ground: Ground) -> Found:
+class Read(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read: sketches of cameras, and by line and step those of whole devices."""
+
+    found: Found
+    packed: dict[tuple[Key, int], list[Sketch]]
+
+
+NOTHING: Final = Read(found={}, packed={})
+
+
+async def read(tx: Tx, ground: Ground) -> Read:
     """Return every sketch of the question's metric, unmerged.
 
     Raises:
         ConfigError: Too many to be read for one answer.
     """
     made = ground.grid
-    days = _whole_days(ground) if made.unit_ms == HOUR_MS else []
-    covered = len(days) * 24
-    if (len(days) + made.units - covered) * len(ground.cameras) > engine.MAX_BODIES:
-        raise ConfigError(
-            f"more than {engine.MAX_BODIES} sketches would have to be read",
-            operator_hint="ask for fewer cameras, a shorter window, step=total or clock=utc",
-        )
+    found: Found = defaultdict(list)
     of = {
         "devices": [c.device for c in ground.cameras],
         "cameras": [c.camera for c in ground.cameras],
     }
-    found: Found = defaultdict(list)
     if made.unit_ms != HOUR_MS:
-        rows = await tx.tuples("ask_minute_bodies", **of, from_ms=made.from_ms, to_ms=made.to_ms)
+        _check(made.units * len(ground.cameras))
+        rows = await tx.packed("ask_minute_bodies", **of, from_ms=made.from_ms, to_ms=made.to_ms)
         _put(ground, found, rows)
-        return found
+        return Read(found=found, packed={})
+    days = _whole_days(ground)
+    packed: dict[tuple[Key, int], list[Sketch]] = {}
+    alone: list[tuple[str, str, int]] = []
+    is_packed = engine.can_pack(ground.question) and len(ground.whole) == len(ground.devices)
+    if is_packed and ground.metric.parts[0][0] in sketch_days.FIELDS and days:
+        packed, alone = await _packed(tx, ground, days)
+    by_day = 0 if packed or alone else len(days) * len(ground.cameras)
+    _check(by_day + len(alone) + (made.units - len(days) * 24) * len(ground.cameras))
     late = set(ground.unmerged)
     for query, from_ms, to_ms in _stretches(ground, days):
-        rows = await tx.tuples(query, **of, from_ms=from_ms, to_ms=to_ms)
-        _put(ground, found, [row for row in rows if (row[0], row[1], row[2]) not in late])
+        if query == "ask_day_bodies" and (packed or alone):
+            continue
+        rows = await tx.packed(query, **of, from_ms=from_ms, to_ms=to_ms)
+        rows = [row for row in rows if (row[0], row[1], row[2]) not in late]
+        await _put_days(tx, ground, found, rows)
+    if alone:
+        rows = await tx.packed("ask_bodies_of_days", **_pairs(alone))
+        await _put_days(tx, ground, found, rows)
     for device, camera, hour_ms in ground.unmerged:
         one = {"device": device, "camera": camera}
-        closed = await tx.tuples("ask_closed_hour", **one, start_ms=hour_ms)
+        closed = await tx.packed("ask_closed_hour", **one, start_ms=hour_ms)
         window = {"from_ms": hour_ms, "to_ms": hour_ms + HOUR_MS}
-        rows = await tx.tuples("ask_minute_bodies", devices=[device], cameras=[camera], **window)
+        rows = await tx.packed("ask_minute_bodies", devices=[device], cameras=[camera], **window)
         rows += [(device, camera, hour_ms, body) for (body,) in closed]
-        _put(ground, found, rows)
-    return found
+        models = {_model(body) for *_, body in rows}
+        _put(ground, found, rows, engine.joined(models))
+    return Read(found=found, packed=packed)
+
+
+def _check(bodies: int) -> None:
+    if bodies > engine.MAX_BODIES:
+        raise ConfigError(
+            f"more than {engine.MAX_BODIES} sketches would have to be read",
+            operator_hint="ask for fewer cameras, a shorter window, step=total or clock=utc, or"
+            " without group_by of cameras, names and labels",
+        )
+
+
+def _pairs(listed: Iterable[tuple[str, str, int]]) -> dict[str, list[str] | list[int]]:
+    rows = list(listed)
+    return {
+        "devices": [device for device, _, _ in rows],
+        "cameras": [camera for _, camera, _ in rows],
+        "days": [day_ms for _, _, day_ms in rows],
+    }
+
+
+async def _put_days(tx: Tx, ground: Ground, found: Found, rows: list[TupleRow]) -> None:
+    """Take in merged days or hours; of a day in which the model changed, its hours if asked."""
+    if _by_model(ground):
+        mixed = [row for row in rows if row[2] % DAY_MS == 0 and "," in _model(row[3])]
+        if mixed:
+            pairs = _pairs((device, camera, day_ms) for device, camera, day_ms, _ in mixed)
+            hours = await tx.packed("ask_bodies_within_days", **pairs)
+            have = {(device, camera, floor_ms(at, DAY_MS)) for device, camera, at, _ in hours}
+            rows = [row for row in rows if (row[0], row[1], row[2]) not in have] + hours
+    _put(ground, found, rows)
+
+
+def _by_model(ground: Ground) -> bool:
+    return bool(ground.question.model) or "model" in ground.question.by
+
+
+def _model(body: bytes) -> str:
+    return _of_model(body).model
+
+
+async def _packed(
+    tx: Tx, ground: Ground, days: list[int]
+) -> tuple[dict[tuple[Key, int], list[Sketch]], list[tuple[str, str, int]]]:
+    """Return sketches of whole devices, and the days of cameras that are not laid out yet."""
+    question, made = ground.question, ground.grid
+    window = {"devices": ground.devices, "from_ms": days[0], "to_ms": days[-1] + DAY_MS}
+    wanted = set(days)
+    dirty = {row for row in await tx.tuples("ask_sketch_dirty", **window) if row[1] in wanted}
+    whose = {device for device, _ in dirty}
+    alone = [
+        (c.device, c.camera, day_ms)
+        for c in ground.cameras
+        if c.device in whose
+        for day_ms in days
+        if (c.device, day_ms) in dirty
+    ]
+    loose = {at for (at,) in await tx.tuples("ask_sketch_loose", **window)}
+    loose |= {floor_ms(day_ms, packing.WEEK_MS) for _, day_ms in dirty}
+    spans = _spans(ground, days, loose)
+    parts: dict[Key, int] = {}
+    of_part: list[engine.Camera] = []
+    part_of: dict[str, int] = {}
+    for camera in ground.cameras:
+        key = engine.group_of(question, camera, (camera.camera, "", ""))
+        if key not in parts:
+            parts[key] = len(of_part)
+            of_part.append(camera)
+        part_of.setdefault(camera.device, parts[key])
+    await tx.value("ask_more_memory")
+    rows = await tx.packed(
+        "ask_sketches",
+        field=ground.metric.parts[0][0],
+        names=question.names or None,
+        devices=list(part_of),
+        parts=list(part_of.values()),
+        starts=[at for at, _, _ in spans],
+        days=[length for _, length, _ in spans],
+        steps=[step for _, _, step in spans],
+        from_ms=floor_ms(days[0], packing.WEEK_MS),
+        to_ms=made.to_ms,
+    )
+    packed: dict[tuple[Key, int], list[Sketch]] = defaultdict(list)
+    for part, step, name, *laid in rows:
+        camera = of_part[part]
+        for (label, model, _), sketch in sketch_days.unpack(*laid):
+            series = (camera.camera, name, label)
+            if engine.is_wanted(question, series) and question.model in {"", model}:
+                packed[engine.group_of(question, camera, series, model), step].append(sketch)
+    return packed, alone
+
+
+def _spans(ground: Ground, days: list[int], loose: set[int]) -> list[tuple[int, int, int]]:
+    """Return what to read: start, days (1 or 7) and step; whole weeks where all is merged."""
+    made = ground.grid
+    some = next(iter(made.step_of.values()))
+    step_of = {day_ms: int(some[(day_ms - made.from_ms) // HOUR_MS]) for day_ms in days}
+    spans: list[tuple[int, int, int]] = []
+    taken: set[int] = set()
+    for day_ms in days:
+        if day_ms in taken:
+            continue
+        week = [day_ms + n * DAY_MS for n in range(7)]
+        is_week = day_ms % packing.WEEK_MS == 0 and day_ms not in loose
+        if is_week and all(step_of.get(at) == step_of[day_ms] for at in week):
+            taken.update(week)
+            spans.append((day_ms, 7, step_of[day_ms]))
+        else:
+            spans.append((day_ms, 1, step_of[day_ms]))
+    return spans
 
 
 def _whole_days(ground: Ground) -> list[int]:
-    """Return the UTC days that lie whole within one step in every time zone, and are merged."""
+    """Return the UTC days that are merged and wholly asked about, in one step in every zone."""
     made = ground.grid
     late = {floor_ms(hour_ms, DAY_MS) for _, _, hour_ms in ground.unmerged}
     end_ms = min(made.to_ms, floor_ms(ground.complete_to_ms, DAY_MS))
+    opened = np.ones(made.units, dtype=np.bool_)
+    for mask in (ground.opened or {}).values():
+        opened &= mask
     found: list[int] = []
     for day_ms in range(-floor_ms(-made.from_ms, DAY_MS), end_ms - DAY_MS + 1, DAY_MS):
         first = (day_ms - made.from_ms) // HOUR_MS
-        if day_ms not in late and all(
-            steps[first] == steps[first + 23] for steps in made.step_of.values()
-        ):
+        # The same step everywhere: midnight here and midnight there may part months.
+        is_whole = (
+            len({int(s[at]) for s in made.step_of.values() for at in (first, first + 23)}) == 1
+        )
+        if is_whole and day_ms not in late and opened[first : first + 24].all():
             found.append(day_ms)
     return found
 
@@ -138,15 +279,24 @@ def _stretches(ground: Ground, days: list[int]) -> Iterator[tuple[str, int, int]
         yield "ask_bodies", at_ms, min(ground.grid.to_ms, ground.complete_to_ms)
 
 
-def _put(ground: Ground, found: Found, rows: list[tuple[str, str, int, bytes]]) -> None:
+def _put(ground: Ground, found: Found, rows: list[TupleRow], model: str = "") -> None:
+    """Take in bodies; `model` where it is known better than each of them knows."""
     field = ground.metric.parts[0][0]
     made = ground.grid
+    by_model = _by_model(ground)
+    site_of = {camera.device: camera.site for camera in ground.cameras}
     for device, camera, start_ms, body in rows:
         unit = (start_ms - made.from_ms) // made.unit_ms
-        for name, label, sketch in _sketches(field, _DECODERS[field](body)):
+        if ground.opened is not None and not ground.opened[site_of[device]][unit]:
+            continue
+        decoded = _DECODERS[field](body)
+        ran = (model or decoded.model) if by_model else ""
+        if ground.question.model not in {"", ran}:
+            continue
+        for name, label, sketch in _sketches(field, decoded):
             series = (camera, name, label)
             if engine.is_wanted(ground.question, series):
-                found[device, series].append((unit, sketch))
+                found[device, series, ran].append((unit, sketch))
 
 
 def _sketches(field: str, body: object) -> Iterator[tuple[str, str, Sketch]]:
@@ -165,14 +315,16 @@ def _sketches(field: str, body: object) -> Iterator[tuple[str, str, Sketch]]:
         yield ("", word, sketch) if by_class else (word, "", sketch)
 
 
-def merge(ground: Ground, found: Found) -> Merged:
+def merge(ground: Ground, read: Read) -> Merged:
     """Return the sketch of every line and step."""
     cameras = {(c.device, c.camera): c for c in ground.cameras}
     grouped: dict[tuple[Key, int], list[Sketch]] = defaultdict(list)
-    for (device, series), listed in found.items():
+    for at, listed in read.packed.items():
+        grouped[at] += listed
+    for (device, series, model), listed in read.found.items():
         camera = cameras[device, series[0]]
         zone = camera.time_zone if ground.question.clock == "site" else "UTC"
-        key = engine.group_of(ground.question, camera, series)
+        key = engine.group_of(ground.question, camera, series, model)
         steps = ground.grid.step_of[zone]
         for unit, sketch in listed:
             grouped[key, int(steps[unit])].append(sketch)
@@ -209,9 +361,9 @@ def number(sketch: ExpHistogram | LinearBins, stat: str) -> float | None:
     return sketch.quantile(float(stat.removeprefix("p")) / 100)
 
 
-def heat(found: Found) -> tuple[Heatmap | None, int]:
+def heat(read: Read) -> tuple[Heatmap | None, int]:
     """Return all heatmaps of the largest grid as one, and how many of other grids were left out."""
-    maps = [one for listed in found.values() for _, one in listed if isinstance(one, Heatmap)]
+    maps = [one for listed in read.found.values() for _, one in listed if isinstance(one, Heatmap)]
     if not maps:
         return None, 0
     rows, columns = max((one.rows, one.columns) for one in maps)

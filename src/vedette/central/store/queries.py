@@ -11,6 +11,7 @@ from typing import Final
 
 from vedette.errors import StoreError
 
+_PARAMETER: Final = re.compile(r"(?<!%)%\(([a-z0-9_]+)\)[sb]")
 _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)\s*\n-- (.+)$", re.MULTILINE)
 
 
@@ -42,13 +43,18 @@ def load() -> dict[str, tuple[str, str]]:
 
 
 @cache
-def sql(name: str) -> bytes:
-    """Return the text of one query, ready for psycopg.
+def call(name: str) -> tuple[bytes, tuple[str, ...]]:
+    """Return one query with its parameters by number, and their names in that order.
+
+    Found out once per query here; the driver would look through a long one at each use.
 
     Raises:
         StoreError: No such query.
     """
     try:
-        return load()[name][1].encode()
+        text = load()[name][1]
     except KeyError:
         raise StoreError(f"no query is named {name!r}") from None
+    names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
+    text = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", text)
+    return text.replace("%%", "%").encode(), names

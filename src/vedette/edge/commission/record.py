@@ -4,7 +4,8 @@
     commission/<camera>/record.<ms>.json     those before it
     commission/<camera>/reference.png        the scene, grey, reduced: what "moved" is judged by
 
-The reference shows the emptied scene at 160 columns and never leaves the device.
+The reference shows the emptied scene at 160 columns. It leaves the device only as coarse as a
+thumbnail, and only where the site's policy lets thumbnails leave.
 """
 
 import contextlib

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from vedette.clock import NS_PER_S, Clock, wall_ms
-from vedette.edge.assembly import Assembly, Models, worker_count
+from vedette.edge.assembly import Assembly
 from vedette.edge.commission.record import (
     Baseline,
     CommissionRecord,
@@ -31,6 +31,7 @@ from vedette.edge.commission.record import (
 from vedette.edge.doctor.eye import Eye
 from vedette.edge.doctor.orientation import judge_orientation, orientation
 from vedette.edge.frame import Frame
+from vedette.edge.models import Models, worker_count
 from vedette.edge.pipeline import Pipeline
 from vedette.edge.settings import Camera, EdgeConfig
 from vedette.errors import StreamLost, VedetteError
@@ -255,7 +256,7 @@ class Session:
             found = regions.counted(found, frame.picture.size)
             found = _wanted(found, self._camera.labels, model.labels)
             self._desk.show(frame, found, f"picture {tally.pictures + 1} of {self._samples}")
-            wrong = self._desk.count(f"{len(found)} boxes. How many are wrong?", len(found))
+            wrong = self._desk.count(_boxes(len(found)), len(found))
             missed = None if wrong is None else self._desk.count("How many are missing?", None)
             if wrong is None or missed is None:
                 break
@@ -360,6 +361,10 @@ def baseline(cuts: list[Aggregate]) -> Baseline:
         quality=whole.quality,
         detections=whole.detections,
     )
+
+
+def _boxes(count: int) -> str:
+    return f"{count} box{'' if count == 1 else 'es'}. How many are wrong?"
 
 
 def _judge(frame: Frame) -> QualityVerdict:

@@ -75,6 +75,12 @@ def _origins(store: DesiredStore) -> list[Origin]:
     for name in ("report_period_s", "aggregate_period_s"):
         if settings is not None and getattr(settings, name):
             found.append(Origin(part=f"telemetry.{name}", signer="central"))
-    if store.time_zone_is_given:
-        found.append(Origin(part="time_zone", signer="enrolment"))
+    if settings is not None and settings.uplink is not msgspec.UNSET:
+        found += [
+            Origin(part=f"uplink.{name}", signer="central")
+            for name in ("backfill_kbit_s", "windows")
+            if getattr(settings.uplink, name) is not None
+        ]
+    if store.time_zone_signer:
+        found.append(Origin(part="time_zone", signer=store.time_zone_signer))
     return found

@@ -1,8 +1,9 @@
 """`vedette edge doctor`: is this device fit for what it is configured to do?
 
 Where things are: `finding` what a check says · `eye` one camera, opened to look at · `camera` what
-is judged of a camera · `machine` clock, disk, memory, heat, central · `models` models and whether
-the machine keeps up with them · `orientation` whether a camera hangs upside down.
+is judged of a camera · `machine` clock, disk, memory, heat, central · `alerts` local channels ·
+`models` models and whether the machine keeps up with them · `orientation` whether a camera hangs
+upside down.
 
 The rule: everything is tried for real (the camera is opened, the model is run, the disk is
 written), and what could not be tried is `unknown`, never fine.

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from vedette.clock import NS_PER_MS, Clock, wall_ms
-from vedette.edge.agent import read_status
 from vedette.edge.central_client import CentralClient
+from vedette.edge.doctor.alerts import local_channels
 from vedette.edge.doctor.finding import Finding, Verdict
 from vedette.edge.enrolment import Identity, load_identity
 from vedette.edge.health import SystemProbe
@@ -22,6 +22,7 @@ from vedette.edge.health.sysfs import Tree
 from vedette.edge.health.system import memory_mb
 from vedette.edge.settings import CentralLink, EdgeConfig
 from vedette.edge.spool import peek
+from vedette.edge.status import read_status
 from vedette.edge.supervisor import AgentLock
 from vedette.edge.timekeeper import BUILD_AT
 from vedette.errors import BadSignature, VedetteError
@@ -53,7 +54,7 @@ def machine_findings(config: EdgeConfig, clock: Clock, boot: str) -> list[Findin
     health = SystemProbe(config.state_dir).collect(boot_id=boot)
     found += judge_health(health, memory_mb(Tree())[1])
     found += [agent(config), *last_report(read_status(config.state_dir)), *spool(config)]
-    return [*found, *central(config, clock)]
+    return [*found, *central(config, clock), *local_channels(config)]
 
 
 def judge_wall_clock(now_ms: int) -> Finding:

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from vedette.clock import NS_PER_MS, NS_PER_S, Clock
-from vedette.edge.assembly import Models, worker_count
 from vedette.edge.doctor.finding import Finding, Verdict
+from vedette.edge.models import Models, worker_count
 from vedette.edge.settings import Camera, EdgeConfig, Tier
 from vedette.errors import VedetteError
 from vedette.inference.model import Model

@@ -11,14 +11,10 @@
         spool.put("evidence.v1", record); store.mark_reported(record.evidence)
 
 Where things are: `store` what is wanted and when it is ready · `shelf` the folder, its budgets and
-its crash safety · `clip` remuxing · `poster` the still picture.
+its crash safety · `clip` remuxing · `poster` the still picture · `leaving` what the site's policy
+lets go to central, which `edge.clips` sends.
 
 The rules: video is never encoded again; a package is whole or not there; pixels stay here unless
-the pixel policy says otherwise, which is not decided in this room.
+the pixel policy says otherwise. Nothing is imported here: the agent reads packages (`leaving`,
+`catalog`, `facts`) and never loads what decodes video.
 """
-
-from vedette.edge.evidence.catalog import PackageInfo
-from vedette.edge.evidence.shelf import verify
-from vedette.edge.evidence.store import EvidenceStore, Wanted
-
-__all__ = ["EvidenceStore", "PackageInfo", "Wanted", "verify"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from vedette.edge.evidence import facts
 from vedette.errors import EvidenceError
 from vedette.ids import is_slug
+from vedette.wire.evidence import BLURRED_SIGNATURE, SIGNATURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class PackageInfo:
     priority: int = facts.DEFAULT_PRIORITY
     has_blurred: bool = False
     wants_blur: bool = False
+    is_signed: bool = False
 
 
 def packages(root: Path) -> list[PackageInfo]:
@@ -41,6 +43,21 @@ def packages(root: Path) -> list[PackageInfo]:
             return sorted(_scan(root), key=lambda package: package.mtime_ns)
         except FileNotFoundError:
             return []
+
+
+def place(root: Path, evidence: str) -> Path | None:
+    """Return where a package of this whole id lies, without looking at any other.
+
+    Raises:
+        EvidenceError: The folder cannot be read.
+    """
+    with facts.translated("the evidence folder cannot be read"):
+        try:
+            days = [entry.name for entry in _folders(root) if _is_day(entry.name)]
+        except FileNotFoundError:
+            return None
+    found = (root / day / evidence for day in sorted(days, reverse=True))
+    return next((path for path in found if (path / facts.FACTS).is_file()), None)
 
 
 def find(root: Path, evidence: str) -> PackageInfo:
@@ -104,6 +121,8 @@ def _package(entry: "os.DirEntry[str]", day: str) -> PackageInfo | None:
         priority=priority,
         has_blurred=facts.BLURRED_FACTS in sizes,
         wants_blur=facts.BLUR_WANTED in sizes,
+        is_signed=SIGNATURE in sizes
+        and (facts.BLURRED_FACTS not in sizes or BLURRED_SIGNATURE in sizes),
     )
 
 

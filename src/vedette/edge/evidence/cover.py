@@ -53,7 +53,7 @@ class Cover:
             for order, box in enumerate(frame.boxes):
                 # Without a track each sighting stands alone: held before and after.
                 key = ("t", box.track) if box.track is not None else (f"f{number}", order)
-                self._tracks.setdefault(key, []).append((at_s, box.xyxy))
+                self._tracks.setdefault(key, []).append((at_s, _upright(box.xyxy)))
 
     def areas(self, at_ms: float) -> list[Area] | None:
         """Return what to cover in the picture of this time; None: all of it."""
@@ -71,6 +71,11 @@ class Cover:
             return after_s - before_s <= GAP_S
         nearest_s = before_s if before_s is not None else after_s
         return nearest_s is not None and abs(at_s - nearest_s) <= HOLD_S / 2
+
+
+def _upright(area: Area) -> Area:
+    """Return the area between two corners, whichever of them a model named first."""
+    return _hull(area, (area[2], area[3], area[0], area[1]))
 
 
 def _during(sightings: Sequence[Sighting], start_s: float, end_s: float) -> Area | None:

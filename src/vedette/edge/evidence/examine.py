@@ -4,8 +4,8 @@ Here: one verdict per package, with everything that is wrong. Nothing is changed
 first, so that a file that was tampered with never reaches the video library; what is not said in
 the facts is as wrong as what is said falsely.
 
-What this cannot tell: whether somebody replaced *all* files of a package by others that agree. The
-clip's hash in central's record of the event tells that, where the device has been online.
+Whether somebody replaced *all* files of a package by others that agree, only its signature tells
+(`origin`), and for packages of before there were any the hash in central's record of the event.
 """
 
 import io
@@ -16,28 +16,34 @@ from typing import Final
 
 import av
 import av.error
-import msgspec
 
 from vedette.edge.evidence import facts
 from vedette.edge.evidence.facts import ClipFile, Facts
+from vedette.edge.evidence.origin import Keys, Origin, origins
 from vedette.errors import EvidenceError
+from vedette.wire.evidence import BLURRED_SIGNATURE, SIGNATURE
 from vedette.wire.messages import EvidenceRecord
 
 MAX_CLIP_BYTES: Final = 1024 * 1024 * 1024
 
 _MARKS: Final = frozenset({facts.REPORTED, facts.BLUR_WANTED, facts.BLUR_FAILED, facts.SUMS})
-_LATER: Final = frozenset({facts.BLURRED_CLIP, facts.BLURRED_FACTS})
+_LATER: Final = frozenset({facts.BLURRED_CLIP, facts.BLURRED_FACTS, SIGNATURE, BLURRED_SIGNATURE})
 _TIME_SLACK_S: Final = 0.05
 _UNTOLD_MS: Final = 3_100  # what a cut may lack untold: one and a half of its longest usual steps
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """The verdict on one package; whole where there are no `problems`."""
+    """The verdict on one package; whole where there are no `problems`.
+
+    Attributes:
+        origins: On the signatures of the clip and of its blurred copy, as far as they are there.
+    """
 
     evidence: str
     record: EvidenceRecord | None
     problems: tuple[str, ...]
+    origins: tuple[Origin, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -45,28 +51,46 @@ class Examination:
         return not self.problems
 
 
-def examine(path: Path) -> Examination:
-    """Return the verdict on the package in folder `path`; never raises for what is in it."""
+def examine(path: Path, *, keys: Keys | None = None, is_copy: bool = False) -> Examination:
+    """Return the verdict on the package in folder `path`; never raises for what is in it.
+
+    Args:
+        path: The package.
+        keys: Whose signatures are believed; None: nobody was asked.
+        is_copy: It was handed over: under any name, and perhaps only as its blurred copy.
+
+    Raises:
+        ConfigError: `keys` cannot be asked.
+    """
     try:
         said = facts.read_facts(path)
     except EvidenceError as problem:
         return Examination(path.name, None, (str(problem),))
     problems: list[str] = []
-    if said.record.evidence != path.name:
+    if said.record.evidence != path.name and not is_copy:
         problems.append(f"holds the facts of {said.record.evidence!r}")
-    problems += _bytes(path, said)
+    blurred_only = is_copy and not (path / facts.CLIP).exists()
+    problems += _bytes(path, said, blurred_only=blurred_only)
+    found: list[Origin] = []
     if not problems:
-        for entry in said.clips:
+        found = origins(path, said, keys)
+        problems += [text for one in found for text in one.problems]
+    if not problems:
+        for entry in [] if blurred_only else said.clips:
             problems += _video(path, entry)
         problems += _times(said)
         problems += _blurred(path, said)
-    return Examination(path.name, said.record, tuple(problems))
+    return Examination(said.record.evidence, said.record, tuple(problems), tuple(found))
 
 
-def _bytes(path: Path, said: Facts) -> list[str]:
+def _bytes(path: Path, said: Facts, *, blurred_only: bool) -> list[str]:
     """Compare every file with its hash, and the folder with what it should hold."""
-    wanted = {facts.CLIP: said.record.sha256}
-    wanted |= {entry.file: entry.sha256 for entry in said.clips}
+    wanted: dict[str, str] = {}
+    if not blurred_only:
+        wanted = {facts.CLIP: said.record.sha256}
+        wanted |= {entry.file: entry.sha256 for entry in said.clips}
+    elif not (path / facts.BLURRED_FACTS).exists():
+        return ["there is no clip, and no blurred copy of one"]
     problems: list[str] = []
     try:
         sums = facts.read_sums(path)
@@ -80,7 +104,7 @@ def _bytes(path: Path, said: Facts) -> list[str]:
     if said.clips and facts.CLIP not in {entry.file for entry in said.clips}:
         problems.append("the facts name no clip of the event")
     for name, value in wanted.items():
-        if "/" in name or name.startswith("."):
+        if not facts.is_plain_name(name):
             problems.append(f"{name!r} is no name of a file in a package")
             continue
         problems += _one_file(path / name, value)
@@ -164,10 +188,9 @@ def _blurred(path: Path, said: Facts) -> list[str]:
     if not (path / facts.BLURRED_FACTS).exists():
         return []
     try:
-        raw = facts.read_limited(path / facts.BLURRED_FACTS, facts.MAX_FACTS_BYTES)
-        copy = msgspec.json.decode(raw, type=facts.BlurredFacts)
-    except (EvidenceError, msgspec.MsgspecError, UnicodeDecodeError) as problem:
-        return [f"{facts.BLURRED_FACTS} is damaged: {problem}"]
+        copy = facts.read_blurred(path)
+    except EvidenceError as problem:
+        return [str(problem)]
     if copy.evidence != said.record.evidence or copy.made_from != said.record.sha256:
         return ["the blurred copy is of another clip"]
     return _one_file(path / facts.BLURRED_CLIP, copy.clip.sha256) or _video(path, copy.clip)

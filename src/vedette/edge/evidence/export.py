@@ -22,6 +22,7 @@ from vedette.edge.evidence import facts
 from vedette.edge.evidence.catalog import PackageInfo
 from vedette.edge.evidence.examine import MAX_CLIP_BYTES, examine
 from vedette.errors import EvidenceError, NotAllowed
+from vedette.wire.evidence import BLURRED, CLIP, signature_of
 from vedette.wire.signed import PixelPolicy
 
 LOG: Final = "exports.jsonl"
@@ -74,7 +75,7 @@ def export(
     content = {one.evidence: _content(one, blurred_only=blurred_only) for one in packages}
     line = Exported(
         at_ms=wall_ms(now_at),
-        user=_user(),
+        user=user(),
         evidence=list(content),
         out=str(out),
         blurred_only=blurred_only,
@@ -86,7 +87,7 @@ def export(
             raise EvidenceError(
                 f"{target} is there already", operator_hint="choose another place: nothing is lost"
             )
-    _append(log, line)
+    facts.append_line(log, msgspec.json.encode(line))
     with facts.translated(f"{out} could not be written"):
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".zip":
@@ -112,11 +113,18 @@ def _content(package: PackageInfo, *, blurred_only: bool) -> list[Path]:
                 f"{package.evidence} has no blurred copy, and only such may leave this site",
                 operator_hint="set evidence.blur and wait for it, or add --on-site",
             )
-        return [package.path / n for n in (facts.BLURRED_CLIP, facts.BLURRED_FACTS, facts.FACTS)]
+        names = {facts.BLURRED_CLIP, facts.BLURRED_FACTS, facts.FACTS}
+        return _with_signature(package.path, names, [BLURRED])
     names = {*facts.read_sums(package.path), facts.FACTS, facts.CLIP}
     if package.has_blurred:
         names |= {facts.BLURRED_CLIP, facts.BLURRED_FACTS}
-    return [package.path / name for name in sorted(names)]
+    return _with_signature(package.path, names, [CLIP, BLURRED])
+
+
+def _with_signature(path: Path, names: set[str], forms: Sequence[str]) -> list[Path]:
+    signatures = {signature_of(form) for form in forms}
+    names = names | {name for name in signatures if (path / name).exists()}
+    return [path / name for name in sorted(names)]
 
 
 def _write_zip(content: dict[str, list[Path]], out: Path) -> None:
@@ -153,18 +161,8 @@ def _read(paths: list[Path]) -> dict[str, bytes]:
     return {path.name: facts.read_limited(path, MAX_CLIP_BYTES) for path in paths}
 
 
-def _append(log: Path, line: Exported) -> None:
-    """Have the line on the disk before anything is copied."""
-    with facts.translated(f"{log.name} could not be written, so nothing was copied"):
-        handle = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            os.write(handle, msgspec.json.encode(line) + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _user() -> str:
+def user() -> str:
+    """Return who runs this program, as the machine calls them."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

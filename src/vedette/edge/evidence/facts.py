@@ -4,10 +4,12 @@
     evidence.json   `Facts`                                     poster.jpg    the event's picture
     SHA256SUMS      of all of these, for `sha256sum -c`
     blurred.mp4, blurred.json                                   only where a blurred copy was made
+    signature.json, blurred-signature.json                      what the device signed (`signing`)
     reported, priority-N, blur-wanted, blur-failed              marks, for this device only
 
-Here: names, the structure of the JSON, reading it. The rule: a package is a folder that anybody may
-have written into: sizes are limited, links are not followed, and what is wrong is said in words.
+Here: names, and reading; the structure of the JSON is in `wire.evidence`. The rule: a package is a
+folder that anybody may have written into: sizes are limited, links are not followed, and what is
+wrong is said in words.
 """
 
 import errno
@@ -22,7 +24,25 @@ from typing import Final
 import msgspec
 
 from vedette.errors import EvidenceError
-from vedette.wire.messages import Box, EventReport, EvidenceRecord
+from vedette.wire.evidence import MAX_JSON_BYTES, BlurredFacts, ClipFile, Facts, FrameBoxes, Hole
+
+__all__ = [
+    "BlurredFacts",
+    "ClipFile",
+    "Facts",
+    "FrameBoxes",
+    "Hole",
+    "append_line",
+    "digest",
+    "is_plain_name",
+    "plain",
+    "read_blurred",
+    "read_facts",
+    "read_limited",
+    "read_sums",
+    "sums_text",
+    "translated",
+]
 
 CLIP: Final = "clip.mp4"
 FACTS: Final = "evidence.json"
@@ -36,82 +56,8 @@ BLUR_FAILED: Final = "blur-failed"
 PRIORITY_MARK: Final = "priority-"
 
 DEFAULT_PRIORITY: Final = 1
-MAX_FACTS_BYTES: Final = 16 * 1024 * 1024
+MAX_FACTS_BYTES: Final = MAX_JSON_BYTES
 MAX_SUMS_BYTES: Final = 16 * 1024
-
-
-class FrameBoxes(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen in one frame that was analysed, or held because nothing moved."""
-
-    at_ms: int
-    boxes: list[Box]
-
-
-class ClipFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One video file of a package.
-
-    Attributes:
-        window_ms: When its first and its last picture are shown.
-        picture_px: As it is coded; `rotation_deg` turns it clockwise for showing.
-    """
-
-    file: str
-    sha256: str
-    bytes: int
-    codec: str
-    picture_px: tuple[int, int]
-    window_ms: tuple[int, int]
-    packets: int
-    rotation_deg: int = 0
-
-
-class Hole(msgspec.Struct, frozen=True, kw_only=True):
-    """A stretch within the window without pictures."""
-
-    window_ms: tuple[int, int]
-    cause: str
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything in `evidence.json`; boxes are in pixels of the main clip.
-
-    Attributes:
-        clips: The video files in order of time; empty in packages of before version 0.2.
-        holes: Where within the window there are no pictures.
-        priority: See `budget.PRIORITY_SHARE`.
-        watches_people: True where everybody in the picture was looked for: the model knows people,
-            and no part of the picture was left out.
-        slack_ms: How far the times of frames and of the clip may be apart: the clip is of another
-            stream than the one that was analysed.
-    """
-
-    record: EvidenceRecord
-    event: EventReport
-    frames: list[FrameBoxes]
-    clips: list[ClipFile] = []
-    holes: list[Hole] = []
-    priority: int = DEFAULT_PRIORITY
-    watches_people: bool = False
-    slack_ms: int = 0
-
-
-class BlurredFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything in `blurred.json`: what was done to make a copy that shows nobody.
-
-    Attributes:
-        made_from: SHA-256 of the main clip.
-        mode: `people` or `picture`.
-        whole_ms: Stretches in which the whole picture is pixelated, because nobody can say where
-            people were.
-        cells_px: Sides of the squares that were used, in pixels.
-    """
-
-    evidence: str
-    made_from: str
-    clip: ClipFile
-    mode: str
-    whole_ms: list[tuple[int, int]] = []
-    cells_px: list[int] = []
 
 
 def read_facts(path: Path) -> Facts:
@@ -127,6 +73,24 @@ def read_facts(path: Path) -> Facts:
         raise EvidenceError(f"{path.name}: its facts are damaged") from problem
 
 
+def read_blurred(path: Path) -> BlurredFacts:
+    """Return what a package says of its blurred copy.
+
+    Raises:
+        EvidenceError: Missing, a link, too large, or not readable.
+    """
+    raw = read_limited(path / BLURRED_FACTS, MAX_FACTS_BYTES)
+    try:
+        return msgspec.json.decode(raw, type=BlurredFacts)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
+        raise EvidenceError(f"{path.name}: {BLURRED_FACTS} is damaged") from problem
+
+
+def is_plain_name(name: str) -> bool:
+    """True for what can be a file's name in a package, and no way out of it."""
+    return bool(name) and "/" not in name and not name.startswith(".") and "\0" not in name
+
+
 def read_limited(path: Path, most: int) -> bytes:
     """Return a plain file's bytes.
 
@@ -134,7 +98,7 @@ def read_limited(path: Path, most: int) -> bytes:
         EvidenceError: Missing, not a plain file, or of more than `most` bytes.
     """
     name = f"{path.parent.name}: {path.name}"
-    with translated(f"{name} cannot be read"), _plain(path, name) as handle:
+    with translated(f"{name} cannot be read"), plain(path, name) as handle:
         with os.fdopen(os.dup(handle), "rb") as file:
             data = file.read(most + 1)
     if len(data) > most:
@@ -149,13 +113,13 @@ def digest(path: Path) -> str:
         EvidenceError: Missing or not a plain file.
     """
     name = f"{path.parent.name}: {path.name}"
-    with translated(f"{name} cannot be read"), _plain(path, name) as handle:
+    with translated(f"{name} cannot be read"), plain(path, name) as handle:
         with os.fdopen(os.dup(handle), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def _plain(path: Path, name: str) -> Iterator[int]:
+def plain(path: Path, name: str) -> Iterator[int]:
     """Open a plain file; a link, a pipe or a device is refused instead of waited for."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -164,6 +128,21 @@ def _plain(path: Path, name: str) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Have a line at a file's end, on the disk before this returns.
+
+    Raises:
+        EvidenceError: The disk refuses, or the file is a link.
+    """
+    with translated(f"{path.name} could not be written, so nothing was done"):
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            os.write(handle, line + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def sums_text(files: Mapping[str, bytes]) -> bytes:

@@ -7,7 +7,7 @@ the window moves nothing in it.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -18,7 +18,12 @@ from vedette.edge.evidence import facts
 from vedette.edge.evidence.clip import Clip
 from vedette.edge.evidence.facts import ClipFile, Facts, FrameBoxes, Hole
 from vedette.errors import EvidenceError
+from vedette.wire.circumstances import Circumstances, Surroundings
+from vedette.wire.evidence import FACTS_VERSION
 from vedette.wire.messages import Box, EventReport, EvidenceRecord
+
+Seen = tuple[float, list[Box], tuple[str, ...]]
+"""What one frame showed: when (on the camera's timeline), boxes, problems of the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,13 @@ def build(
     cut: Cut,
     *,
     at_t_s: float,
-    seen: Iterable[tuple[float, list[Box]]],
+    seen: Iterable[Seen],
     poster: bytes,
     priority: int,
     watches_people: bool,
     slack_ms: int = 0,
+    circumstances: Circumstances | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Package:
     """Return the package of an event.
 
@@ -53,6 +60,8 @@ def build(
         priority: Kept in the facts.
         watches_people: The same; see `Facts`.
         slack_ms: The same.
+        circumstances: The same.
+        surroundings: The same.
 
     Raises:
         EvidenceError: Nothing was recorded, or no file can be made of it.
@@ -64,14 +73,7 @@ def build(
     def ms(t_s: float) -> int:
         return round(zero_ms + t_s * 1000)
 
-    files: dict[str, bytes] = {}
-    entries: list[ClipFile] = []
-    for number, part in enumerate(cut.parts):
-        clip = clips.remux(part.packets)
-        name = facts.CLIP if number == cut.main else f"clip-{number + 1}.mp4"
-        files[name] = clip.data
-        window = (ms(clip.start_s), ms(clip.end_s))
-        entries.append(_entry(name, clip, window, len(part.packets)))
+    files, entries = _muxed(cut, ms)
     main = entries[cut.main]
     scale = _scale(event.picture_px, main)
     first_ms, last_ms = entries[0].window_ms[0], entries[-1].window_ms[1]
@@ -86,8 +88,8 @@ def build(
         boxes=_scaled(event.boxes, scale),
     )
     frames = [
-        FrameBoxes(at_ms=ms(t_s), boxes=_scaled(boxes, scale))
-        for t_s, boxes in seen
+        FrameBoxes(at_ms=ms(t_s), boxes=_scaled(boxes, scale), problems=list(problems))
+        for t_s, boxes, problems in seen
         if first_ms <= ms(t_s) <= last_ms
     ]
     said = Facts(
@@ -99,11 +101,27 @@ def build(
         priority=priority,
         watches_people=watches_people,
         slack_ms=slack_ms,
+        version=FACTS_VERSION,
+        circumstances=circumstances,
+        surroundings=surroundings,
     )
     files[facts.FACTS] = msgspec.json.encode(said)
     if poster:
         files[facts.POSTER] = poster
     return Package(record, files)
+
+
+def _muxed(cut: Cut, ms: Callable[[float], int]) -> tuple[dict[str, bytes], list[ClipFile]]:
+    """Return one MP4 for each part of a window, and what is said of each."""
+    files: dict[str, bytes] = {}
+    entries: list[ClipFile] = []
+    for number, part in enumerate(cut.parts):
+        clip = clips.remux(part.packets)
+        name = facts.CLIP if number == cut.main else f"clip-{number + 1}.mp4"
+        files[name] = clip.data
+        window = (ms(clip.start_s), ms(clip.end_s))
+        entries.append(_entry(name, clip, window, len(part.packets)))
+    return files, entries
 
 
 def shown_px(entry: ClipFile) -> tuple[int, int]:

@@ -3,6 +3,8 @@
     evidence/2026-03-02/ev-3f9a…/   a package; `facts` says what is in it
     evidence/.partial/…   being written, or on its way to be deleted
     evidence/.wanted/…    asked for and not yet packaged
+    evidence/.unsigned/…  packages that wait for the agent's signature (`signing`)
+    evidence/.holds/…     packages that must stay (`holds`)
     evidence/.budget.json, .lock
 
 Here: writing so that a killed process leaves a whole package or none, deleting within the budgets.
@@ -29,7 +31,7 @@ from typing import Final
 import msgspec
 
 from vedette.clock import Clock
-from vedette.edge.evidence import budget, catalog, facts
+from vedette.edge.evidence import budget, catalog, facts, holds
 from vedette.edge.evidence.budget import DayBudget
 from vedette.edge.evidence.catalog import PackageInfo
 from vedette.edge.evidence.facts import digest, read_facts, translated
@@ -39,6 +41,7 @@ from vedette.wire.messages import EvidenceRecord
 MIN_FREE_BYTES: Final = 128 * 1024 * 1024
 """Evidence never takes the last of a disk that the spool needs too."""
 
+UNSIGNED: Final = ".unsigned"
 _PARTIAL, _WANTED, _BUDGET, _LOCK = ".partial", ".wanted", ".budget.json", ".lock"
 
 
@@ -69,7 +72,7 @@ class Shelf:
             self.is_sole = _lock(root / _LOCK)
             if self.is_sole:
                 shutil.rmtree(root / _PARTIAL, ignore_errors=True)
-            for name in (_PARTIAL, _WANTED):
+            for name in (_PARTIAL, _WANTED, UNSIGNED):
                 (root / name).mkdir(exist_ok=True, mode=0o700)
         found = catalog.packages(root)
         self._packages = {package.evidence: package for package in found}
@@ -85,6 +88,11 @@ class Shelf:
             return "larger than everything that may be kept (evidence.keep_mb)"
         with self._lock:
             room = self._budget.room_bytes(self._clock.now_at(), priority)
+        try:
+            if size and self.used_bytes() + size > self._keep_bytes + self._loose_bytes():
+                return "clips that are held leave no room (evidence.keep_mb): release some"
+        except EvidenceError as problem:
+            return str(problem)
         if size > room:
             return (
                 f"the budget of the last 24 hours is used up for priority {priority} "
@@ -97,6 +105,13 @@ class Shelf:
         if free < size + self._min_free_bytes:
             return "the disk is nearly full"
         return ""
+
+    def _loose_bytes(self) -> int:
+        """Return the size of the packages that may go."""
+        if self.used_bytes() < self._keep_bytes // 2:  # no more than this can ever be held
+            return self._keep_bytes
+        kept = holds.held_ids(self._root)
+        return sum(package.bytes for package in self.packages() if package.evidence not in kept)
 
     def used_bytes(self) -> int:
         """Return the size of all packages."""
@@ -148,6 +163,7 @@ class Shelf:
         except EvidenceError:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+        self._mark_unsigned(evidence)
         with self._lock:
             self._budget.add(self._clock.now_at(), size)
             self._packages[evidence] = PackageInfo(
@@ -184,6 +200,7 @@ class Shelf:
             except EvidenceError:
                 scratch.unlink(missing_ok=True)
                 raise
+        self._mark_unsigned(evidence)
         with self._lock:
             self._budget.add(self._clock.now_at(), size)
             if evidence in self._packages:
@@ -193,6 +210,10 @@ class Shelf:
                     bytes=now.bytes + size,
                     has_blurred=now.has_blurred or facts.BLURRED_FACTS in files,
                 )
+
+    def _mark_unsigned(self, evidence: str) -> None:
+        with contextlib.suppress(OSError):  # at worst it is signed when the agent starts again
+            (self._root / UNSIGNED / evidence).touch(mode=0o600)
 
     def settle_blur(self, evidence: str, failed: str = "") -> None:
         """Note that no blurred copy is waited for any more; `failed` says why there is none."""
@@ -257,31 +278,54 @@ class Shelf:
     def _make_room(self, size: int) -> None:
         now_s = self._clock.now_at().timestamp()
         while self.used_bytes() + size > self._keep_bytes:
+            kept = holds.held_ids(self._root)
             with self._lock:
                 goes = budget.first_to_go(
-                    ((p.evidence, p.mtime_ns / 1e9, p.priority) for p in self._packages.values()),
+                    (
+                        (p.evidence, p.mtime_ns / 1e9, p.priority)
+                        for p in self._packages.values()
+                        if p.evidence not in kept
+                    ),
                     now_s,
                 )
             if goes is None:
                 return
             self.delete(goes)
 
-    def delete(self, evidence: str) -> None:
-        """Take a package off the shelf.
+    def expire(self, keep_days: float) -> int:
+        """Delete what is older than `keep_days` and not held; return how many went.
 
         Raises:
             EvidenceError: The disk refuses.
         """
+        before_ns = round((self._clock.now_at().timestamp() - keep_days * 86_400) * 1e9)
+        old = [p.evidence for p in self.packages() if p.mtime_ns < before_ns]
+        return sum(self.delete(name) for name in old)
+
+    def delete(self, evidence: str) -> bool:
+        """Take a package off the shelf; False where it is not there, or somebody holds it.
+
+        Raises:
+            EvidenceError: The disk refuses.
+        """
+        if holds.is_held(self._root, evidence):
+            return False
         with self._lock:
             package = self._packages.pop(evidence, None)
         if package is None:
-            return
+            return False
         gone = self._root / _PARTIAL / f"{evidence}.gone"
         with translated("a package could not be deleted"):
             package.path.rename(gone)
+            if holds.is_held(self._root, evidence):  # somebody came to hold it at this moment
+                gone.rename(package.path)
+                with self._lock:
+                    self._packages[evidence] = package
+                return False
             shutil.rmtree(gone)
             with contextlib.suppress(OSError):
                 package.path.parent.rmdir()  # works only where it was the day's last
+        return True
 
     def _today(self) -> str:
         return self._clock.now_at().astimezone(UTC).date().isoformat()

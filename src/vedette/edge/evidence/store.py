@@ -22,13 +22,16 @@ from vedette.edge.evidence import facts, package, shelf
 from vedette.edge.evidence.blur import blurred_copy
 from vedette.edge.evidence.catalog import PackageInfo
 from vedette.edge.evidence.examine import MAX_CLIP_BYTES
+from vedette.edge.evidence.package import Seen
 from vedette.edge.evidence.poster import describe, poster_jpeg
 from vedette.edge.evidence.shelf import Shelf
+from vedette.edge.evidence.surroundings import Memory
 from vedette.edge.ring import PacketRing, Pin
 from vedette.edge.settings import EvidenceSettings
 from vedette.errors import EvidenceError
 from vedette.ids import CameraId, is_slug
 from vedette.vision.picture import Picture
+from vedette.wire.circumstances import Circumstances
 from vedette.wire.messages import Box, EventReport, EvidenceRecord
 
 _LOG = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ MAX_PENDING: Final = 32
 _IDLE_S: Final = 3.0
 _DELAY_S: Final = 2.0
 _OVERDUE_S: Final = 60.0
+_EXPIRE_EVERY_S: Final = 600.0
 _MAX_FRAMES: Final = 4_000
 _MB: Final = 1024 * 1024
 
@@ -59,6 +63,7 @@ class Wanted:
             another stream.
         before_s: Other than the settings' where given.
         after_s: Other than the settings' where given.
+        circumstances: By which model, limits and rule it was seen.
     """
 
     event: EventReport
@@ -70,6 +75,7 @@ class Wanted:
     slack_ms: int = 0
     before_s: float | None = None
     after_s: float | None = None
+    circumstances: Circumstances | None = None
 
 
 @dataclass(slots=True)
@@ -95,8 +101,9 @@ class EvidenceStore:
         clock: Clock,
         *,
         min_free_bytes: int = shelf.MIN_FREE_BYTES,
+        memory: Memory | None = None,
     ) -> None:
-        """Open the folder.
+        """Open the folder; `memory` is asked what happened around an event.
 
         Raises:
             EvidenceError: It cannot be made or read.
@@ -110,8 +117,10 @@ class EvidenceStore:
             keep_bytes=round(settings.keep_mb * _MB),
             min_free_bytes=min_free_bytes,
         )
+        self._memory = memory
+        self._expire_ns = 0
         self._pending: list[_Pending] = []
-        self._seen: dict[CameraId, deque[tuple[float, list[Box]]]] = {}
+        self._seen: dict[CameraId, deque[Seen]] = {}
         self._lock = threading.Lock()
 
     def make_ring(self) -> PacketRing:
@@ -123,11 +132,13 @@ class EvidenceStore:
         opened_s = self._clock.mono_ns() / NS_PER_S
         return PacketRing(ring_s, round(self._settings.ring_mb * _MB), opened_s=opened_s)
 
-    def note(self, camera: CameraId, t_s: float, boxes: list[Box]) -> None:
-        """Remember what a frame showed, for the packages that will cover it."""
+    def note(
+        self, camera: CameraId, t_s: float, boxes: list[Box], problems: tuple[str, ...] = ()
+    ) -> None:
+        """Remember what a frame showed, and how good it was, for packages that will cover it."""
         with self._lock:
             seen = self._seen.setdefault(camera, deque(maxlen=_MAX_FRAMES))
-            seen.append((t_s, boxes))
+            seen.append((t_s, boxes, problems))
             keep_from_s = t_s - self._settings.ring_s - self._settings.after_s - _IDLE_S
             while seen[0][0] < keep_from_s:
                 seen.popleft()
@@ -234,6 +245,23 @@ class EvidenceStore:
         self._shelf.settle_blur(one.evidence)
         return msgspec.structs.replace(said.record, blurred=True)
 
+    def tend(self, *, is_clock_believed: bool) -> None:
+        """Delete what is older than `evidence.keep_days`, now and then.
+
+        A clock that is known to be wrong deletes nothing.
+        """
+        now_ns = self._clock.mono_ns()
+        if not self._settings.keep_days or not is_clock_believed or now_ns < self._expire_ns:
+            return
+        self._expire_ns = now_ns + round(_EXPIRE_EVERY_S * NS_PER_S)
+        try:
+            gone = self._shelf.expire(self._settings.keep_days)
+        except EvidenceError as problem:
+            _LOG.warning("%s", problem, extra={"event": "evidence.expire_failed"})
+            return
+        if gone:
+            _LOG.info("%d packages were old", gone, extra={"event": "evidence.expired"})
+
     def leftovers(self) -> list[EvidenceRecord]:
         """Return what a process before this one owes: finished packages, and those it lost."""
         lost = [
@@ -315,6 +343,8 @@ class EvidenceStore:
                 priority=priority,
                 watches_people=one.wanted.watches_people,
                 slack_ms=one.wanted.slack_ms,
+                circumstances=one.wanted.circumstances,
+                surroundings=self._memory.around(one.wanted.event) if self._memory else None,
             )
             marks = [facts.BLUR_WANTED] if self._settings.blur != "none" else []
             self._shelf.write(made.record.evidence, made.files, priority=priority, marks=marks)

@@ -1,4 +1,7 @@
-"""Doing what `plan` decided, below a root: `/`, or the root of an image that is being made."""
+"""Doing what `plan` decided, below a root: `/`, or the root of an image that is being made.
+
+Every path of an image goes through `inside`: a link in it never leads to this machine's own files.
+"""
 
 import contextlib
 import grp
@@ -9,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from vedette.edge.install.inside import entry, inside
 from vedette.edge.install.plan import (
-    CONFIG,
     SERVICE,
-    UNIT,
-    WATCHDOG,
+    WRITTEN,
     Facts,
     MakeFolder,
     MakeUser,
@@ -24,17 +26,18 @@ from vedette.edge.install.plan import (
 from vedette.edge.settings import EdgeConfig
 from vedette.errors import ConfigError
 
+_PASSWD: Final = Path("/etc/passwd")
 _TOOL_S: Final = 120.0
 _MAX_FILE_BYTES: Final = 1024 * 1024
 
 
 def look(config: EdgeConfig, user: str, root: Path) -> Facts:
     """Return how the machine below `root` is."""
-    files = {path: _read(_below(root, path)) for path in (CONFIG, UNIT, WATCHDOG)}
+    files = {path: _read(inside(root, path)) for path in WRITTEN}
     folders = {
-        path: (_owner(_below(root, path), root), _below(root, path).stat().st_mode & 0o777)
+        path: (_owner(inside(root, path), root), inside(root, path).stat().st_mode & 0o777)
         for path in (config.state_dir, config.models_dir)
-        if _below(root, path).is_dir()
+        if inside(root, path).is_dir()
     }
     running = root == Path("/") and Path("/run/systemd/system").is_dir()
     return Facts(
@@ -78,15 +81,11 @@ def remove(path: Path, root: Path) -> None:
         ConfigError: It cannot be removed.
     """
     try:
-        _below(root, path).unlink(missing_ok=True)
+        entry(root, path).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(
             f"cannot remove {path}: {error.strerror}", operator_hint="run it with sudo"
         ) from error
-
-
-def _below(root: Path, path: Path) -> Path:
-    return root / path.relative_to("/")
 
 
 def _read(path: Path) -> tuple[bool, str | None]:
@@ -115,7 +114,7 @@ def _owner(path: Path, root: Path) -> str:
 
 def _accounts(root: Path) -> list[tuple[str, int, int]]:
     """Return name, uid and gid of the accounts of an image; lines that are none are left out."""
-    _, text = _read(root / "etc/passwd")
+    _, text = _read(inside(root, _PASSWD))
     fields = [line.split(":") for line in (text or "").splitlines()]
     return [
         (row[0], int(row[2]), int(row[3]))
@@ -146,7 +145,7 @@ def _has_user(user: str, root: Path) -> bool:
             pwd.getpwnam(user)
             return True
         return False
-    _, text = _read(root / "etc/passwd")
+    _, text = _read(inside(root, _PASSWD))
     return any(line.startswith(f"{user}:") for line in (text or "").splitlines())
 
 
@@ -170,17 +169,17 @@ def _make_folder(step: MakeFolder, root: Path) -> None:
     if root == Path("/") and os.geteuid() == 0:
         held = _open_folder(step.path)
     else:
-        path = _below(root, step.path)
+        path = inside(root, step.path)
         path.mkdir(parents=True, exist_ok=True)
         held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fchmod(held, step.mode)
         if os.geteuid() == 0:
             uid, gid = _ids(step.owner, root)
-            for _, folders, names, inside in os.fwalk(".", dir_fd=held, follow_symlinks=False):
-                os.fchown(inside, uid, gid)
+            for _, folders, names, below in os.fwalk(".", dir_fd=held, follow_symlinks=False):
+                os.fchown(below, uid, gid)
                 for name in (*folders, *names):
-                    os.chown(name, uid, gid, dir_fd=inside, follow_symlinks=False)
+                    os.chown(name, uid, gid, dir_fd=below, follow_symlinks=False)
     finally:
         os.close(held)
 
@@ -216,7 +215,7 @@ def _open_folder(path: Path) -> int:
 
 def _write(step: WriteFile, root: Path) -> None:
     """Have the file whole or not at all; nobody else can read it before it has its mode."""
-    path = _below(root, step.path)
+    path = entry(root, step.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.new")
     scratch.unlink(missing_ok=True)

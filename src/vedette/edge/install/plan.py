@@ -18,6 +18,12 @@ UNIT: Final = Path("/etc/systemd/system/vedette-edge.service")
 WATCHDOG: Final = Path("/etc/systemd/system.conf.d/10-vedette-watchdog.conf")
 CONFIG: Final = Path("/etc/vedette/edge.yaml")
 SERVICE: Final = "vedette-edge.service"
+LAUNCHER: Final = Path("/usr/local/lib/vedette/launch.py")
+DOOR: Final = Path("/etc/systemd/system/vedette-system.service")
+DOOR_PATH: Final = Path("/etc/systemd/system/vedette-system.path")
+TUF_ROOT: Final = Path("/etc/vedette/tuf-root.json")
+WRITTEN: Final = (CONFIG, UNIT, WATCHDOG, LAUNCHER, DOOR, DOOR_PATH, TUF_ROOT)
+"""Every file that an installation may write."""
 
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - what the unit hides
 _LEAST_DEPTH: Final = 3  # as /srv/vedette
@@ -108,6 +114,11 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
         config_at: Where it lay: relative paths in it speak of that folder.
         program: The `vedette` command that the service runs.
         start: Start it now and at every boot.
+        python: The interpreter beside `program`; None: the program is started without a launcher,
+            and cannot be updated.
+        has_pip: The environment of `program` can install others: updates of the program need that.
+        launcher_text: What `launch.py` holds.
+        tuf_root: Root metadata that this device pinned; empty: it has none yet.
     """
 
     config: EdgeConfig
@@ -117,6 +128,10 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     user: str = "vedette"
     hardware_watchdog: bool = False
     start: bool = True
+    python: Path | None = None
+    has_pip: bool = True
+    launcher_text: str = ""
+    tuf_root: str = ""
 
 
 def decide(wish: Wish, facts: Facts) -> list[Step]:
@@ -146,10 +161,14 @@ def decide(wish: Wish, facts: Facts) -> list[Step]:
                 user=wish.user,
                 writes=writes,
                 groups=groups,
+                launcher=_launcher(wish),
             ),
             0o644,
         ),
     ]
+    if wish.python is not None:
+        files.insert(0, WriteFile(LAUNCHER, wish.launcher_text, 0o644))
+    files += _door(wish)
     if wish.hardware_watchdog:
         files.append(WriteFile(WATCHDOG, unit.hardware_watchdog(), 0o644))
     changed = [file for file in files if facts.files.get(file.path) != file.text]
@@ -157,13 +176,60 @@ def decide(wish: Wish, facts: Facts) -> list[Step]:
     return steps + _service_steps(wish, facts, changed)
 
 
+def shortcomings(wish: Wish) -> list[str]:
+    """Return what rollouts will not be able to update on this device, and what to do about it."""
+    said: list[str] = []
+    if wish.config.central is None:
+        return said
+    if wish.python is None:
+        said.append(
+            f"rollouts cannot update the program: {wish.program} lies in no virtual environment of"
+            " its own (python3 -m venv /opt/vedette)"
+        )
+    elif not wish.has_pip:
+        said.append(
+            f"rollouts cannot update the program: the environment of {wish.program} has no pip"
+            f" ({wish.python} -m ensurepip)"
+        )
+    adapter = wish.config.system.adapter
+    if adapter in {"apt", "command"} and not wish.tuf_root:
+        said.append(
+            f"rollouts cannot update the system by {adapter}: this device trusts no repository yet;"
+            " enrol it or `vedette edge trust-root`, and install again"
+        )
+    return said
+
+
+def _launcher(wish: Wish) -> tuple[Path, ...]:
+    if wish.python is None:
+        return ()
+    return wish.python, LAUNCHER, wish.config.state_dir / "program"
+
+
+def _door(wish: Wish) -> list[WriteFile]:
+    """Return what root's half of the door needs, where this device updates its system."""
+    if wish.config.system.adapter == "none":
+        return []
+    request = wish.config.state_dir / "system" / "request.json"
+    files = [
+        WriteFile(DOOR, unit.door(program=wish.program, config=CONFIG), 0o644),
+        WriteFile(DOOR_PATH, unit.door_path(request=request), 0o644),
+    ]
+    if wish.tuf_root:
+        files.append(WriteFile(TUF_ROOT, wish.tuf_root, 0o644))
+    return files
+
+
 def _service_steps(wish: Wish, facts: Facts, changed: list[WriteFile]) -> list[Step]:
     """Return what systemd has to be told, where it runs here."""
     steps: list[Step] = []
     if not facts.running:
         return steps
-    if any(file.path in {UNIT, WATCHDOG} for file in changed):
+    if any(file.path in {UNIT, WATCHDOG, DOOR, DOOR_PATH} for file in changed):
         steps.append(Systemctl(("daemon-reload",)))
+    if any(file.path == DOOR_PATH for file in changed):
+        steps.append(Systemctl(("enable", "--now", DOOR_PATH.name)))
+    changed = [file for file in changed if file.path not in {DOOR, DOOR_PATH, TUF_ROOT}]
     if wish.start and not facts.enabled:
         steps.append(Systemctl(("enable", SERVICE)))
     if wish.start and not facts.active:
@@ -178,7 +244,10 @@ def decide_removal(facts: Facts) -> list[Step | Path]:
     found: list[Step | Path] = []
     if facts.running and UNIT in facts.files:
         found.append(Systemctl(("disable", "--now", SERVICE)))
-    found += [path for path in (UNIT, WATCHDOG) if path in facts.files]
+    if facts.running and DOOR_PATH in facts.files:
+        found.append(Systemctl(("disable", "--now", DOOR_PATH.name)))
+    units = (UNIT, WATCHDOG, LAUNCHER, DOOR, DOOR_PATH)
+    found += [path for path in units if path in facts.files]
     if facts.running and found:
         found.append(Systemctl(("daemon-reload",)))
     return found

@@ -35,7 +35,13 @@ _HARDENING: Final = (
 
 
 def service(
-    *, program: Path, config: Path, user: str, writes: Sequence[Path], groups: Sequence[str] = ()
+    *,
+    program: Path,
+    config: Path,
+    user: str,
+    writes: Sequence[Path],
+    groups: Sequence[str] = (),
+    launcher: Sequence[Path] = (),
 ) -> str:
     """Return `vedette-edge.service`.
 
@@ -45,7 +51,13 @@ def service(
         user: Runs it.
         writes: Folders that it may write.
         groups: Further groups, such as `video` for cameras at the machine.
+        launcher: Interpreter, `launch.py`, and the folder of the program's environments; empty: the
+            program is started itself, and cannot be updated.
     """
+    start = [quoted(program)]
+    if launcher:
+        python, script, folder = (quoted(path) for path in launcher)
+        start = [python, "-I", "-S", script, folder, quoted(program)]
     lines = [
         "[Unit]",
         "Description=Vedette on this device",
@@ -58,7 +70,7 @@ def service(
         "Type=notify",
         f"User={user}",
         *([f"SupplementaryGroups={' '.join(groups)}"] if groups else []),
-        f"ExecStart={quoted(program)} edge run --config {quoted(config)}",
+        f"ExecStart={' '.join(start)} edge run --config {quoted(config)}",
         f"WatchdogSec={WATCHDOG_S}",
         "Restart=always",
         "RestartSec=5",
@@ -78,6 +90,40 @@ def service(
         "",
     ]
     return "\n".join(lines)
+
+
+def door(*, program: Path, config: Path) -> str:
+    """Return `vedette-system.service`: root's half of the door, one request at a time."""
+    return "\n".join(
+        [
+            "[Unit]",
+            "Description=Installs systems that Vedette was signed and asked to",
+            "",
+            "[Service]",
+            "Type=oneshot",
+            f"ExecStart={quoted(program)} edge system-door --config {quoted(config)}",
+            "TimeoutStartSec=infinity",
+            "UMask=0022",
+            "",
+        ]
+    )
+
+
+def door_path(*, request: Path) -> str:
+    """Return `vedette-system.path`: root looks when the agent has written a request."""
+    return "\n".join(
+        [
+            "[Unit]",
+            "Description=Requests of Vedette to root",
+            "",
+            "[Path]",
+            f"PathChanged={quoted(request)}",
+            "",
+            "[Install]",
+            "WantedBy=multi-user.target",
+            "",
+        ]
+    )
 
 
 def hardware_watchdog() -> str:

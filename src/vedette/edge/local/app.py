@@ -22,9 +22,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from vedette.clock import NS_PER_MS, Clock
-from vedette.edge.assembly import Models
 from vedette.edge.local import stills, verdict
 from vedette.edge.local.verdict import Assessment, Inference, Verdict
+from vedette.edge.models import Models
 from vedette.errors import ConfigError, DecodeFailed, InferenceError, VedetteError
 from vedette.inference.model import Model
 from vedette.vision.picture import Picture

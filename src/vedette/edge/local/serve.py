@@ -14,8 +14,8 @@ from typing import Final
 import uvicorn
 
 from vedette.clock import Clock
-from vedette.edge.assembly import Models
 from vedette.edge.local.app import StillService, build
+from vedette.edge.models import Models
 from vedette.edge.settings import EdgeConfig
 from vedette.errors import ConfigError
 from vedette.inference.library import Library

@@ -78,6 +78,8 @@ def page(
         parts += _problems(report.problems)
         parts += _cameras(report, now_ms, names or {})
         parts += _central(report, now_ms, has_central=has_central)
+        parts += _local_alerts(report, now_ms)
+        parts += _updates(report)
         parts += _machine(report)
     body = "\n".join(parts)
     return (
@@ -155,6 +157,33 @@ def _central(report: HealthReport, now_ms: int, *, has_central: bool) -> list[st
             ]
         ),
     ]
+
+
+def _local_alerts(report: HealthReport, now_ms: int) -> list[str]:
+    """Return one line for each channel that this device drives by itself."""
+    rows = [
+        (
+            f"{one.channel} ({one.kind})",
+            f"{one.sent} delivered, {one.waiting} waiting, {sum(one.dropped.values())} dropped"
+            + (f", last {_ago(one.last_ms, now_ms)}" if one.last_ms else "")
+            + (f' <span class="warn">▲ {_text(one.problem)}</span>' if one.problem else ""),
+        )
+        for one in report.local_channels
+    ]
+    return ["<h2>Alerts at the site</h2>", _facts(rows)] if rows else []
+
+
+def _updates(report: HealthReport) -> list[str]:
+    """Return one line for each slot in which something was assigned."""
+    rows = [
+        (
+            f"{one.slot} ({one.digest.removeprefix('sha256:')[:12]})",
+            _text(one.state.value.replace("_", " ") + (f": {one.problem}" if one.problem else "")),
+        )
+        for one in report.updates
+        if one.state is not None
+    ]
+    return ["<h2>Updates</h2>", _facts(rows)] if rows else []
 
 
 def _machine(report: HealthReport) -> list[str]:

@@ -8,13 +8,15 @@
     store     what one transaction does: admit, settle, pick
     file      the SQLite file: locks between processes, checks, replacement
     salvage   what can be read of a broken file
+    bell      whoever committed an alert rings it, and the agent looks at once
     spool     `Spool`: what the pipeline and the agent hold
 
 The rule: nothing that was committed leaves without central's acknowledgement or a tombstone.
 """
 
+from vedette.edge.spool.bell import Listener
 from vedette.edge.spool.entry import ClockNote
 from vedette.edge.spool.file import peek, raise_epoch
 from vedette.edge.spool.spool import Kept, Spool, SpoolStatus
 
-__all__ = ["ClockNote", "Kept", "Spool", "SpoolStatus", "peek", "raise_epoch"]
+__all__ = ["ClockNote", "Kept", "Listener", "Spool", "SpoolStatus", "peek", "raise_epoch"]

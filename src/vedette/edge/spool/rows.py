@@ -58,6 +58,11 @@ def read_clock(db: sqlite3.Connection) -> ClockNote:
         raise SpoolCorrupt(f"the note about the clock cannot be read: {error}") from error
 
 
+def clock_state(db: sqlite3.Connection, now: Now) -> ClockState:
+    """Return how far the wall clock can be believed now, by the last note about it."""
+    return read_clock(db).judge(now.boot_id, now.wall_ms, now.mono_ms)
+
+
 def insert(
     db: sqlite3.Connection, epoch: int, item: Entry, state: ClockState, boot_id: str
 ) -> None:

@@ -13,22 +13,23 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import msgspec
 
 from vedette.clock import NS_PER_MS, Clock, wall_ms
+from vedette.edge.spool import bell, evict, kept, pack, rows, store
 from vedette.edge.spool import entry as entries
-from vedette.edge.spool import evict, kept, pack, rows, store
+from vedette.edge.spool.dropped import Dropped
 from vedette.edge.spool.entry import ClockNote, Entry
 from vedette.edge.spool.file import SpoolFile
 from vedette.edge.spool.rows import Now
 from vedette.errors import SpoolUnwritable
-from vedette.wire.envelope import Envelope, LaneAck, UpAnswer
+from vedette.wire.envelope import ClockState, Envelope, LaneAck, UpAnswer
 from vedette.wire.messages import Cause, SpoolHealth, Tombstone
-from vedette.wire.streams import Lane, stream
+from vedette.wire.streams import stream
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -84,29 +85,6 @@ class _Later:
     keep: bool
 
 
-@dataclass(slots=True)
-class _Dropped:
-    """What memory had to drop since the last tombstone said so: bounded, whatever is dropped."""
-
-    messages: int = 0
-    lane: Lane = Lane.LIVE
-    cameras: set[str] = field(default_factory=set)
-    start_ms: int = 0
-    end_ms: int = 0
-
-    def add(self, item: Entry) -> None:
-        """Count one message, and the time that is lost with it where it carried coverage."""
-        if item.camera:
-            first = not self.cameras
-            self.start_ms = item.start_ms if first else min(self.start_ms, item.start_ms)
-            self.end_ms = item.end_ms if first else max(self.end_ms, item.end_ms)
-            self.cameras.add(item.camera)
-        elif not self.messages:
-            self.start_ms = self.end_ms = item.start_ms
-        self.lane = item.row.lane
-        self.messages += 1
-
-
 class Spool:
     """The queue, as one process holds it. Thread: any.
 
@@ -119,11 +97,12 @@ class Spool:
         self.keep_s = 0.0
         self.wants_audit = False
         self._file: Final = file
+        self._folder: Final = file.path.parent
         self._quota_bytes: Final = quota_bytes
         self._now: Final = now
         self._waiting: deque[Entry] = deque()
         self._waiting_bytes = 0
-        self._dropped = _Dropped()
+        self._dropped = Dropped()
         self._dropped_n = 0
         self._later: list[_Later] = []
         self._problem = ""
@@ -233,11 +212,13 @@ class Spool:
                     )
                 self._problem = str(error)
                 raise
+            if any(item.row.commit_at_once for item in batch):
+                bell.ring(self._folder)
             self._keep_reserve()
             if self._problem:
                 log.warning("spool writable again", extra={"event": "spool.writable"})
             self._problem = ""
-            self._dropped = _Dropped()
+            self._dropped = Dropped()
 
     def state_gap(self, cameras: Iterable[str], cause: Cause, detail: str = "") -> int:
         """Account for each camera's time from its watermark until now; return how many gaps.
@@ -262,6 +243,11 @@ class Spool:
             SpoolUnwritable: The disk refuses.
         """
         self._transaction(lambda db: store.note_clock(db, note))
+
+    def clock_state(self) -> ClockState:
+        """Return how far the wall clock can be believed now; `SpoolError` where that is lost."""
+        now = self._now()
+        return self._transaction(lambda db: rows.clock_state(db, now), write=False)
 
     # ------------------------------------------------------------------------------------ out
 
@@ -403,6 +389,18 @@ class Spool:
         """Return a number that grows with every fresh alert; 0 where none waits."""
         now = self._now()
         return self._transaction(lambda db: store.newest_alert(db, now), write=False)
+
+    def last_alert(self) -> tuple[int, int]:
+        """Return epoch and number of the newest alert; a number of 0 where there was none."""
+        return self._transaction(store.last_alert, write=False)
+
+    def alerts_after(self, seen: tuple[int, int], most: int) -> list[Envelope]:
+        """Return alerts that wait and came after `seen` (epoch and number), in order."""
+        return self._transaction(lambda db: store.alerts_after(db, seen, most), write=False)
+
+    def has_alert(self, key: tuple[int, int]) -> bool:
+        """True where the alert of this epoch and number was not acknowledged yet."""
+        return self._transaction(lambda db: store.has_alert(db, key), write=False)
 
     def has_backfill(self) -> bool:
         """True where something waits that is no longer fresh."""

@@ -21,7 +21,7 @@ from vedette.edge.spool.entry import ClockNote, Entry
 from vedette.edge.spool.evict import keep_quota
 from vedette.edge.spool.rows import Now, bury, epochs, insert, read_clock, read_meta, write_meta
 from vedette.errors import SpoolCorrupt
-from vedette.wire.envelope import ClockState, Envelope, UpAnswer
+from vedette.wire.envelope import ClockState, Envelope, LaneAck, UpAnswer
 from vedette.wire.messages import Cause, CoverageReport, Span, SpoolHealth
 from vedette.wire.streams import BACKFILL_AFTER_S, Lane
 
@@ -218,6 +218,39 @@ def newest_alert(db: sqlite3.Connection, now: Now) -> int:
     return newest or 0
 
 
+def last_alert(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return epoch and number of the newest alert there ever was; zeros where there was none."""
+    row = db.execute(
+        "SELECT epoch, next_seq - 1 FROM lane WHERE lane = ? ORDER BY epoch DESC LIMIT 1",
+        (Lane.ALERT,),
+    ).fetchone()
+    return (row[0], row[1]) if row is not None else (int(read_meta(db, "epoch")), 0)
+
+
+def alerts_after(db: sqlite3.Connection, seen: tuple[int, int], most: int) -> list[Envelope]:
+    """Return alerts that wait and came after `seen` (epoch and number), in order."""
+    found: list[Envelope] = []
+    for epoch in epochs(db):
+        after = seen[1] if epoch == seen[0] else 0
+        if epoch >= seen[0] and len(found) < most:
+            rows = db.execute(
+                f"SELECT {_COLUMNS} FROM message WHERE epoch = ? AND lane = ? AND seq > ?"
+                " ORDER BY seq LIMIT ?",
+                (epoch, Lane.ALERT, after, most - len(found)),
+            )
+            found += [_envelope(row) for row in rows if zlib.crc32(row[14]) == row[13]]
+    return found
+
+
+def has_alert(db: sqlite3.Connection, key: tuple[int, int]) -> bool:
+    """True where the alert of this epoch and number was not acknowledged yet."""
+    row = db.execute(
+        "SELECT 1 FROM message WHERE epoch = ? AND lane = ? AND seq = ?",
+        (key[0], Lane.ALERT, key[1]),
+    ).fetchone()
+    return row is not None
+
+
 def has_backfill(db: sqlite3.Connection, now: Now) -> bool:
     """True where something waits that is no longer fresh."""
     row = db.execute(
@@ -267,8 +300,8 @@ def settle(
 
     Where central claims a number that this spool never gave, an earlier life of the spool used
     this epoch (its folder was wiped): what waits gets a new epoch, since central would take it
-    for what it has. That can count twice what it has, and loses nothing. This is looked at in all
-    lanes before anything leaves: one of them is enough to tell.
+    for what it has. That can count twice what it has, and loses nothing. One such lane is enough to
+    tell; of the others what central compared and has leaves before.
     """
     done = Settled()
     kept_ms = max(now.wall_ms, 1) if keep else 0
@@ -279,17 +312,17 @@ def settle(
         ).fetchone()
         for ack in answer.acks
     }
-    for ack in answer.acks:
-        row = lanes[ack.epoch, ack.lane]
-        highest = max([ack.acked_through, *(high for _, high in ack.have)])
-        if row is not None and highest >= row[0]:
-            renumber(db, ack.epoch)
-            return Settled(renumbered=True)
+    strange = [ack for ack in answer.acks if _is_strange(ack, lanes[ack.epoch, ack.lane])]
+    if strange:
+        for ack in answer.acks:
+            if ack not in strange and sent is not None and (ack.epoch, ack.lane) in sent:
+                done.gone += _leave(db, ack, kept_ms)
+        renumber(db, strange[0].epoch)
+        return Settled(gone=done.gone, renumbered=True)
     for ack in answer.acks:
         row = lanes[ack.epoch, ack.lane]
         if sent is None or (ack.epoch, ack.lane) in sent:
-            for low, high in [(1, ack.acked_through), *ack.have]:
-                done.gone += kept.leave(db, (ack.epoch, ack.lane), low, high, kept_ms)
+            done.gone += _leave(db, ack, kept_ms)
         if audit or (row is not None and ack.acked_through < row[1]):
             back, stones = kept.reconcile(db, ack, now.wall_ms)
             done.back += back
@@ -305,6 +338,18 @@ def settle(
             db, (refused.epoch, refused.lane), refused.seq, refused.seq, kept_ms
         )
     return done
+
+
+def _is_strange(ack: LaneAck, row: tuple[int, int] | None) -> bool:
+    """True where central claims a number of this lane that was never given here."""
+    highest = max([ack.acked_through, *(high for _, high in ack.have)])
+    return row is not None and highest >= row[0]
+
+
+def _leave(db: sqlite3.Connection, ack: LaneAck, kept_ms: int) -> int:
+    """Have what central has of a lane leave; return how many messages."""
+    ranges = [(1, ack.acked_through), *ack.have]
+    return sum(kept.leave(db, (ack.epoch, ack.lane), low, high, kept_ms) for low, high in ranges)
 
 
 def renumber(db: sqlite3.Connection, epoch: int) -> int:

@@ -2,6 +2,7 @@
 
 site      which cameras, what they look for, the site's signed policy
 operator  what a person does, over central's own pages and API
+telephone who is told, by a signed webhook
 stage     starts and stops everything
 script    what goes wrong, and when
 watch     what must become visible, and whether it did

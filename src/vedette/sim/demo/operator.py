@@ -20,7 +20,7 @@ from vedette.wire.signed import Signed
 ADMIN: Final = "admin"
 _SETUP: Final = re.compile(r"/setup(?:/|\?token=)([\w-]+)")
 _CSRF: Final = re.compile(r'name="csrf" value="([^"]+)"')
-_TOKEN: Final = re.compile(r'<code class="wrap-anywhere">([^<]+)</code>')
+_TOKEN: Final = re.compile(r"shown this once</b><code>([^<]+)</code>")
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -58,11 +58,11 @@ class Operator:
             "again": self.password,
         }
         self._page("POST", "/setup", form)
-        csrf = _CSRF.search(self._page("GET", "/account"))
+        csrf = _CSRF.search(self._page("GET", "/settings/account"))
         if csrf is None:
             raise UplinkError("the account page has no form: not signed in")
         page = self._page(
-            "POST", "/account/tokens", {"csrf": csrf[1], "label": "demo", "days": "7"}
+            "POST", "/settings/tokens", {"csrf": csrf[1], "label": "demo", "days": "7"}
         )
         token = _TOKEN.search(page)
         if token is None:
@@ -81,6 +81,23 @@ class Operator:
         """Return a claim token for one new device."""
         answer = self.call("POST", "/v1/claims", {"site": site, "device": device})
         return str(answer["token"])
+
+    def add_webhook(self, channel: str, url: str) -> str:
+        """Have a channel that posts to a program, and return the secret that signs its notices."""
+        made = self.call(
+            "POST",
+            "/v1/channels",
+            {"channel": channel, "settings": {"type": "webhook", "url": url}},
+        )
+        return str(made["secret"])
+
+    def apply_rules(self, text: str) -> None:
+        """Have these rules and ladders, from now on."""
+        self.call("POST", "/v1/rules-file", {"text": text, "apply": True, "note": "the demo's"})
+
+    def incidents(self) -> list[dict[str, Any]]:
+        """Return incidents, what nobody looks after first."""
+        return list(self.call("GET", "/v1/incidents")["incidents"])
 
     def fleet(self) -> dict[str, Any]:
         """Return the fleet view."""
@@ -164,6 +181,7 @@ def _path(place: Sequence[str]) -> str:
     return f"/v1/sites/{site}/devices/{device}/cameras/{camera}"
 
 
-def run_arguments(state_dir: Path, port: int) -> list[str]:
-    """Return the command line that starts central."""
-    return ["central", "run", "--state", str(state_dir), "--listen", f"127.0.0.1:{port}"]
+def run_arguments(state_dir: Path, port: int, config: Path | None = None) -> list[str]:
+    """Return the command line that starts central, with what else `config` says."""
+    first = ["central", *(["--config", str(config)] if config else [])]
+    return [*first, "run", "--state", str(state_dir), "--listen", f"127.0.0.1:{port}"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from vedette.clock import Clock
@@ -37,26 +38,30 @@ def play_demo(
     Raises:
         ConfigError: It could not be started.
     """
-    fresh_folder(folder)
     start_ns = clock.mono_ns()
 
     def say(text: str) -> None:
         seconds = (clock.mono_ns() - start_ns) / 1e9
         console.print(f"[dim]{seconds:6.1f} s[/dim]  {text}", highlight=False, soft_wrap=True)
 
-    with Stage(folder, clock, say, port=port) as stage:
+    with fresh_folder(folder), Stage(folder, clock, say, port=port) as stage:
         stage.build(download=download)
         say(
             f"here a report comes every {site.REPORT_S:.0f} s and counts every "
             f"{site.AGGREGATE_S:.0f} s (outside a demo: 30 and 60 s)"
         )
         console.print(f"\n  console   [bold]{stage.url}[/bold]", highlight=False)
-        console.print(f"  sign in   admin / {stage.operator.password}\n", highlight=False)
+        console.print(f"  sign in   admin / {stage.operator.password}", highlight=False)
+        console.print(
+            f"  terminal  vedette central --config {stage.config} --help\n",
+            highlight=False,
+            soft_wrap=True,
+        )
         west, east = stage.mounts[site.CUT], stage.mounts[site.COVERED]
         spell_s = CHECKED_SPELL_S if check else SPELL_S
         play = acts(west, east, stage.network, spell_s=spell_s, offline_s=OFFLINE_S)
         script = Script(play, clock, say)
-        watcher = Watcher(stage.operator, script, clock)
+        watcher = Watcher(stage.operator, script, clock, stage.telephone.notices)
         try:
             return _watch(stage, script, watcher, clock, console, check=check)
         finally:
@@ -78,8 +83,10 @@ def _watch(
     told = False
     while True:
         for sight in watcher.look():
-            seen = f"          [green]seen[/green]  {sight.what}: {sight.detail}"
+            seen = f"          [green]seen[/green]  {sight.what}: {escape(sight.detail)}"
             console.print(seen, highlight=False, soft_wrap=True)
+            if check and sight.ends:
+                script.end_act(sight.ends)
         if not is_playing and watcher.sights[0].after_s is not None:
             script.start()
             is_playing = True
@@ -112,5 +119,5 @@ def summary(sights: Sequence[Sight]) -> Table:
     table = Table("through central's API", "after", "what", title="What the demo saw")
     for sight in sights:
         when = "[red]not seen[/red]" if sight.after_s is None else f"{sight.after_s:.0f} s"
-        table.add_row(sight.what, when, sight.detail)
+        table.add_row(sight.what, when, escape(sight.detail))
     return table

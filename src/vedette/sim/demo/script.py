@@ -28,7 +28,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         kind: `cut`, `cover` or `offline`.
         begin, end: What to do; in words in `story` and `relief`.
-        for_s: How long it lasts at least.
+        for_s: How long it lasts, unless it is ended sooner.
         rest_s: Quiet time afterwards.
         settle: What to do after the rest.
     """
@@ -106,6 +106,7 @@ class Script:
         self._say = say
         self._slower = slower
         self._stop = threading.Event()
+        self._over = threading.Event()
         self._first_round = threading.Event()
         self._thread = threading.Thread(target=self._run, name="demo-script", daemon=True)
 
@@ -116,8 +117,14 @@ class Script:
     def stop(self) -> None:
         """End where it is, healing what is broken."""
         self._stop.set()
+        self._over.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def end_act(self, kind: str) -> None:
+        """End the act of this kind where it is being played: what it is played for was seen."""
+        if self.played and self.played[-1].kind == kind and self.played[-1].end_ms is None:
+            self._over.set()
 
     @property
     def first_round_is_over(self) -> bool:
@@ -143,10 +150,12 @@ class Script:
     def _play(self, act: Act) -> None:
         start_ms = wall_ms(self._clock.now_at())
         self._say(f"{act.story} for {act.for_s:.0f} s")
+        self._over.clear()
         self.played.append(Played(act.kind, start_ms, None))
         act.begin()
         try:
-            self._clock.wait(self._stop, act.for_s)
+            if not self._stop.is_set():
+                self._clock.wait(self._over, act.for_s)
         finally:
             act.end()
             end_ms = wall_ms(self._clock.now_at())

@@ -113,6 +113,16 @@ def write_config(
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
 
 
+def write_central(path: Path, state_dir: Path, port: int, *, told_at: int) -> None:
+    """Write central's `central.yaml`; its channels may reach one receiver on this machine."""
+    tree = {
+        "state_dir": str(state_dir),
+        "listen": f"127.0.0.1:{port}",
+        "alerts": {"allow_private": ["127.0.0.1/32"], "ports": [told_at]},
+    }
+    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+
+
 def sign_policy(key: SigningKey, addresses: dict[str, str], *, version: int, now_ms: int) -> Signed:
     """Return the site's policy over where its cameras are and which pixels may leave: none."""
     policy = SitePolicy(

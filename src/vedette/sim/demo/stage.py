@@ -7,6 +7,7 @@ are played by us. The rule: whatever was started here is stopped here, whatever 
 """
 
 import contextlib
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import IO, Final
+
+from rich.markup import escape
 
 from vedette.clock import Clock, wall_ms
 from vedette.edge.spool import Spool, peek
@@ -24,8 +27,9 @@ from vedette.sim import footage, ledger
 from vedette.sim.books import compare
 from vedette.sim.checker import Verdict
 from vedette.sim.clip import load_clip
-from vedette.sim.demo import site
+from vedette.sim.demo import site, telephone
 from vedette.sim.demo.operator import Operator
+from vedette.sim.demo.telephone import Notice, Telephone
 from vedette.sim.faults import Child, free_port
 from vedette.sim.footage import Footage
 from vedette.sim.mount import Mount
@@ -76,6 +80,11 @@ class Stage:
     def url(self) -> str:
         """Where the console is."""
         return f"http://127.0.0.1:{self.central_port}"
+
+    @property
+    def config(self) -> Path:
+        """Central's configuration."""
+        return self.folder / "central.yaml"
 
     @property
     def spool_db(self) -> Path:
@@ -136,11 +145,21 @@ class Stage:
     def _start_central(self) -> None:
         self._say("starting central with its own PostgreSQL ...")
         self._central_dir = central_folder(self.folder / "central", self._open)
+        self.telephone = self._open.enter_context(Telephone(self._tell))
+        site.write_central(
+            self.config, self._central_dir, self.central_port, told_at=self.telephone.port
+        )
         central = central_child(
-            self._central_dir, self.central_port, self.folder / "logs" / "central.log"
+            self._central_dir, self.central_port, self.folder / "logs" / "central.log", self.config
         )
         self.children.append(central)
         open_central(central, self.operator, self._clock)
+        url = f"http://127.0.0.1:{self.telephone.port}/"
+        self.telephone.secret = self.operator.add_webhook(telephone.CHANNEL, url)
+        self.operator.apply_rules(telephone.RULES)
+
+    def _tell(self, notice: Notice) -> None:
+        self._say(f"[yellow]told[/yellow]  {escape(notice.subject)}")
 
     def _start_cameras(self, made: Footage) -> None:
         server = self._open.enter_context(RtspServer(self._clock, users={"vedette": "demo"}))
@@ -202,18 +221,40 @@ class Stage:
             )
 
 
-def fresh_folder(folder: Path) -> None:
-    """Have an empty folder for a demo; only one that a demo made is emptied.
+def fresh_folder(folder: Path) -> IO[bytes]:
+    """Have an empty folder for a demo; it is this process's while what is returned is open.
+
+    Only a folder that a demo made is emptied, and only where that demo runs no more.
 
     Raises:
-        ConfigError: The folder holds something else.
+        ConfigError: The folder holds something else, or a demo runs in it.
     """
     mark = folder / ".vedette-demo"
     if folder.exists() and any(folder.iterdir()) and not mark.exists():
         raise ConfigError(
             f"{folder} is not a demo's folder", operator_hint="choose another with --folder"
         )
-    if folder.exists():
-        shutil.rmtree(folder)
+    if mark.exists():
+        with mark.open("ab") as before:
+            _take(before, folder)
+            shutil.rmtree(folder)
+    elif folder.exists():
+        folder.rmdir()
     folder.mkdir(parents=True)
-    mark.touch()
+    held = mark.open("ab")
+    try:
+        _take(held, folder)
+    except ConfigError:
+        held.close()
+        raise
+    return held
+
+
+def _take(mark: IO[bytes], folder: Path) -> None:
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"a demo runs in {folder} already",
+            operator_hint="end it first, or choose another folder with --folder",
+        ) from error

@@ -14,6 +14,7 @@ from vedette.errors import UplinkError
 from vedette.sim.demo import site
 from vedette.sim.demo.operator import Operator
 from vedette.sim.demo.script import Script
+from vedette.sim.demo.telephone import COVERED_RULE, Notice
 
 PLACES: Final = {plan.camera: (site.SITE, site.DEVICE, plan.camera) for plan in site.CAMERAS}
 _MINUTE_MS: Final = 60_000
@@ -31,19 +32,26 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sight(msgspec.Struct, kw_only=True):
-    """One thing to be seen; `after_s` counts from the start, None until it was seen."""
+    """One thing to be seen; `after_s` counts from the start, None until it was seen.
+
+    Where somebody waits for nothing else, `ends` is the act that need not go on.
+    """
 
     what: str
     find: Callable[[Facts], str | None]
     after_s: float | None = None
     detail: str = ""
+    ends: str = ""
 
 
 class Watcher:
     """Looks at central again and again. Thread: one."""
 
-    def __init__(self, operator: Operator, script: Script, clock: Clock) -> None:
+    def __init__(
+        self, operator: Operator, script: Script, clock: Clock, notices: Sequence[Notice] = ()
+    ) -> None:
         self._operator = operator
+        self._notices = notices
         self._script = script
         self._clock = clock
         self._start_ms = wall_ms(clock.now_at())
@@ -57,9 +65,10 @@ class Watcher:
             Sight(what="events with people in them", find=_events),
             Sight(what="evidence kept on site, its JSON at central", find=self._evidence),
             Sight(what="a privacy-safe thumbnail", find=self._thumbnail),
-            Sight(what=f"gap CAMERA_DOWN on {site.CUT}", find=self._camera_down),
-            Sight(what=f"gap TAMPERED on {site.COVERED}", find=self._tampered),
-            Sight(what="the device called dark", find=_dark),
+            Sight(what=f"gap CAMERA_DOWN on {site.CUT}", find=self._camera_down, ends="cut"),
+            Sight(what=f"gap TAMPERED on {site.COVERED}", find=self._tampered, ends="cover"),
+            Sight(what="an incident of it, and who was told", find=self._told),
+            Sight(what="the device called dark", find=_dark, ends="offline"),
             Sight(what="a stretch called PENDING_BACKFILL", find=self._pending_seen),
             Sight(what="that stretch turned observed", find=self._backfilled),
         ]
@@ -146,6 +155,15 @@ class Watcher:
 
     def _tampered(self, facts: Facts) -> str | None:
         return self._gap(facts, site.COVERED, "TAMPERED", "cover")
+
+    def _told(self, _facts: Facts) -> str | None:
+        """What reached the receiver by a signed webhook, of what central has as an incident."""
+        for notice in self._notices:
+            if (notice.kind, notice.rule) == ("opened", COVERED_RULE) and any(
+                one["incident"]["rule"] == COVERED_RULE for one in self._operator.incidents()
+            ):
+                return notice.subject
+        return None
 
     def _gap(self, facts: Facts, camera: str, cause: str, kind: str) -> str | None:
         act = self._script.last(kind)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
+from vedette.sim.fleet import performance
+from vedette.sim.fleet.performance import Performance
 from vedette.stats.sketch import ExpHistogram, LinearBins
 from vedette.wire.messages import (
     Aggregate,
@@ -93,10 +95,16 @@ def frames(rng: random.Random, seconds: float) -> Frames:
     )
 
 
-def aggregate(
-    rng: random.Random, camera: str, start_ms: int, end_ms: int, spans: Sequence[Span]
+def aggregate(  # noqa: PLR0917 - chance, camera, its time, and what it was like
+    rng: random.Random,
+    camera: str,
+    start_ms: int,
+    end_ms: int,
+    spans: Sequence[Span],
+    like: Performance | None = None,
+    slowness: float = 1.0,
 ) -> Aggregate:
-    """Return what one camera counted; what it observed is in `spans`."""
+    """Return what one camera counted; what it observed is in `spans`, what it runs in `like`."""
     seconds = sum(span.end_ms - span.start_ms for span in spans if span.cause is None) / 1000
     counted = frames(rng, seconds)
     if not counted.captured:
@@ -117,16 +125,45 @@ def aggregate(
         end_ms=end_ms,
         spans=list(spans),
         frames=counted,
-        model=MODEL,
+        model=like.name if like else MODEL,
         zones={"till": {"person": zone}, "aisle": {"person": zone}},
         lines={"entrance": {"person": lines}},
         presence_s={"person": round(rng.uniform(0, seconds), 1)},
         heatmap=rng.choice(_heatmaps()),
-        stage_ms={stage: rng.choice(_histograms(median)) for stage, median in _STAGES},
-        confidence={"person": rng.choice(_bins(50))},
+        stage_ms=_stages(rng, like, slowness),
+        confidence={"person": _confidence(rng, like)},
         entropy={"person": rng.choice(_bins(32))},
-        detections={"person": 200},
-        quality={"sharpness": rng.choice(_bins(20)), "light": rng.choice(_bins(20))},
+        detections={"person": like.detections if like else 200},
+        quality={"sharpness": rng.choice(_bins(20)), "brightness": rng.choice(_bins(20))},
+    )
+
+
+def _stages(rng: random.Random, like: Performance | None, slowness: float) -> dict[str, Histogram]:
+    """Return the latencies of a minute, by what runs and how slow the machine is."""
+    if like is None:
+        return {stage: rng.choice(_histograms(median)) for stage, median in _STAGES}
+    medians = {"inference": like.inference_ms, "total": like.inference_ms + performance.OTHER_MS}
+    return {
+        stage: rng.choice(performance.stage_ms(round(ms * slowness, 3)))
+        for stage, ms in medians.items()
+    }
+
+
+def _confidence(rng: random.Random, like: Performance | None) -> Bins:
+    return rng.choice(_bins(50) if like is None else performance.confidences(like.confidence))
+
+
+def model_health(rng: random.Random, like: Performance) -> ModelHealth:
+    """Return what a device says of the model that it runs."""
+    return ModelHealth(
+        model=like.name,
+        digest=like.digest,
+        backend="simulated",
+        load_s=like.load_s,
+        golden_ok=like.golden_ok,
+        inferences=rng.randint(300, 600),
+        confidence={"person": _confidence(rng, like)},
+        detections={"person": 2 * like.detections},
     )
 
 
@@ -146,7 +183,7 @@ def camera_health(
         source=f"rtsp://192.0.2.7/{camera}",
         codec="h264",
         picture_px=(1280, 720),
-        quality={"sharpness": 0.71, "light": 0.55},
+        quality={"sharpness": 0.71, "brightness": 0.55},
         tier="full",
         decode="all",
     )

@@ -14,10 +14,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from vedette.sim.fleet import content
 from vedette.sim.fleet.book import Book, Stamp, Stretch
 from vedette.sim.fleet.content import MINUTE_MS
 from vedette.sim.fleet.scenario import STEP_S, Kind, Scenario, Spell
+from vedette.sim.fleet.taking import Taking
 from vedette.wire.envelope import ClockState
 from vedette.wire.messages import (
     CameraState,
@@ -67,6 +70,8 @@ class Device:
         self.truth: dict[str, list[Stretch]] = {}
         self.now_ms: int = start_ms
         self.refused = False
+        self.report_every = REPORT_EVERY
+        self.taking: Taking | None = None  # part in a rollout
         self.wants_time = True
         self._start_ms: Final = start_ms
         self._spells: Final = spells
@@ -102,6 +107,11 @@ class Device:
             state = ClockState.UNTRUSTED
         return Stamp(self.now_ms, wall_ms, self.now_ms - self._boot_ms, self.boot_id, state)
 
+    @property
+    def has_spells(self) -> bool:
+        """True where anything happens to it in this run."""
+        return bool(self._spells)
+
     def learn_time(self) -> None:
         """Have heard central's signed time in this boot."""
         self._knows_time = True
@@ -125,7 +135,9 @@ class Device:
     @property
     def is_reachable(self) -> bool:
         """True where it can reach central."""
-        return self._is_on and not self.refused and self.active(*OFFLINE) is None
+        is_cut_off = self.taking is not None and self.taking.is_cut_off
+        is_offline = is_cut_off or self.active(*OFFLINE) is not None
+        return self._is_on and not self.refused and not is_offline
 
     def advance(self, to_ms: int) -> None:
         """Live through one step, then meet the faults that begin or end at its end."""
@@ -142,7 +154,7 @@ class Device:
     @property
     def is_due(self) -> bool:
         """True in the step in which its report is due."""
-        return self._is_on and (self.now_ms // STEP_MS + self._phase) % REPORT_EVERY == 0
+        return self._is_on and (self.now_ms // STEP_MS + self._phase) % self.report_every == 0
 
     def _meet_faults(self) -> None:
         at_ms = self.now_ms - self._start_ms
@@ -228,7 +240,13 @@ class Device:
             ]
             skew = self._skew_ms
             body = content.aggregate(
-                self._random, camera.name, start_ms + skew, end_ms + skew, spans
+                self._random,
+                camera.name,
+                start_ms + skew,
+                end_ms + skew,
+                spans,
+                like=self.taking.running if self.taking else None,
+                slowness=self.taking.slowness if self.taking else 1.0,
             )
             spoken = (camera.name, start_ms + skew, end_ms + skew)
             self.book.put("aggregate.v1", body, self.stamp, spoken=spoken, stretches=stretches)
@@ -291,6 +309,13 @@ class Device:
             spool=spool,
             since_ms=max(at.wall_ms - at.mono_ms, 0),
         )
+        if self.taking is not None:
+            body = msgspec.structs.replace(
+                body,
+                assignment_version=self.taking.version,
+                updates=[self.taking.health(at.wall_ms)],
+                models=[content.model_health(self._random, self.taking.running)],
+            )
         self.book.put("health.v1", body, at)
 
 

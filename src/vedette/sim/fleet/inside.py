@@ -8,6 +8,7 @@ every `liveness.AWAY_S`, or central rightly finds that it was away.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 from granian.constants import Interfaces
@@ -16,8 +17,10 @@ from granian.server.embed import Server
 from vedette.central import jobs, liveness
 from vedette.central.app import Central, build_services
 from vedette.central.boundary import Answer, Receive, Scope, Send
+from vedette.central.query import keeping
 from vedette.central.services import Services
 from vedette.central.settings import CentralConfig
+from vedette.central.web import build_web
 from vedette.clock import Clock, SystemClock
 from vedette.errors import CentralUnreachable, StoreError
 from vedette.sim.faults import free_port
@@ -26,6 +29,8 @@ from vedette.trust.keys import SigningKey
 
 _READY_S: Final = 10.0
 _POLL_S: Final = 0.02
+MANY: Final = 2_000
+"""Devices whose coverage is resolved at once: nobody waits here."""
 
 
 class Inside:
@@ -42,10 +47,11 @@ class Inside:
         return [dark.device for dark in turned]
 
     async def work(self) -> None:
-        """Do what central does every half minute: partitions, hours and days."""
+        """Do what central does every half minute: partitions, hours and days, resolved coverage."""
         now_ms = self.services.now_ms()
         await jobs.make_partitions(self.services.db, now_ms)
         await jobs.merge_hours(self.services.db, now_ms)
+        await keeping.advance(self.services.db, now_ms, limit=MANY)
 
 
 async def _no_web(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -54,18 +60,26 @@ async def _no_web(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 @contextlib.asynccontextmanager
 async def central_inside(
-    database_url: str, clock: Clock | None = None, *, key: SigningKey | None = None
+    database_url: str,
+    clock: Clock | None = None,
+    *,
+    key: SigningKey | None = None,
+    pages_state: Path | None = None,
 ) -> AsyncIterator[Inside]:
     """Give a central over a migrated database until the block ends.
+
+    With `pages_state`, a folder that is there for its files, it has pages and the operator API too.
 
     Raises:
         CentralUnreachable: It does not answer.
     """
     config = CentralConfig(behind_proxy=True)
+    if pages_state is not None:
+        config = CentralConfig(behind_proxy=True, state_dir=str(pages_state))
     services = build_services(
         config, database_url, key or SigningKey.generate(), clock or SystemClock()
     )
-    central = Central(services, _no_web)
+    central = Central(services, build_web(services) if pages_state else _no_web)
     port = free_port()
     server = Server(
         central,

@@ -43,6 +43,18 @@ _UP_MS: Final = 24 * 3_600_000  # every device has run for a day: nothing was ma
 _decoder: Final = msgspec.msgpack.Decoder(UpAnswer)
 
 
+class Paused(msgspec.Struct, frozen=True):
+    """Where a load stood.
+
+    Attributes:
+        devices: Of each its next number and last minute; of its backlog the next number, its time
+            and how many chunks are left.
+    """
+
+    epoch: int
+    devices: list[tuple[int, int, int, int, int]]
+
+
 class _Device:
     """One device while it is driven: its numbers, its clock, its request under way."""
 
@@ -115,6 +127,7 @@ class Load:
         self._pause_ns = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._is_recalled = False
 
     def _templates(self, minutes: Sequence[bool]) -> list[Template]:
         return [template.make(self._random, self._cameras, minutes) for _ in range(VARIANTS)]
@@ -157,15 +170,22 @@ class Load:
         return await self._end(began)
 
     async def closed(
-        self, *, duration_s: float = 10.0, concurrency: int = 64, stop: asyncio.Event | None = None
+        self,
+        *,
+        duration_s: float = 10.0,
+        concurrency: int = 64,
+        hours_ago: int = 24,
+        stop: asyncio.Event | None = None,
     ) -> Result:
         """Return what came of `duration_s` with `concurrency` requests always under way.
 
-        Time on the devices goes as fast as it must: each report is a period after the one before,
-        ending now, so central sees neither the future nor a minute twice.
+        Time on the devices begins `hours_ago` and goes as fast as it must: each report is a period
+        after the one before, so central sees neither the future nor a minute twice. Who drives the
+        same devices again begins at another hour: minutes that are said again are merged, which
+        costs several times what a new one does.
         """
         began = self._begin()
-        start_ms = (wall_ms(self._clock.now_at()) // MINUTE_MS - 24 * 60) * MINUTE_MS
+        start_ms = (wall_ms(self._clock.now_at()) // MINUTE_MS - hours_ago * 60) * MINUTE_MS
         for number, device in enumerate(self._devices):
             device.virtual_ms = start_ms + number % 2 * PERIOD_MS  # half of them end a minute now
         idle = deque(self._devices)
@@ -214,7 +234,7 @@ class Load:
             request_ms=latency(meter.request_ms),
             backlog_ms=latency(meter.backlog_ms),
             backlog_reports=meter.backlog_reports,
-            backlog_left=sum(device.backlog for device in self._devices) * CHUNK_REPORTS,
+            backlog_left=self.backlog_reports,
             overdue=meter.overdue,
             errors=dict(meter.errors),
             connections=self.pool.connections,
@@ -340,20 +360,44 @@ class Load:
 
     # ---------------------------------------------------------------------------------- backlog
 
+    def remember(self) -> Paused:
+        """Return where every device stands, for `recall` in another process; nothing may run.
+
+        What was not acknowledged counts as not sent: central passes over what it has.
+        """
+        devices: list[tuple[int, int, int, int, int]] = []
+        for one in self._devices:
+            messages = one.messages if one.busy else 0
+            live, old = (messages, 0) if one.live else (0, messages)
+            old_ms = one.old_ms - (CHUNK_REPORTS * PERIOD_MS if old else 0)
+            devices.append((one.seq - live, one.minute_ms, one.old_seq - old, old_ms, one.backlog))
+        return Paused(epoch=self._epoch, devices=devices)
+
+    def recall(self, paused: Paused) -> None:
+        """Have every device where it stood; the backlog of the next run is what was left."""
+        self._epoch, self._is_recalled = paused.epoch, True
+        for device, stood in zip(self._devices, paused.devices, strict=True):
+            device.seq, device.minute_ms, device.old_seq, device.old_ms, device.backlog = stood
+
+    @property
+    def backlog_reports(self) -> int:
+        """Reports of the backlog that still wait."""
+        return sum(device.backlog for device in self._devices) * CHUNK_REPORTS
+
     def _give_backlog(self, backlog_s: float) -> None:
         """Have `backlog_s` of reports wait on every device, under the numbers before its next."""
         each = CHUNK_REPORTS * PERIOD_MS
         chunks = max(1, round(backlog_s * 1000 / each))
         self._chunks = self._templates([n % 2 == 1 for n in range(CHUNK_REPORTS)])
         now_ms = wall_ms(self._clock.now_at()) // MINUTE_MS * MINUTE_MS - MINUTE_MS
+        self._pause_ns = round(len(self._chunks[0].plain) / BACKFILL_BYTES_PER_S * NS_PER_S)
         for device in self._devices:
-            device.backlog = chunks
-            device.old_seq = device.seq
-            device.old_ms = now_ms - chunks * each
-            device.seq += chunks * self._chunks[0].messages
-            device.minute_ms = now_ms - MINUTE_MS
-            size = len(self._chunks[0].plain)
-            self._pause_ns = round(size / BACKFILL_BYTES_PER_S * NS_PER_S)
+            if not self._is_recalled:
+                device.backlog = chunks
+                device.old_seq = device.seq
+                device.old_ms = now_ms - chunks * each
+                device.seq += chunks * self._chunks[0].messages
+                device.minute_ms = now_ms - MINUTE_MS
             asyncio.get_running_loop().call_later(
                 self._random.uniform(0.0, self._pause_ns / NS_PER_S), self._send_backlog, device
             )

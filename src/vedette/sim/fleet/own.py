@@ -19,7 +19,7 @@ from vedette.clock import Clock
 from vedette.errors import StoreError
 from vedette.sim import rig
 from vedette.sim.demo.operator import Operator
-from vedette.sim.faults import Child, free_port
+from vedette.sim.faults import Child, free_port, wait_until
 from vedette.trust.keys import SigningKey
 
 _ONLINE_KEY: Final = "keys/online.key"
@@ -30,12 +30,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """CPU seconds since a process began, its own children included."""
 
     central: float
+    jobs: float
     postgres: float
 
     def since(self, before: "Usage") -> "Usage":
         """Return what was used between two looks."""
         return Usage(
             central=round(self.central - before.central, 3),
+            jobs=round(self.jobs - before.jobs, 3),
             postgres=round(self.postgres - before.postgres, 3),
         )
 
@@ -72,29 +74,33 @@ class OwnCentral:
 
     def usage(self) -> Usage:
         """Return CPU seconds so far; those of backends that ended are their parent's."""
-        central = postgres = 0.0
+        central = jobs = postgres = 0.0
         with contextlib.suppress(psutil.Error):
             times = psutil.Process(self.child.pid).cpu_times()
             central = times.user + times.system
         for one in self.child.descendants():
             with contextlib.suppress(psutil.Error):
                 times = one.cpu_times()
-                ended = times.children_user + times.children_system
-                postgres += times.user + times.system + ended
-        return Usage(central=central, postgres=postgres)
+                used = times.user + times.system
+                if one.name() == "postgres":
+                    postgres += used + times.children_user + times.children_system
+                else:
+                    jobs += used
+        return Usage(central=central, jobs=jobs, postgres=postgres)
 
 
 @contextlib.contextmanager
 def own_central(clock: Clock, folder: Path | None = None) -> Iterator[OwnCentral]:
     """Give a central with an administrator, on a free port, until the block ends.
 
-    With `folder` its state stays there; without it is thrown away.
+    With `folder` its state stays there and is taken up again; without it is thrown away.
     """
     with contextlib.ExitStack() as stack:
         if folder is None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="vedette-fleet-"))
             folder = Path(scratch)
             folder.chmod(0o755)  # the database may have to run as another user
+        is_new = not (folder / "central.yaml").exists()
         state = rig.central_folder(folder / "central", stack)
         port = free_port()
         config = folder / "central.yaml"
@@ -104,5 +110,11 @@ def own_central(clock: Clock, folder: Path | None = None) -> Iterator[OwnCentral
         child.arguments[at:at] = ["--config", str(config)]
         operator = Operator(f"http://127.0.0.1:{port}")
         stack.callback(child.stop)
-        rig.open_central(child, operator, clock)
+        if is_new:
+            rig.open_central(child, operator, clock)
+        else:
+            child.start()
+            wait_until(
+                "central answers", operator.is_up, clock, timeout_s=rig.READY_S, alive=[child]
+            )
         yield OwnCentral(child, operator, state)

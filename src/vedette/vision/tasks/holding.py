@@ -12,7 +12,7 @@ Here: the states over time of one camera. Not here: what one picture shows, and 
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -70,6 +70,16 @@ class _Slot:
         self.held = self.candidate = None
 
 
+@dataclass(slots=True)
+class Memory:
+    """What one camera's looks so far left: the answers held or on their way, and the last look."""
+
+    slots: dict[int, _Slot] = field(default_factory=dict)
+    classes: Classes | None = None
+    looked_s: float | None = None
+    first: bool = True
+
+
 class ClassHold:
     """Which classes one camera's pictures hold, and for how long. Thread: one at a time.
 
@@ -93,38 +103,40 @@ class ClassHold:
     ) -> None:
         self._silence_s = silence_s
         own = thresholds or {}
-        self._labels = tuple(labels)
+        self.labels: tuple[str, ...] = tuple(labels)
         self._hold_s = hold_s
         self._thresholds = np.array([own.get(label, threshold) for label in labels], np.float32)
         self._wanted = np.array([not wanted or label in wanted for label in labels], np.bool_)
-        self._slots: dict[int, _Slot] = {}
+        self.memory = Memory()
         self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._classes: Classes | None = None
-        self._looked_s: float | None = None
-        self._first = True
 
     @property
     def held(self) -> list[str]:
         """The labels that are held, by class id."""
-        return [slot.held for _, slot in sorted(self._slots.items()) if slot.held]
+        return [slot.held for _, slot in sorted(self.memory.slots.items()) if slot.held]
 
     def look(self, classes: Classes | None, t_s: float) -> list[Change]:
         """Take one look, None where nothing moved; return what is held now and was not before."""
         self._elapse(t_s)
-        self._looked_s = t_s
-        self._classes = classes or self._classes
-        if self._classes is None:
+        self.memory.looked_s = t_s
+        self.memory.classes = classes or self.memory.classes
+        if self.memory.classes is None:
             return []
-        seen = self._exclusive if self._classes.exclusive else self._independent
-        changes = seen(self._classes, t_s)
-        self._first = False
+        seen = self._exclusive if self.memory.classes.exclusive else self._independent
+        changes = seen(self.memory.classes, t_s)
+        self.memory.first = False
         return changes
+
+    def follow(self, before: "ClassHold") -> None:
+        """Hold what `before` held, where its classes are the same; what it summed stays with it."""
+        if before.labels == self.labels:
+            self.memory = before.memory
 
     def interrupt(self) -> None:
         """Hold nothing over a gap."""
-        self._classes = None
-        self._looked_s = None
-        for slot in self._slots.values():
+        self.memory.classes = None
+        self.memory.looked_s = None
+        for slot in self.memory.slots.values():
             slot.forget()
 
     def cut(self) -> dict[str, float]:
@@ -133,16 +145,16 @@ class ClassHold:
         return {label: s for label, s in sorted(seconds.items()) if s > 0}
 
     def _elapse(self, t_s: float) -> None:
-        if self._looked_s is None or not 0 < t_s - self._looked_s <= self._silence_s:
+        if self.memory.looked_s is None or not 0 < t_s - self.memory.looked_s <= self._silence_s:
             return
         for label in self.held:
-            self._seconds[label] += t_s - self._looked_s
+            self._seconds[label] += t_s - self.memory.looked_s
 
     def _exclusive(self, classes: Classes, t_s: float) -> list[Change]:
         """Take the answer of classes of which one holds; being unsure is no change of class."""
-        slot = self._slots.setdefault(0, _Slot(None))
+        slot = self.memory.slots.setdefault(0, _Slot(None))
         top = classes.top
-        answer = self._labels[top] if self._is_seen(top, classes, slot) else ""
+        answer = self.labels[top] if self._is_seen(top, classes, slot) else ""
         if not slot.see(answer, t_s, self._hold_s) or not answer:
             return []
         was, slot.last = slot.last, answer
@@ -154,23 +166,23 @@ class ClassHold:
         """Take the answers of classes that hold or not, each by itself."""
         sure = np.flatnonzero((classes.probability >= self._thresholds) & self._wanted)
         changes: list[Change] = []
-        for index in sorted({*sure.tolist(), *self._slots}):
+        for index in sorted({*sure.tolist(), *self.memory.slots}):
             # What is there at the very first look has not come now; what is new later has.
-            slot = self._slots.setdefault(index, _Slot(None if self._first else ""))
-            answer = self._labels[index] if self._is_seen(index, classes, slot) else ""
+            slot = self.memory.slots.setdefault(index, _Slot(None if self.memory.first else ""))
+            answer = self.labels[index] if self._is_seen(index, classes, slot) else ""
             if slot.see(answer, t_s, self._hold_s):
                 was, slot.last = slot.last, answer
                 if was not in {None, answer}:
                     probability = float(classes.probability[index])
                     changes.append(Change(answer, was or "", slot.since_s, probability))
             if slot.held == "" and slot.candidate is None:
-                del self._slots[index]
+                del self.memory.slots[index]
         return changes
 
     def _is_seen(self, index: int, classes: Classes, slot: _Slot) -> bool:
         """Return whether a class is the answer: sure enough, or held and still nearly so."""
         least = self._thresholds[index]
-        if slot.held == self._labels[index]:
+        if slot.held == self.labels[index]:
             least = least * RELEASE
         return bool(self._wanted[index] and classes.probability[index] >= least)
 

@@ -35,22 +35,25 @@ VALUES (%(token_hash)s, %(username)s, %(expires_ms)s)
 
 -- name: setup_peek
 -- The user that a one-time link is for, while it can be used.
-SELECT username FROM setup_tokens WHERE token_hash = %(token_hash)s AND expires_ms > %(now_ms)s
+SELECT t.username FROM setup_tokens t JOIN users u USING (username)
+WHERE t.token_hash = %(token_hash)s AND t.expires_ms > %(now_ms)s AND u.disabled_ms IS NULL
 
 -- name: setup_take
 -- Use a one-time link up, and every other of the same user.
 WITH used AS (
-    DELETE FROM setup_tokens WHERE token_hash = %(token_hash)s AND expires_ms > %(now_ms)s
-    RETURNING username),
+    DELETE FROM setup_tokens t USING users u WHERE t.token_hash = %(token_hash)s
+    AND t.expires_ms > %(now_ms)s AND u.username = t.username AND u.disabled_ms IS NULL
+    RETURNING t.username),
 others AS (DELETE FROM setup_tokens USING used WHERE setup_tokens.username = used.username
     AND setup_tokens.token_hash <> %(token_hash)s)
 SELECT username FROM used
 
 -- name: session_put
 -- A new session or API token.
-INSERT INTO sessions (token_hash, username, kind, label, csrf, created_ms, seen_ms, expires_ms)
+INSERT INTO sessions (token_hash, username, kind, label, csrf, created_ms, seen_ms, expires_ms,
+                      address, agent)
 VALUES (%(token_hash)s, %(username)s, %(kind)s, %(label)s, %(csrf)s, %(now_ms)s, %(now_ms)s,
-        %(expires_ms)s)
+        %(expires_ms)s, %(address)s, %(agent)s)
 
 -- name: session_find
 -- Who a session belongs to, while it holds.
@@ -63,12 +66,14 @@ SELECT s.username, u.role, s.kind, s.csrf, s.expires_ms, u.folders,
 FROM sessions s JOIN users u USING (username)
 WHERE s.token_hash = %(token_hash)s AND s.expires_ms > %(now_ms)s AND u.disabled_ms IS NULL
 
--- name: sessions_all
+-- name: sessions_page
 -- Sessions and API tokens that still hold, of one user or of all; `token` is the head of the hash.
-SELECT encode(substr(token_hash, 1, 8), 'hex') AS token, username, kind, label, created_ms, seen_ms,
-       expires_ms FROM sessions
-WHERE expires_ms > %(now_ms)s AND (%(username)s::text IS NULL OR username = %(username)s)
-ORDER BY username, created_ms DESC LIMIT 1000
+SELECT * FROM (
+    SELECT encode(substr(token_hash, 1, 8), 'hex') AS token, username, kind, label, created_ms,
+           seen_ms, expires_ms FROM sessions
+    WHERE expires_ms > %(now_ms)s AND (%(username)s::text IS NULL OR username = %(username)s)) s
+WHERE (username, -created_ms, token) > (%(after_username)s, -%(after_ms)s::bigint, %(after_token)s)
+ORDER BY username, -created_ms, token LIMIT %(limit)s
 
 -- name: session_seen
 -- A session was used; written at most once a minute.
@@ -87,11 +92,6 @@ DELETE FROM sessions WHERE username = %(username)s
 -- name: user_is_there
 -- True where this user is there and not disabled.
 SELECT true FROM users WHERE username = %(username)s AND disabled_ms IS NULL
-
--- name: admins_left
--- How many administrators of the whole fleet could still sign in without this user.
-SELECT count(*) FROM users WHERE username <> %(username)s AND role = 'admin' AND sites IS NULL
-  AND disabled_ms IS NULL
 
 -- name: session_end
 -- End one session.

@@ -16,10 +16,10 @@ SET percent = excluded.percent, changed_ms = excluded.changed_ms, changed_by = e
 DELETE FROM slo_targets WHERE place = %(place)s
 
 -- name: slo_cameras
--- Cameras of sites, as far as coverage needs them.
-SELECT d.site, c.device, c.camera, c.known_from_ms, d.drained_to_ms
+-- Cameras of sites, as far as coverage needs them; those of revoked devices have a past.
+SELECT d.site, c.device, c.camera, c.known_from_ms, d.drained_to_ms, d.revoked_ms
 FROM cameras c JOIN devices d USING (device)
-WHERE d.site = ANY(%(sites)s) AND d.revoked_ms IS NULL ORDER BY d.site, c.device, c.camera
+WHERE d.site = ANY(%(sites)s) ORDER BY d.site, c.device, c.camera
 
 -- name: kpis_all
 -- What figures there are.
@@ -121,6 +121,6 @@ ON CONFLICT (place) DO UPDATE SET currency = excluded.currency, device_hour = ex
 DELETE FROM cost_rates WHERE place = %(place)s
 
 -- name: cost_devices
--- Devices of sites, and since when they cost something.
-SELECT site, device, enrolled_ms FROM devices
-WHERE site = ANY(%(sites)s) AND revoked_ms IS NULL ORDER BY site, device
+-- Devices of sites, and from when to when they cost something.
+SELECT site, device, enrolled_ms, revoked_ms FROM devices
+WHERE site = ANY(%(sites)s) ORDER BY site, device

@@ -65,7 +65,8 @@ SELECT encode(substr(token_hash, 1, 8), 'hex') AS claim, site, device, replaces,
        created_ms, expires_ms, used_ms, used_by FROM claim_tokens
 WHERE withdrawn_ms IS NULL AND (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]))
   AND (used_ms IS NULL AND expires_ms > %(now_ms)s OR %(all)s)
-ORDER BY created_ms DESC LIMIT 500
+  AND (created_ms, encode(substr(token_hash, 1, 8), 'hex')) < (%(after_ms)s, %(after_claim)s)
+ORDER BY created_ms DESC, claim DESC LIMIT %(limit)s
 
 -- name: claim_withdraw
 -- A claim token that nobody used can not be used any more.
@@ -127,9 +128,20 @@ SELECT why FROM retired_keys WHERE public_key = %(public_key)s
 -- The former keys of a device.
 SELECT public_key FROM retired_keys WHERE device = %(device)s ORDER BY retired_ms DESC LIMIT 20
 
+-- name: device_keys_ever
+-- Every key that speaks, is about to speak or spoke for a device.
+SELECT public_key, 'speaks' AS state, key_since_ms AS since_ms, NULL::bigint AS retired_ms,
+       '' AS why FROM devices WHERE device = %(device)s
+UNION ALL
+SELECT next_key, 'next', next_key_ms, NULL, '' FROM devices
+WHERE device = %(device)s AND next_key IS NOT NULL
+UNION ALL
+(SELECT public_key, 'retired', NULL, retired_ms, why FROM retired_keys
+ WHERE device = %(device)s ORDER BY retired_ms DESC LIMIT 500)
+
 -- name: device_keys
 -- The keys that may speak for a device that is not revoked.
-SELECT public_key, next_key, generation, quarantined_ms FROM devices
+SELECT public_key, next_key, generation, quarantined_ms, lives FROM devices
 WHERE device = %(device)s AND revoked_ms IS NULL FOR UPDATE
 
 -- name: next_key_set
@@ -146,11 +158,12 @@ WHERE device = %(device)s RETURNING generation
 -- name: rotate_ask
 -- This device should make itself another key.
 UPDATE devices SET rotate_asked_ms = coalesce(rotate_asked_ms, %(now_ms)s)
-WHERE device = %(device)s AND revoked_ms IS NULL
+WHERE device = %(device)s AND revoked_ms IS NULL AND quarantined_ms IS NULL
 
 -- name: rotate_due
 -- Devices whose key is older than it may get.
 SELECT device FROM devices WHERE revoked_ms IS NULL AND rotate_asked_ms IS NULL
+  AND quarantined_ms IS NULL
   AND coalesce(key_since_ms, enrolled_ms) < %(before_ms)s ORDER BY device LIMIT %(limit)s
 
 -- name: device_revoke
@@ -163,8 +176,10 @@ WHERE device = %(device)s AND revoked_ms IS NULL
 -- name: devices_list
 -- Every device, for a person at a terminal.
 SELECT device, site, state, version, hardware, last_contact_ms, revoked_ms, revoked_reason,
-       quarantined_ms FROM devices
-ORDER BY site, device
+       quarantined_ms,
+       coalesce((SELECT jsonb_object_agg(c.camera, c.detail) FROM cameras c
+                 WHERE c.device = d.device AND c.state = 'down'), '{}') AS cameras_down
+FROM devices d ORDER BY site, device
 
 -- name: nonce_put
 -- A nonce that we gave out.
@@ -194,8 +209,28 @@ WHERE device = %(device)s AND generation = %(generation)s AND revoked_ms IS NULL
 -- name: desired_facts
 -- What a device's desired state is made of.
 SELECT d.device, d.site, d.settings, d.settings_version, s.policy, s.policy_version,
-       s.site_keys_version, d.desired_etag, d.rotate_asked_ms
+       s.site_keys_version, d.desired_etag,
+       CASE WHEN d.quarantined_ms IS NULL THEN d.rotate_asked_ms END AS rotate_asked_ms,
+       d.assignment, d.assignment_version
 FROM devices d JOIN sites s USING (site) WHERE d.device = %(device)s
+
+-- name: desired_facts_many
+-- What the tags of some devices' desired states are made of.
+SELECT d.device, d.site, NULL::bytea AS settings, d.settings_version, NULL::bytea AS policy,
+       s.policy_version, s.site_keys_version, d.desired_etag,
+       CASE WHEN d.quarantined_ms IS NULL THEN d.rotate_asked_ms END AS rotate_asked_ms,
+       d.assignment_version
+FROM devices d JOIN sites s USING (site) WHERE d.device = ANY (%(devices)s)
+
+-- name: desired_etags_set
+-- The tags of some desired states as they are now.
+UPDATE devices d SET desired_etag = n.etag
+FROM unnest(%(device)s::text[], %(etag)s::text[]) AS n (device, etag) WHERE d.device = n.device
+
+-- name: requests_open_of
+-- Which of some devices have questions to answer.
+SELECT DISTINCT device FROM requests
+WHERE device = ANY (%(devices)s) AND answered_ms IS NULL AND expires_ms > %(now_ms)s
 
 -- name: desired_etag_set
 -- The tag of the desired state as it is now.
@@ -235,10 +270,15 @@ INSERT INTO requests (request, device, kind, camera, asked_by, asked_ms, expires
 VALUES (%(request)s, %(device)s, %(kind)s, %(camera)s, %(asked_by)s, %(now_ms)s, %(expires_ms)s)
 
 -- name: requests_open
--- What a device was asked and has not answered.
-SELECT request, kind, camera, expires_ms, lines, with_cameras FROM requests
-WHERE device = %(device)s AND answered_ms IS NULL AND expires_ms > %(now_ms)s
-ORDER BY asked_ms LIMIT 20
+-- What a device was asked and has not answered; clips, which take long, last. Of holds a few at a
+-- time: a device that is too old to know them is still asked everything else.
+SELECT request, kind, camera, expires_ms, lines, with_cameras, evidence, reason FROM (
+    SELECT *, kind IN ('hold', 'release') AND 8 < row_number() OVER (
+        PARTITION BY kind IN ('hold', 'release') ORDER BY asked_ms, request) AS waits
+    FROM requests
+    WHERE device = %(device)s AND answered_ms IS NULL AND expires_ms > %(now_ms)s) open
+WHERE NOT waits
+ORDER BY kind = 'evidence', asked_ms LIMIT 28
 
 -- name: request_open_for
 -- An open request for the same camera: asking twice is asking once.
@@ -249,8 +289,8 @@ WHERE device = %(device)s AND camera = %(camera)s AND kind = %(kind)s AND answer
 -- name: request_answer
 -- The answer, only where this device was asked and has not answered.
 UPDATE requests SET answered_ms = %(now_ms)s, answer = %(answer)s, content_type = 'image/jpeg'
-WHERE request = %(request)s AND device = %(device)s AND kind = 'thumbnail' AND answered_ms IS NULL
-  AND expires_ms > %(now_ms)s
+WHERE request = %(request)s AND device = %(device)s AND kind IN ('thumbnail', 'reference')
+  AND answered_ms IS NULL AND expires_ms > %(now_ms)s
 
 -- name: thumbnail_newest
 -- The newest privacy-safe picture of a camera.
@@ -259,5 +299,21 @@ WHERE device = %(device)s AND camera = %(camera)s AND kind = 'thumbnail' AND ans
 ORDER BY asked_ms DESC LIMIT 1
 
 -- name: camera_exists
--- True where this device spoke of this camera.
-SELECT true FROM cameras WHERE device = %(device)s AND camera = %(camera)s
+-- True where this device spoke of this camera and can be asked.
+SELECT true FROM cameras c JOIN devices d USING (device)
+WHERE c.device = %(device)s AND c.camera = %(camera)s AND d.revoked_ms IS NULL
+
+-- name: zones_all
+-- The time zone of every site.
+SELECT site, time_zone FROM sites
+
+-- name: zones_devices
+-- Devices of sites that said something of themselves, with their site's time zone.
+SELECT d.device, s.time_zone, d.health, d.settings FROM devices d JOIN sites s USING (site)
+WHERE d.site = ANY(%(sites)s) AND d.device > %(after)s AND d.revoked_ms IS NULL
+  AND d.health IS NOT NULL
+ORDER BY d.device LIMIT %(limit)s
+
+-- name: zone_of_site
+-- The time zone of a site.
+SELECT time_zone FROM sites WHERE site = %(site)s

@@ -15,9 +15,9 @@ WHERE device = %(device)s AND kind = %(kind)s AND lines = %(lines)s
 ORDER BY asked_ms LIMIT 1
 
 -- name: diagnostics_open_count
--- How many questions a device has not answered yet.
+-- How many questions a device has not answered yet; clips have a bound of their own.
 SELECT count(*) FROM requests
-WHERE device = %(device)s AND answered_ms IS NULL AND expires_ms > %(now_ms)s
+WHERE device = %(device)s AND kind NOT IN ('evidence', 'hold', 'release') AND answered_ms IS NULL AND expires_ms > %(now_ms)s
 
 -- name: diagnostics_kind_open
 -- The kind of an open question to this device; nothing where it was not asked or has answered.
@@ -43,14 +43,14 @@ WHERE request = %(request)s AND device = %(device)s AND kind = %(kind)s AND answ
 SELECT request, device, kind, camera, asked_by, asked_ms, expires_ms, answered_ms, lines,
        with_cameras, content_type, refused, octet_length(answer) AS size_bytes
 FROM requests
-WHERE device = %(device)s AND (asked_ms, request) < (%(cursor_ms)s, %(cursor_request)s)
+WHERE device = %(device)s AND kind NOT IN ('evidence', 'hold', 'release') AND (asked_ms, request) < (%(cursor_ms)s, %(cursor_request)s)
 ORDER BY asked_ms DESC, request DESC LIMIT %(limit)s
 
 -- name: diagnostics_one
 -- One question about a device.
 SELECT request, device, kind, camera, asked_by, asked_ms, expires_ms, answered_ms, lines,
        with_cameras, content_type, refused, octet_length(answer) AS size_bytes
-FROM requests WHERE request = %(request)s AND device = %(device)s
+FROM requests WHERE request = %(request)s AND device = %(device)s AND kind NOT IN ('evidence', 'hold', 'release')
 
 -- name: diagnostics_body
 -- The answer to one question.
@@ -61,14 +61,22 @@ SELECT answer FROM requests WHERE request = %(request)s AND device = %(device)s
 SELECT site FROM devices WHERE device = %(device)s AND revoked_ms IS NULL
 
 -- name: diagnostics_expire
--- Questions and answers without pixels that are old.
-DELETE FROM requests WHERE kind <> 'thumbnail' AND asked_ms < %(before_ms)s
+-- Questions and answers without pixels that are old; a device that is away still learns of holds,
+-- and what it said to one stays as long as the hold.
+DELETE FROM requests r
+WHERE kind NOT IN ('thumbnail', 'reference', 'kept') AND asked_ms < %(before_ms)s
+  AND NOT (kind IN ('hold', 'release') AND (
+      answered_ms IS NULL AND expires_ms > %(before_ms)s
+      OR EXISTS (SELECT FROM evidence_holds h
+                 WHERE h.device = r.device AND h.evidence = r.evidence)))
 
 -- name: devices_page
 -- Devices in scope by name, without their reports.
 SELECT device, site, state, since_ms, last_contact_ms, version, hardware, clock_state,
-       settings_version, enrolled_ms
-FROM devices
+       settings_version, enrolled_ms,
+       coalesce((SELECT jsonb_object_agg(c.camera, c.detail) FROM cameras c
+                 WHERE c.device = d.device AND c.state = 'down'), '{}') AS cameras_down
+FROM devices d
 WHERE (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[])) AND revoked_ms IS NULL
   AND (%(state)s = '' OR state = %(state)s) AND (%(version)s = '' OR version = %(version)s)
   AND (%(chosen)s::text[] IS NULL OR device = ANY(%(chosen)s::text[]))

@@ -48,16 +48,40 @@ ON CONFLICT (device) DO UPDATE SET looked_ms = excluded.looked_ms,
 SELECT d.site, i.device, i.camera, i.since_ms, i.make, i.model, i.firmware, i.serial, i.codec,
        i.width_px, i.height_px, i.announced_fps, i.source_kind, i.rate_fps, i.seen_ms
 FROM camera_inventory i JOIN devices d USING (device)
-WHERE (%(scope)s::text[] IS NULL OR d.site = ANY(%(scope)s::text[])) AND d.revoked_ms IS NULL
+WHERE (%(scope)s::text[] IS NULL OR d.site = ANY(%(scope)s::text[]))
   AND (%(device)s::text IS NULL OR i.device = %(device)s)
   AND (%(camera)s::text IS NULL OR i.camera = %(camera)s)
 ORDER BY d.site, i.device, i.camera, i.since_ms
 
+-- name: inventory_present
+-- What cameras in scope are now and how they are, by name: all, or a page after one; those that never
+-- said what they are too. `devices` and `cameras` pair those that are wanted (NULL: all).
+SELECT p.site, p.device, p.camera, coalesce(i.since_ms, p.known_from_ms) AS since_ms,
+       coalesce(i.make, '') AS make, coalesce(i.model, '') AS model,
+       coalesce(i.firmware, '') AS firmware, coalesce(i.serial, '') AS serial,
+       coalesce(i.codec, '') AS codec, i.width_px, i.height_px, i.announced_fps,
+       coalesce(i.source_kind, '') AS source_kind, i.rate_fps, coalesce(i.seen_ms, 0) AS seen_ms,
+       p.state, p.state_since_ms, p.signs, p.detail
+FROM (
+    SELECT d.site, c.device, c.camera, c.known_from_ms, c.signs, c.detail,
+           CASE WHEN d.state = 'dark' THEN 'dark' ELSE c.state END AS state,
+           CASE WHEN d.state = 'dark' THEN d.since_ms ELSE c.since_ms END AS state_since_ms
+    FROM devices d JOIN cameras c USING (device)
+    WHERE (%(scope)s::text[] IS NULL OR d.site = ANY(%(scope)s::text[])) AND d.revoked_ms IS NULL
+      AND (%(devices)s::text[] IS NULL OR (c.device, c.camera) IN (
+          SELECT * FROM unnest(%(devices)s::text[], %(cameras)s::text[])))
+      AND (d.site, c.device, c.camera) > (%(after_site)s, %(after_device)s, %(after_camera)s)
+    ORDER BY d.site, c.device, c.camera LIMIT %(limit)s) p
+LEFT JOIN LATERAL (
+    SELECT * FROM camera_inventory i WHERE i.device = p.device AND i.camera = p.camera
+    ORDER BY i.since_ms DESC LIMIT 1) i ON true
+ORDER BY p.site, p.device, p.camera
+
 -- name: matrix_cameras
--- Every camera in scope, and up to when its device's record has arrived.
+-- Every camera in scope, those of revoked devices too, and up to when its record has arrived.
 SELECT d.site, c.device, c.camera, c.known_from_ms, d.drained_to_ms
 FROM cameras c JOIN devices d USING (device)
-WHERE (%(scope)s::text[] IS NULL OR d.site = ANY(%(scope)s::text[])) AND d.revoked_ms IS NULL
+WHERE (%(scope)s::text[] IS NULL OR d.site = ANY(%(scope)s::text[]))
 ORDER BY c.device, c.camera
 
 -- name: matrix_failures

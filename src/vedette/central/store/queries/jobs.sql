@@ -81,16 +81,20 @@ DELETE FROM rollup_hour WHERE start_ms < %(before_ms)s
 DELETE FROM rollup_day WHERE start_ms < %(before_ms)s
 
 -- name: thumbnails_expire
--- Pictures, and requests for them, that are old.
-DELETE FROM requests WHERE kind = 'thumbnail' AND asked_ms < %(before_ms)s
+-- Pictures, and requests for them, that are old; what a camera is compared with stays.
+DELETE FROM requests WHERE asked_ms < %(before_ms)s
+  AND (kind = 'thumbnail' OR (kind = 'reference' AND answered_ms IS NULL))
 
 -- name: events_expire
--- Events that are old.
-DELETE FROM events WHERE at_ms < %(before_ms)s
+-- Events that are old; those whose evidence is held stay.
+DELETE FROM events e WHERE at_ms < %(before_ms)s
+  AND NOT EXISTS (SELECT FROM evidence_holds h WHERE h.device = e.device AND h.event = e.event)
 
 -- name: evidence_expire
--- Evidence records that are old.
-DELETE FROM evidence WHERE received_ms < %(before_ms)s
+-- Evidence records that are old; what is held stays.
+DELETE FROM evidence v WHERE received_ms < %(before_ms)s
+  AND NOT EXISTS (SELECT FROM evidence_holds h
+                  WHERE h.device = v.device AND h.evidence = v.evidence)
 
 -- name: secrets_expire
 -- Nonces, tokens, sessions and claims whose time is over.

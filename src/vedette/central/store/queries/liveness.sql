@@ -94,8 +94,9 @@ RETURNING site, at_ms, state, devices
 
 -- name: site_transitions_of
 -- When a site was dark as a whole, newest first.
-SELECT site, at_ms, state, devices, noticed_ms FROM site_transitions
-WHERE site = %(site)s ORDER BY at_ms DESC, noticed_ms DESC LIMIT %(limit)s
+SELECT site, at_ms, state, devices FROM site_transitions
+WHERE site = %(site)s AND (at_ms, state) < (%(after_ms)s, %(after_state)s)
+ORDER BY at_ms DESC, state DESC LIMIT %(limit)s
 
 -- name: clock_step_add
 -- Something that happened to central's wall clock.
@@ -104,7 +105,8 @@ VALUES (%(at_ms)s, %(by_ms)s, %(outcome)s)
 
 -- name: clock_steps_newest
 -- What happened to central's wall clock, newest first.
-SELECT noticed_ms AS at_ms, by_ms, outcome FROM clock_steps ORDER BY number DESC LIMIT %(limit)s
+SELECT number, noticed_ms AS at_ms, by_ms, outcome FROM clock_steps
+WHERE number < %(below)s ORDER BY number DESC LIMIT %(limit)s
 
 -- name: set_back_devices
 -- No device was heard in a time to come, and none has until then to speak.

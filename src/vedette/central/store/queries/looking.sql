@@ -1,10 +1,16 @@
 -- What people look at. Every query takes the sites that the asker may see (NULL: all).
 
--- name: look_sites
--- Sites in scope.
-SELECT site, name, time_zone, site_keys, site_threshold, site_keys_version, policy, policy_version
+-- name: fleet_sites
+-- Sites in scope, without their policies.
+SELECT site, name, time_zone, folder, CASE WHEN policy IS NULL THEN 0 ELSE policy_version END
+       AS policy_version
 FROM sites
 WHERE %(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]) ORDER BY site
+
+-- name: fleet_policies
+-- The policies of some sites.
+SELECT site, policy_version, policy FROM sites
+WHERE site = ANY(%(sites)s) AND policy IS NOT NULL
 
 -- name: look_dark_sites
 -- Sites in scope that are dark as a whole, and the devices that fell silent together.
@@ -13,12 +19,13 @@ JOIN site_transitions t ON t.site = s.site AND t.at_ms = s.dark_since_ms AND t.s
 WHERE %(scope)s::text[] IS NULL OR s.site = ANY(%(scope)s::text[])
 
 -- name: look_devices
--- Devices in scope, or one of them.
+-- Devices in scope that are not revoked, or one of them: who asks for it by name sees its past.
 SELECT device, site, state, since_ms, last_contact_ms, version, hardware, clock_state, health,
-       drained_to_ms, settings, settings_version, enrolled_ms, quarantined_ms
+       drained_to_ms, settings, settings_version, enrolled_ms, quarantined_ms, revoked_ms,
+       revoked_reason
 FROM devices
 WHERE (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]))
-  AND (%(device)s::text IS NULL OR device = %(device)s) AND revoked_ms IS NULL
+  AND CASE WHEN %(device)s::text IS NULL THEN revoked_ms IS NULL ELSE device = %(device)s END
 ORDER BY site, device
 
 -- name: look_cameras
@@ -77,6 +84,10 @@ JOIN device_transitions t ON t.device = g.device AND t.state = 'dark' AND t.at_m
 WHERE NOT EXISTS (SELECT FROM device_transitions o WHERE o.device = t.device
                   AND o.state = 'ok' AND o.at_ms = t.at_ms)
 GROUP BY g.device, g.camera
+
+-- name: look_ended
+-- Since when nothing is taken of devices any more.
+SELECT device, revoked_ms FROM devices WHERE device = ANY(%(devices)s) AND revoked_ms IS NOT NULL
 
 -- name: look_central_downs
 -- When central was away, in a window.
@@ -150,24 +161,46 @@ ORDER BY asked_ms DESC LIMIT 1
 -- name: look_events
 -- A page of events, newest first, after a cursor.
 SELECT e.device, e.event, e.site, e.camera, e.at_ms, e.received_ms, e.late, e.body,
-       v.status AS evidence_status, v.stays AS evidence_stays, v.body AS evidence_body
+       v.status AS evidence_status, v.stays AS evidence_stays, v.body AS evidence_body,
+       coalesce(c.state = 'here', false) AS clip_here,
+       coalesce(c.state = 'here', false) AND EXISTS (
+           SELECT FROM clip_files f WHERE f.device = e.device AND f.evidence = e.evidence
+           AND f.name = 'poster.jpg') AS poster_here
 FROM events e LEFT JOIN evidence v ON v.device = e.device AND v.evidence = e.evidence
                                   AND e.evidence <> ''
+     LEFT JOIN clips c ON c.device = e.device AND c.evidence = e.evidence AND e.evidence <> ''
 WHERE (%(scope)s::text[] IS NULL OR e.site = ANY(%(scope)s::text[]))
   AND (%(site)s = '' OR e.site = %(site)s)
   AND (%(device)s = '' OR e.device = %(device)s)
   AND (%(camera)s = '' OR e.camera = %(camera)s)
   AND (%(kind)s = '' OR e.kind = %(kind)s)
   AND (%(label)s = '' OR e.label = %(label)s)
+  AND (%(where)s = '' OR e.where_name = %(where)s)
+  AND (NOT %(late)s OR e.late)
+  AND CASE %(evidence)s WHEN '' THEN true WHEN 'none' THEN e.evidence = ''
+      WHEN 'any' THEN e.evidence <> '' WHEN 'here' THEN c.state = 'here'
+      WHEN 'waiting' THEN e.evidence <> '' AND v.status IS NULL
+      WHEN 'on_site' THEN v.status = 'complete' AND c.state IS DISTINCT FROM 'here'
+      ELSE v.status = %(evidence)s END
   AND e.at_ms >= %(from_ms)s AND e.at_ms < %(to_ms)s
-  AND (e.at_ms, e.event) < (%(cursor_ms)s, %(cursor_event)s)
-ORDER BY e.at_ms DESC, e.event DESC LIMIT %(limit)s
+  AND (e.at_ms, e.event, e.device) < (%(cursor_ms)s, %(cursor_event)s, %(cursor_device)s)
+ORDER BY e.at_ms DESC, e.event DESC, e.device DESC LIMIT %(limit)s
 
 -- name: look_event
 -- One event.
 SELECT e.device, e.event, e.site, e.camera, e.at_ms, e.received_ms, e.late, e.body,
-       v.status AS evidence_status, v.stays AS evidence_stays, v.body AS evidence_body
+       v.status AS evidence_status, v.stays AS evidence_stays, v.body AS evidence_body,
+       coalesce(c.state = 'here', false) AS clip_here,
+       coalesce(c.state = 'here', false) AND EXISTS (
+           SELECT FROM clip_files f WHERE f.device = e.device AND f.evidence = e.evidence
+           AND f.name = 'poster.jpg') AS poster_here
 FROM events e LEFT JOIN evidence v ON v.device = e.device AND v.evidence = e.evidence
                                   AND e.evidence <> ''
+     LEFT JOIN clips c ON c.device = e.device AND c.evidence = e.evidence AND e.evidence <> ''
 WHERE e.event = %(event)s AND (%(scope)s::text[] IS NULL OR e.site = ANY(%(scope)s::text[]))
 LIMIT 1
+
+-- name: commissions_of
+-- What came of commissioning one camera, the newest first.
+SELECT at_ms, received_ms, body FROM commissions
+WHERE device = %(device)s AND camera = %(camera)s ORDER BY at_ms DESC LIMIT 20

@@ -61,4 +61,5 @@ FROM (SELECT device, sum(n) AS bytes FROM gone GROUP BY device) g WHERE g.device
 -- Devices in quarantine, or with messages that wait for a judgement.
 SELECT device, site, quarantined_ms, quarantine, lives, set_aside_bytes, revoked_ms FROM devices
 WHERE (quarantined_ms IS NOT NULL OR set_aside_bytes > 0)
-  AND (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[])) ORDER BY device
+  AND (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[])) AND device > %(after)s
+ORDER BY device LIMIT %(limit)s

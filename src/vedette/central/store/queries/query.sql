@@ -115,19 +115,83 @@ SELECT metric, keys, hours FROM metric_day
 WHERE device = %(device)s AND day_ms = %(day_ms)s AND starts_with(metric, %(family)s)
 
 -- name: ask_cameras
--- Every camera that a question could be about, with its site's time zone.
-SELECT d.site, d.device, c.camera, c.known_from_ms, d.drained_to_ms, s.time_zone
+-- Every camera that a question could be about, with its site's time zone and opening hours; those
+-- of revoked devices have a past.
+SELECT d.site, d.device, c.camera, c.known_from_ms, d.drained_to_ms, d.revoked_ms, s.time_zone,
+       s.hours AS opening
 FROM devices d JOIN sites s USING (site) JOIN cameras c USING (device)
-WHERE (%(scope)s::text[] IS NULL OR d.site = ANY(%(scope)s::text[])) AND d.revoked_ms IS NULL
+WHERE %(scope)s::text[] IS NULL OR d.site = ANY(%(scope)s::text[])
 ORDER BY d.site, d.device, c.camera
 
 -- name: ask_metric_days
--- Some metrics of some devices over some days, rows of the same series laid end to end.
+-- Some metrics of some devices over some days, and of the weeks around them; days of the same
+-- series laid end to end; with lump, weeks as the sums of all series.
 SELECT device, metric, keys, string_agg(int8send(day_ms), ''), string_agg(hours, '')
 FROM metric_day
 WHERE metric = ANY(%(metrics)s) AND device = ANY(%(devices)s)
   AND day_ms >= %(from_ms)s AND day_ms < %(to_ms)s
 GROUP BY device, metric, keys
+UNION ALL
+SELECT device, metric, CASE WHEN %(lump)s THEN sum_keys ELSE keys END, days,
+       CASE WHEN %(lump)s THEN sums ELSE hours END
+FROM metric_week
+WHERE metric = ANY(%(metrics)s) AND device = ANY(%(devices)s)
+  AND week_ms > %(from_ms)s - 604800000 AND week_ms < %(to_ms)s
+
+-- name: weeks_to_fold
+-- Weeks of devices that are over, known in full, and still laid out by day.
+SELECT DISTINCT m.device, m.day_ms / 604800000 * 604800000 FROM metric_day m
+JOIN coverage_through t ON t.device = m.device
+WHERE m.metric = 'coverage.observed' AND m.day_ms < %(before_ms)s / 604800000 * 604800000
+  AND m.day_ms / 604800000 * 604800000 + 604800000 <= t.through_ms
+  AND NOT EXISTS (SELECT FROM metric_dirty d WHERE d.device = m.device
+      AND d.day_ms / 604800000 = m.day_ms / 604800000)
+  AND NOT EXISTS (SELECT FROM coverage_dirty n WHERE n.device = m.device)
+LIMIT %(limit)s
+
+-- name: metric_dirty_hold
+-- Have marks on a week of one device: nobody lays out one of its days until this one is done.
+INSERT INTO metric_dirty (device, day_ms)
+SELECT %(device)s, %(week_ms)s + n * 86400000::bigint FROM generate_series(0, 6) n
+ON CONFLICT (device, day_ms) DO NOTHING
+
+-- name: metric_dirty_release
+-- Take the marks on a week of one device away.
+DELETE FROM metric_dirty
+WHERE device = %(device)s AND day_ms >= %(week_ms)s AND day_ms < %(week_ms)s + 604800000
+
+-- name: metric_days_fold
+-- All that is laid out of one device's week, taken away.
+DELETE FROM metric_day
+WHERE device = %(device)s AND day_ms >= %(week_ms)s AND day_ms < %(week_ms)s + 604800000
+RETURNING metric, day_ms, keys, hours
+
+-- name: metric_week_put
+-- One metric of one device's week.
+INSERT INTO metric_week (device, metric, week_ms, keys, days, hours, sum_keys, sums)
+VALUES (%(device)s, %(metric)s, %(week_ms)s, %(keys)s, %(days)s, %(hours)s,
+        %(sum_keys)s, %(sums)s)
+
+-- name: metric_folded_put
+-- A week of one device is folded.
+INSERT INTO metric_folded (device, week_ms) VALUES (%(device)s, %(week_ms)s)
+
+-- name: metric_folded_drop
+-- It is not any more; nothing where it was not.
+DELETE FROM metric_folded WHERE device = %(device)s AND week_ms = %(week_ms)s
+
+-- name: metric_week_take
+-- A folded week of one device, taken away.
+DELETE FROM metric_week WHERE device = %(device)s AND week_ms = %(week_ms)s
+RETURNING metric, keys, hours
+
+-- name: metric_weeks_expire
+-- Metrics by week that are old.
+DELETE FROM metric_week WHERE week_ms + 604800000 <= %(before_ms)s
+
+-- name: metric_folded_expire
+-- Marks of weeks that are old.
+DELETE FROM metric_folded WHERE week_ms + 604800000 <= %(before_ms)s
 
 -- name: ask_unmerged
 -- Hours of some devices whose minutes are not merged yet.
@@ -168,3 +232,106 @@ DELETE FROM metric_day WHERE day_ms < %(before_ms)s
 -- A merged hour whose minutes were dropped.
 SELECT body FROM rollup_hour
 WHERE device = %(device)s AND camera = %(camera)s AND start_ms = %(start_ms)s AND closed
+
+-- name: sketch_dirty_some
+-- Devices with days that are over whose sketches have to be laid out again.
+SELECT DISTINCT device FROM sketch_dirty WHERE day_ms < %(over_ms)s LIMIT %(limit)s
+
+-- name: sketch_dirty_take
+-- Some of those days of one device, which must be held.
+DELETE FROM sketch_dirty WHERE (device, day_ms) IN (
+    SELECT device, day_ms FROM sketch_dirty WHERE device = %(device)s AND day_ms < %(over_ms)s
+    ORDER BY day_ms DESC LIMIT %(limit)s)
+RETURNING day_ms
+
+-- name: sketch_loose_put
+-- A day of this week was laid out: the week has to be merged again.
+INSERT INTO sketch_loose (device, week_ms) VALUES (%(device)s, %(week_ms)s)
+ON CONFLICT (device, week_ms) DO NOTHING
+
+-- name: sketch_loose_drop
+-- This week is merged.
+DELETE FROM sketch_loose WHERE device = %(device)s AND week_ms = %(week_ms)s
+
+-- name: sketch_weeks_due
+-- Weeks that are over, with days laid out since they were merged, and none still to lay out.
+SELECT device, week_ms FROM sketch_loose l WHERE week_ms < %(before_ms)s
+  AND NOT EXISTS (SELECT FROM sketch_dirty d WHERE d.device = l.device
+      AND d.day_ms >= l.week_ms AND d.day_ms < l.week_ms + 604800000)
+LIMIT %(limit)s
+
+-- name: sketch_week_of_device
+-- The sketches of one device's days in a week.
+SELECT field, name, keys, bins, counts, sums FROM sketch_day
+WHERE device = %(device)s AND days = 1
+  AND start_ms >= %(week_ms)s AND start_ms < %(week_ms)s + 604800000
+
+-- name: sketch_day_drop
+-- Sketches of one device's day or week.
+DELETE FROM sketch_day
+WHERE device = %(device)s AND days = %(days)s AND start_ms = %(start_ms)s
+
+-- name: sketch_day_put
+-- One field and name of one device's day or week.
+INSERT INTO sketch_day (device, field, name, days, start_ms, keys, bins, counts, sums)
+VALUES (%(device)s, %(field)s, %(name)s, %(days)s, %(start_ms)s, %(keys)s, %(bins)s,
+        %(counts)s, %(sums)s)
+
+-- name: sketch_expire
+-- Sketches by day that are old.
+DELETE FROM sketch_day WHERE start_ms < %(before_ms)s
+
+-- name: ask_sketch_dirty
+-- Days of some devices whose sketches have to be taken from the source.
+SELECT device, day_ms FROM sketch_dirty
+WHERE device = ANY(%(devices)s) AND day_ms >= %(from_ms)s AND day_ms < %(to_ms)s
+
+-- name: ask_sketch_loose
+-- Weeks that are not merged as a whole for every one of some devices.
+SELECT DISTINCT week_ms FROM sketch_loose
+WHERE device = ANY(%(devices)s) AND week_ms >= %(from_ms)s AND week_ms < %(to_ms)s
+
+-- name: ask_more_memory
+-- Large sums of this transaction stay in memory.
+SELECT set_config('work_mem', '128MB', true)
+
+-- name: ask_sketches
+-- Sketches of some devices, by group and step, those of the same keys laid end to end.
+SELECT w.part, s.step, k.name, k.keys,
+       string_agg(k.bins, ''), string_agg(k.counts, ''), string_agg(k.sums, '')
+FROM unnest(%(starts)s::bigint[], %(days)s::smallint[], %(steps)s::int[]) AS s (start_ms, days, step)
+JOIN sketch_day k USING (start_ms, days)
+JOIN unnest(%(devices)s::text[], %(parts)s::int[]) AS w (device, part) USING (device)
+WHERE k.field = %(field)s AND (%(names)s::text[] IS NULL OR k.name = ANY(%(names)s::text[]))
+  AND k.start_ms >= %(from_ms)s AND k.start_ms < %(to_ms)s
+  AND NOT EXISTS (SELECT FROM sketch_dirty d WHERE d.device = k.device AND d.day_ms = k.start_ms
+      AND k.days = 1)
+GROUP BY 1, 2, 3, 4
+
+-- name: ask_bodies_of_days
+-- Merged days of some cameras, each with the day that is wanted of it.
+SELECT r.device, r.camera, r.start_ms, r.body
+FROM unnest(%(devices)s::text[], %(cameras)s::text[], %(days)s::bigint[])
+    AS w (device, camera, start_ms)
+JOIN rollup_day r USING (device, camera, start_ms)
+
+-- name: ask_bodies_within_days
+-- Merged hours of some cameras, each with the day that is wanted of it.
+SELECT r.device, r.camera, r.start_ms, r.body
+FROM unnest(%(devices)s::text[], %(cameras)s::text[], %(days)s::bigint[]) AS w (device, camera, day_ms)
+JOIN rollup_hour r ON r.device = w.device AND r.camera = w.camera
+ AND r.start_ms >= w.day_ms AND r.start_ms < w.day_ms + 86400000
+
+-- name: ask_minute_versions
+-- Which version of each minute of some devices stands: start, transaction and place, end to end.
+SELECT device, camera, string_agg(int8send(start_ms) || xidsend(xmin) || tidsend(ctid), '')
+FROM rollup_minute
+WHERE device = ANY(%(devices)s) AND start_ms >= %(from_ms)s AND start_ms < %(to_ms)s
+GROUP BY device, camera
+
+-- name: ask_minutes_with_versions
+-- Some merged minutes, with the version that each is.
+SELECT r.device, r.camera, int8send(r.start_ms) || xidsend(r.xmin) || tidsend(r.ctid), r.body
+FROM unnest(%(devices)s::text[], %(cameras)s::text[], %(starts)s::bigint[])
+    AS w (device, camera, start_ms)
+JOIN rollup_minute r USING (device, camera, start_ms)

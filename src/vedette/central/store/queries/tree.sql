@@ -9,21 +9,26 @@ FROM sites s
 WHERE %(scope)s::text[] IS NULL OR s.site = ANY(%(scope)s::text[]) ORDER BY s.site
 
 -- name: tree_devices
--- Devices in scope that are not revoked, as far as a selection can ask for them.
-SELECT device, site, state, hardware, version FROM devices
-WHERE (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[])) AND revoked_ms IS NULL
+-- Devices in scope as far as a selection can ask for them; revoked ones only with the past.
+SELECT device, site, CASE WHEN revoked_ms IS NULL THEN state ELSE 'revoked' END AS state,
+       hardware, version FROM devices
+WHERE (%(scope)s::text[] IS NULL OR site = ANY(%(scope)s::text[]))
+  AND (%(past)s OR revoked_ms IS NULL)
 ORDER BY site, device
 
 -- name: tree_cameras
--- Cameras in scope, as far as a selection can ask for them.
-SELECT c.device, c.camera, CASE WHEN d.state = 'dark' THEN 'dark' ELSE c.state END AS state,
+-- Cameras in scope as far as a selection can ask for them; of revoked devices only with the past.
+SELECT c.device, c.camera,
+       CASE WHEN d.revoked_ms IS NOT NULL THEN 'revoked' WHEN d.state = 'dark' THEN 'dark'
+            ELSE c.state END AS state,
        coalesce(i.make, '') AS make, coalesce(i.model, '') AS model,
        coalesce(i.firmware, '') AS firmware
 FROM cameras c JOIN devices d USING (device)
 LEFT JOIN LATERAL (
     SELECT make, model, firmware FROM camera_inventory i
     WHERE i.device = c.device AND i.camera = c.camera ORDER BY since_ms DESC LIMIT 1) i ON true
-WHERE (%(scope)s::text[] IS NULL OR d.site = ANY(%(scope)s::text[])) AND d.revoked_ms IS NULL
+WHERE (%(scope)s::text[] IS NULL OR d.site = ANY(%(scope)s::text[]))
+  AND (%(past)s OR d.revoked_ms IS NULL)
 ORDER BY c.device, c.camera
 
 -- name: tree_labels
@@ -89,8 +94,9 @@ SELECT username, role, sites, folders, disabled_ms FROM users WHERE username = %
 FOR UPDATE
 
 -- name: admins_of_all
--- Administrators of the whole fleet who can sign in; held, so that the last cannot go twice.
-SELECT username FROM users WHERE role = 'admin' AND sites IS NULL AND disabled_ms IS NULL
+-- Administrators of the whole fleet; held, so that the last cannot go twice.
+SELECT username, password_hash <> '' AS has_password FROM users
+WHERE role = 'admin' AND sites IS NULL AND disabled_ms IS NULL
 ORDER BY username FOR UPDATE
 
 -- name: user_set_scope
@@ -101,6 +107,10 @@ WHERE username = %(username)s
 -- name: selections_all
 -- Every group.
 SELECT name, expression, note, changed_ms, changed_by FROM selections ORDER BY name
+
+-- name: selections_hold
+-- Only one transaction changes groups at a time: each was checked against all others.
+SELECT pg_advisory_xact_lock(7306371648193914135)
 
 -- name: selection_put
 -- A new group, or another expression for one.

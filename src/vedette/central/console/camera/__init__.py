@@ -1,0 +1,1 @@
+"""A camera's page: what it saw, what not, and why."""

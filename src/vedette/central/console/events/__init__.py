@@ -1,0 +1,1 @@
+"""The list of events, and one event with its evidence."""

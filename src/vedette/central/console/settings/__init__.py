@@ -1,0 +1,1 @@
+"""Settings: one's own account, people, places, and central itself."""
