@@ -27,11 +27,9 @@ demo: $(READY)  ## central and a site with three cameras, for real; ARGS=--check
 
 test: $(READY)  ## the whole test suite: unit, integration with real servers, browser
 	@$(PY) tools/system_parts.py
-	@# A file's tests stay together, so that what they share is made once. Those that wait stand between
-	@# those that compute (tests/conftest.py), so that more workers than cores keep two cores busy.
-	@# A worker that crashes fails its test and the run, and is not replaced. The suite starts hundreds
-	@# of processes: their bytecode is kept, also where the environment says otherwise.
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 $(ARGS)
+	@# The suite starts hundreds of processes: their bytecode is kept, also where the environment says
+	@# otherwise. A test that fails beside others is run once more alone, and named (tools/run_tests.py).
+	@PYTHONDONTWRITEBYTECODE= $(PY) tools/run_tests.py $(WORKERS) $(ARGS)
 
 check: $(READY)  ## ruff, pyright, import contracts, size limits, docs
 	@$(VENV)/bin/ruff check .

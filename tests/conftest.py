@@ -7,7 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, Final, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -35,6 +35,8 @@ _FOLDERS = {("acceptance",), ("browser",)}
 """Whose tests mostly wait for processes and browsers."""
 _APART = 2
 
+_crashed: Final = pytest.StashKey[bool]()
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have a folder for databases that all workers copy from (tests/prepared.py), until the end."""
@@ -44,6 +46,19 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[prepared.FOLDER] = folder
         config.add_cleanup(lambda: os.environ.pop(prepared.FOLDER))
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Remember that a worker crashed: the tests that it had left were not run."""
+    if error:
+        node.config.stash[_crashed] = True
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End with a status of its own then, so that nobody takes it for a failed test or two."""
+    if session.config.stash.get(_crashed, False):
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 @pytest.hookimpl(tryfirst=True)
