@@ -1,9 +1,9 @@
 """Install the Debian packages that some tests need, where this machine lets us.
 
 Chromium for the browser tests, faketime for wrong clocks, iproute2 for network namespaces,
-mosquitto as an MQTT broker,
-GStreamer as a source and as the second opinion on our RTSP server. Without root or apt nothing is
-installed and those tests skip, saying so (in CI such a skip is a failure).
+mosquitto as an MQTT broker, RAUC with its bus and SquashFS as an updater of systems, SoftHSM as a
+place for keys, GStreamer as a source and as the second opinion on our RTSP server. Without root or
+apt nothing is installed and those tests skip, saying so (in CI such a skip is a failure).
 """
 
 import os
@@ -16,6 +16,10 @@ WANTED = {
     "faketime": "faketime",
     "ip": "iproute2",
     "mosquitto": "mosquitto",
+    "rauc": "rauc",
+    "dbus-daemon": "dbus",
+    "mksquashfs": "squashfs-tools",
+    "softhsm2-util": "softhsm2",
 }
 ELEMENTS = {
     "videoconvert": "gstreamer1.0-plugins-base",

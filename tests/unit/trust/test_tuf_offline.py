@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.conftest import skip_or_fail
 from vedette.clock import ManualClock
 from vedette.errors import BadSignature, ConfigError, NotAllowed, TrustError
 from vedette.sim.repository import RepositoryRig, person
@@ -205,14 +206,12 @@ def test_what_is_no_key_is_refused_in_words(tmp_path: Path, data: bytes) -> None
             read(file)
 
 
-@pytest.mark.skipif(
-    not SOFTHSM.exists() or not shutil.which("softhsm2-util"),
-    reason="SoftHSM 2 is not installed: apt-get install softhsm2",
-)
 def test_a_key_in_hardware_signs_and_never_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A PKCS#11 token (SoftHSM) makes the key; a wrong PIN and a missing token are told."""
+    if not SOFTHSM.exists() or not shutil.which("softhsm2-util"):
+        skip_or_fail("keys in hardware need softhsm2: tools/system_parts.py installs it")
     pkcs11 = pytest.importorskip("pkcs11")
     from pkcs11.util.ec import encode_named_curve_parameters
 
