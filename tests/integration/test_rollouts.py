@@ -372,25 +372,6 @@ async def test_what_was_taken_back_is_nobodys_way_back_next_time(fleet: Fleet) -
     assert not taking.is_doubtful(later, device), "it may take part"
 
 
-async def test_what_is_confirmed_after_a_stop_is_the_way_back_next_time(fleet: Fleet) -> None:
-    """It was on probation when its rollout was stopped: the version before it is not what runs."""
-    [box] = await boxes(fleet, 1)
-    await started(fleet, plan(stages=[Stage(state=RolloutState.WAVE, share=1.0, soak_h=4.0)]))
-    await turn(fleet)
-    await box.look()
-    assert box.item is not None
-    box.previous, box.running = OLD.digest, box.item.artefact
-    await box.beat(*STEPS[:-1])
-    await order(fleet, "ro-1", Order.STOP)
-    assert await fleet.rows("SELECT * FROM installed") == []
-    await box.beat(STEPS[-1])
-    async with fleet.db.transaction() as tx:
-        later = plan("ro-2", artefact=artefact("one/1.2"))
-        [device] = await returning.candidates(tx, later, fleet.now_ms)
-    assert taking.back_to(later, device) == NEW
-    assert not taking.is_doubtful(later, device), "it may take part"
-
-
 async def test_nobody_is_taken_in_whose_way_back_is_not_approved(fleet: Fleet) -> None:
     """The dry run and the approval say what to name; what is not approved holds the device."""
     [box] = await boxes(fleet, 1)

@@ -6,7 +6,8 @@ takes messages in, and written in its transaction. What does not: judging them (
 The rule: a device speaks of itself alone, and only of what it was assigned. A report of a rollout,
 an attempt or a digest that its row does not have moves nothing; a late or repeated one moves
 nothing back. Its word is enough for bad news; that an artefact counts as confirmed takes a
-heartbeat that names the running digest (`device_slots`), which the planner asks for.
+heartbeat that names the running digest (`device_slots`), which the planner asks for. Only of a
+rollout that is over is its word taken for what it has from now on: nothing is decided then.
 """
 
 import math
@@ -16,6 +17,7 @@ import msgspec
 
 from vedette.central import rollups
 from vedette.central.condition import tiers
+from vedette.central.rollouts.store import OVER
 from vedette.central.store import arrays
 from vedette.central.store.db import Tx
 from vedette.stats import gates
@@ -111,7 +113,7 @@ async def write(tx: Tx, noticed: Noticed) -> None:
     """Write what was noticed; the devices are held, and have their newest report already."""
     # By device, as everybody who holds several of these rows does; a device's own in their order.
     for step in sorted(noticed.steps, key=lambda row: str(row["device"])):
-        await tx.run("rollout_device_said", **step)
+        await tx.run("rollout_device_said", **step, over=OVER)
     if noticed.health:
         slots = [row for device, said in noticed.health.items() for row in _slots(device, said)]
         await tx.run("slots_note", **arrays.columns(slots, *_SLOT))

@@ -211,6 +211,8 @@ async def carry_out(tx: Tx, row: Row, plan: Plan, decision: Decision, now_ms: in
     moved = await _move(tx, row, decision, now_ms)
     moved += await _mark(tx, plan, decision.marks, now_ms)
     moved += await _assign(tx, plan, decision.assigns, now_ms)
+    if row.state != decision.progress.state and decision.progress.state in OVER:
+        await tx.run("rollout_known", rollout=plan.rollout, slot=plan.slot)
     stage = decision.progress.stage if decision.progress.stage is not None else row.stage
     await _keep_gates(tx, plan.rollout, stage or 0, decision.gates, now_ms)
     return moved > 0

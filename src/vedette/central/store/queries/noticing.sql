@@ -1,9 +1,9 @@
 -- What devices say of their updates, in the transaction that takes their messages in.
 
 -- name: rollout_device_said
--- A device went on with what it was assigned: only forward, and only within that attempt. About a
--- rollout that was stopped nothing is decided any more: what is confirmed then, is what the device
--- has from now on, and goes back to next time.
+-- A device went on with what it was assigned: only forward, and only within that attempt. A rollout
+-- that is over has the slot no more, and another may take it before anything is decided: what is
+-- confirmed then, is what the device has from now on, and goes back to next time.
 WITH moved AS (
     UPDATE rollout_devices r SET
         state = %(state)s, since_ms = %(now_ms)s, detail = %(detail)s,
@@ -21,7 +21,7 @@ known AS (
     SELECT a.device, a.slot,
            convert_to((convert_from(a.item, 'UTF8')::jsonb -> 'artefact')::text, 'UTF8')
     FROM assigned a JOIN moved m USING (rollout, device) JOIN rollouts u USING (rollout)
-    WHERE %(state)s::text = 'confirmed' AND u.state = 'stopped'
+    WHERE %(state)s::text = 'confirmed' AND u.state = ANY (%(over)s::text[])
     ON CONFLICT (device, slot) DO UPDATE SET artefact = excluded.artefact)
 INSERT INTO rollout_history (rollout, device, at_ms, actor, was, state, stage, attempt, reason)
 SELECT rollout, device, %(now_ms)s, 'device', was, %(state)s, stage, attempt, %(detail)s FROM moved

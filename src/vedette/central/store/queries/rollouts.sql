@@ -255,6 +255,17 @@ known AS (
 INSERT INTO rollout_history (rollout, device, at_ms, actor, was, state, stage, attempt, reason)
 SELECT %(rollout)s, device, %(now_ms)s, 'central', was, state, stage, attempt, reason FROM moved
 
+-- name: rollout_known
+-- Devices of a rollout that is over now, and that said they are confirmed: nobody asks for their
+-- heartbeat any more, so they have from now on what they were assigned.
+INSERT INTO installed (device, slot, artefact)
+SELECT a.device, a.slot, convert_to((convert_from(a.item, 'UTF8')::jsonb -> 'artefact')::text, 'UTF8')
+FROM assigned a JOIN rollout_devices r USING (rollout, device)
+WHERE a.rollout = %(rollout)s AND a.slot = %(slot)s
+  AND r.state = 'confirmed' AND r.confirmed_ms IS NULL AND NOT r.is_shadow
+ORDER BY a.device
+ON CONFLICT (device, slot) DO UPDATE SET artefact = excluded.artefact
+
 -- name: rollout_gate_put
 -- What a gate says, and the course of what it measures.
 INSERT INTO rollout_gates AS g (rollout, stage, gate, verdict, at_ms, looked_ms, result, course)
@@ -303,7 +314,8 @@ WHERE rollout = ANY (%(rollouts)s) AND device = '' AND stage IS NOT NULL GROUP B
 
 -- name: rollout_devices_page
 -- Devices of a rollout by name, each as it is told: back on what was before is `reverted`, with what
--- it said when it went back by itself, and why the choice took it into its stage.
+-- it said when it went back by itself, and why the choice took it into its stage. What a device says
+-- of another rollout of the slot (problem, progress) is told there and not here.
 SELECT r.device, d.site, p.name AS site_name, d.hardware, t.state, r.stage, r.attempt,
        CASE WHEN t.state = 'reverted' THEN coalesce((
            SELECT h.reason FROM rollout_history h
@@ -311,8 +323,8 @@ SELECT r.device, d.site, p.name AS site_name, d.hardware, t.state, r.stage, r.at
            ORDER BY h.number DESC LIMIT 1), '') ELSE '' END AS failed,
        coalesce(s.running, '') AS running, coalesce(s.previous, '') AS previous, r.since_ms,
        d.last_contact_ms, p.time_zone, r.covered_h, r.confirmed_ms, r.detail,
-       coalesce(s.problem, '') AS problem, coalesce(s.bytes_done, 0) AS bytes_done,
-       coalesce(s.bytes, 0) AS bytes, r.saved_bytes, r.digest, coalesce(r.light, '') AS light,
+       coalesce(o.problem, '') AS problem, coalesce(o.bytes_done, 0) AS bytes_done,
+       coalesce(o.bytes, 0) AS bytes, r.saved_bytes, r.digest, coalesce(r.light, '') AS light,
        CASE WHEN r.stage IS NULL THEN '' ELSE coalesce((
            SELECT h.reason FROM rollout_history h
            WHERE h.rollout = r.rollout AND h.device = r.device AND h.state = 'assigned'
@@ -324,6 +336,7 @@ CROSS JOIN LATERAL (SELECT CASE
     WHEN r.state = 'confirmed' AND r.confirmed_ms IS NULL THEN 'probation'
     ELSE r.state END AS state) t
 LEFT JOIN device_slots s ON s.device = r.device AND s.slot = %(slot)s
+LEFT JOIN device_slots o ON o.device = s.device AND o.slot = s.slot AND o.rollout = r.rollout
 WHERE r.rollout = %(rollout)s AND d.revoked_ms IS NULL AND r.device > %(after)s
   AND (%(sites)s::text[] = '{*}' OR d.site = ANY (%(sites)s::text[]))
   AND (%(state)s = '' OR coalesce(t.state, 'none') = %(state)s)
