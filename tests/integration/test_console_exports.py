@@ -7,6 +7,7 @@ from tests.integration.test_api_operator import House, house
 from vedette.central.alerting.channels import outbox
 from vedette.central.alerting.channels.facts import CLOUD_EVENT
 from vedette.central.alerting.channels.outbox import Parcel
+from vedette.central.alerting.facts import Where
 from vedette.central.exporting import looking, store
 from vedette.central.exporting.facts import Export
 from vedette.central.exporting.looking import ExportState, Standing
@@ -87,6 +88,56 @@ async def test_exports_are_seen_by_operators_and_changed_by_administrators_of_th
         refused = await house.client.post(f"/exports/erp/{action}", headers=olga)
         assert refused.status_code == 403, action
     assert (await house.client.post("/exports", data=FORM, headers=olga)).status_code == 403
+
+
+async def test_an_export_of_a_place_that_cannot_be_is_refused_where_it_was_typed(
+    house: House,
+) -> None:
+    """At the form, by name and with what to do; nothing is kept; the API says the same as 422."""
+    await _have_channel(house)
+    root = await house.token("root", "admin")
+    typed = FORM | {"folders": "plants/north, plants//south"}
+    refused = await house.client.post("/exports", data=typed, headers=root)
+    assert refused.status_code == 422
+    form = refused.text.partition('action="/exports#h-new"')[2].partition("</form>")[0]
+    assert "&#39;plants//south&#39; cannot be a folder. as in europe/portugal/lisbon" in form
+    assert 'value="plants/north, plants//south"' in form
+    assert refused.text.count("cannot be a folder") == 1
+    wrong = {"channel": "hook", "where": {"devices": ["till\x07"]}}
+    refused = await house.client.put("/v1/exports/erp", headers=root, json=wrong)
+    assert refused.status_code == 422
+    assert refused.headers["content-type"].startswith("application/problem+json")
+    said = refused.json()["detail"]
+    assert said.startswith(r"'till\x07' cannot be a device: the name as in central: 1 to 64 of a-z")
+    assert (await house.client.get("/v1/exports/erp", headers=root)).status_code == 404
+    silence = {"to_ms": house.services.now_ms() + 1000, "where": {"folders": ["/"]}}
+    refused = await house.client.post("/v1/silences", headers=root, json=silence)
+    assert (refused.status_code, "'/' cannot be a folder" in refused.text) == (422, True)
+    root_folder = {"channel": "hook", "where": {"folders": [""]}}
+    kept = await house.client.put("/v1/exports/erp", headers=root, json=root_folder)
+    assert kept.status_code == 200
+
+
+async def test_an_export_from_before_such_places_were_refused_says_that_it_tells_nothing(
+    house: House,
+) -> None:
+    """It can be switched off, and not on again."""
+    await _have_channel(house)
+    root = await house.token("root", "admin")
+    await house.client.put("/v1/exports/erp", headers=root, json={"channel": "hook"})
+    old = Export(export="erp", channel="hook", where=Where(sites=["no such"]))
+    async with house.services.db.transaction() as tx:
+        await tx.run(
+            "export_put", export="erp", enabled=True, body=msgspec.json.encode(old), by="old",
+            now_ms=0,
+        )  # fmt: skip
+    found = await _standing(house, "erp")
+    assert found.state is ExportState.STUCK
+    assert "it tells nothing: 'no such' cannot be a site" in found.view.trouble
+    off = await house.client.post("/v1/exports/erp/disable", headers=root)
+    assert off.status_code == 200
+    on = await house.client.post("/v1/exports/erp/enable", headers=root)
+    assert on.status_code == 422
 
 
 async def test_what_became_of_an_export_is_said_as_it_is(house: House) -> None:

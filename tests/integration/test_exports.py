@@ -374,7 +374,8 @@ def _typed(house: House, conninfo: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     made = call("exports", *words)
     assert made.exit_code == 0, made.output
     assert "set public_url" in msgspec.json.decode(made.output)["trouble"]
-    for wrong in (("put", "erp", "post"), ("put", "erp", "none"), ("put", "Ä", "hook")):
+    nowhere = ("put", "erp", "hook", "--folder", "/plants")
+    for wrong in (("put", "erp", "post"), ("put", "erp", "none"), ("put", "Ä", "hook"), nowhere):
         assert isinstance(call("exports", *wrong).exception, ConfigError), wrong
     assert "line_crossed" in call("exports", "list").output
     assert "asked for" in call("exports", "show", "mes").output

@@ -1,5 +1,6 @@
 """The parts of exports that decide: CloudEvents, links, what an export asks for, names in a zip."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cloud_event_rules import check_cloud_event
+from vedette.central.alerting import silences
 from vedette.central.alerting.channels import s3
 from vedette.central.alerting.facts import Where
+from vedette.central.alerting.silences import NewSilence
 from vedette.central.exporting import archive, cloudevents, facts, holding, links, packing
 from vedette.central.exporting.facts import Export, File, Thing
 from vedette.central.exporting.links import Link
@@ -121,21 +124,48 @@ def test_the_key_of_links_is_made_once_and_a_broken_one_says_what_to_do(tmp_path
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "said"),
     [
-        {"export": "No Name"}, {"export": ""}, {"channel": "a/b"}, {"link_h": 169.0},
-        {"link_h": -1.0}, {"link_h": float("nan")}, {"labels": ["x"] * 101}, {"labels": [""]},
-        {"where": Where(sites=["x"] * 201)}, {"where": Where(cameras=["x" * 201])},
+        ({"export": "No Name"}, "by names"), ({"export": ""}, "by names"),
+        ({"channel": "a/b"}, "by names"), ({"link_h": 169.0}, "168 hours"),
+        ({"link_h": -1.0}, "168 hours"), ({"link_h": float("nan")}, "168 hours"),
+        ({"labels": ["x"] * 101}, "at most 100"), ({"labels": [""]}, "'' cannot be a label"),
+        ({"labels": ["per\0son"]}, r"'per\x00son' cannot be a label"),
+        ({"where": Where(sites=["x"] * 201)}, "201 sites; at most 200"),
+        ({"where": Where(sites=["north\x1b[2J"])}, r"'north\x1b[2J' cannot be a site"),
+        ({"where": Where(sites=["North"])}, "'North' cannot be a site"),
+        ({"where": Where(groups=["a b"])}, "'a b' cannot be a group"),
+        ({"where": Where(devices=["-"])}, "'-' cannot be a device"),
+        ({"where": Where(folders=["europe//lisbon"])}, "'europe//lisbon' cannot be a folder"),
+        ({"where": Where(folders=["/"])}, "'/' cannot be a folder"),
+        ({"where": Where(folders=["../plants"])}, "'../plants' cannot be a folder"),
+        ({"where": Where(cameras=["x" * 201])}, "cannot be a camera"),
+        ({"where": Where(cameras=["door\n"])}, r"'door\n' cannot be a camera"),
+        ({"where": Where(cameras=["/door"])}, "'/door' cannot be a camera"),
+        ({"where": Where(cameras=["a/b/c"])}, "'a/b/c' cannot be a camera"),
     ],
     ids=["name", "empty", "channel", "long-links", "negative", "nan", "labels", "no-label",
-         "sites", "pattern"],
+         "control-label", "sites", "control-site", "upper", "group", "device", "no-step", "slash",
+         "dots", "pattern", "line-end", "no-device", "three"],
 )  # fmt: skip
-def test_an_export_that_cannot_be_says_why(wrong: dict[str, object]) -> None:
-    """Names, times and counts have bounds."""
-    good = Export(export="mes", channel="hook")
+def test_an_export_that_cannot_be_says_why(wrong: dict[str, object], said: str) -> None:
+    """Names, times and counts have bounds; a place that nothing can be is told by its name."""
+    good = Export(export="mes", channel="hook", labels=["traffic light"], where=Where(
+        sites=["shop"], folders=["", "europe/lisbon"], cameras=["*", "door?", "box-*/door"]
+    ))  # fmt: skip
     assert facts.check(good) == good
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=re.escape(said)) as refused:
         facts.check(msgspec.structs.replace(good, **wrong))
+    assert refused.value.operator_hint
+
+
+def test_a_silence_refuses_the_same_places_as_an_export() -> None:
+    """What nothing can be keeps nothing quiet; the top folder is everything."""
+    wanted = NewSilence(to_ms=NOW_MS + 1, where=Where(folders=[""], cameras=["box/*"]))
+    assert silences.check(wanted, "anna", NOW_MS).where == wanted.where
+    for where in (Where(sites=["a\0b"]), Where(folders=["a b"]), Where(cameras=["a//b"])):
+        with pytest.raises(ConfigError, match="cannot be a"):
+            silences.check(msgspec.structs.replace(wanted, where=where), "anna", NOW_MS)
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "a\0b", "a\x1b[2Jb", "x" * 201])

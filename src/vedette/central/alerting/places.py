@@ -1,12 +1,14 @@
 """Where things are, as rules and silences ask for it: sites, folders, groups, opening hours.
 
-Here: the pure answer to "does this place lie where that holds", and reading what it needs of the
-sites that are asked about. Not here: what is matched (`matching`), whom a silence silences.
+Here: the pure answer to "does this place lie where that holds", the check that such a place can be
+at all, and reading what it needs of the sites that are asked about. Not here: what is matched
+(`matching`), whom a silence silences.
 
 The rule: all that a `Where` gives has to hold, and a word that a subject has nothing of never does:
 a rule for one device does not speak of a whole site.
 """
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -19,8 +21,18 @@ from vedette.central.hours import Hours
 from vedette.central.selection_index import Index
 from vedette.central.store.db import Tx
 from vedette.errors import ConfigError
+from vedette.ids import is_slug
+
+MAX_NAMES: Final = 200
+"""In each list of places that a silence or an export names."""
 
 _EVERYWHERE: Final = Where()
+_CAMERAS: Final = re.compile(r"(?:[a-z0-9._*?-]{1,64}/)?[a-z0-9._*?-]{1,64}")
+_NAME_HINT: Final = "the name as in central: 1 to 64 of a-z 0-9 . _ -"
+
+
+class Impossible(ConfigError):
+    """What is asked for is understood, and nothing can ever be so."""
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +99,38 @@ def holds(where: Where, subject: Subject, places: Places) -> bool:
     return not where.groups or any(
         name in places.groups and places.groups[name].has(subject) for name in where.groups
     )
+
+
+def check(where: Where) -> Where:
+    """Return places that can be; the top folder, which has no name, is one of them.
+
+    What is refused could hold nowhere, so that whatever asks for it would never say a word.
+
+    Raises:
+        Impossible: One of them cannot be; the message says which, the hint what to write instead.
+    """
+    lists = msgspec.structs.asdict(where)
+    for of, names in lists.items():
+        if len(names) > MAX_NAMES:
+            raise Impossible(
+                f"{len(names)} {of}; at most {MAX_NAMES}", operator_hint="use folders or a group"
+            )
+    for of in ("sites", "groups", "devices"):
+        for name in lists[of]:
+            if not is_slug(name):
+                raise Impossible(f"{name[:80]!r} cannot be a {of[:-1]}", operator_hint=_NAME_HINT)
+    for folder in where.folders:
+        try:
+            selection.check_folder(folder)
+        except ConfigError as error:
+            raise Impossible(str(error), operator_hint=error.operator_hint) from error
+    for pattern in where.cameras:
+        if _CAMERAS.fullmatch(pattern) is None:
+            raise Impossible(
+                f"{pattern[:80]!r} cannot be a camera",
+                operator_hint="a camera's name, with * and ?, or device/camera: a-z 0-9 . _ -",
+            )
+    return where
 
 
 def _is_camera(patterns: Iterable[str], subject: Subject) -> bool:

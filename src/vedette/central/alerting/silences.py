@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from vedette.central import audit, hours, selection
+from vedette.central import audit, hours
 from vedette.central.alerting import applying, places, quiet, store, wording
 from vedette.central.alerting.facts import Book, Incident, Silence, Where
 from vedette.central.alerting.views import SilenceRow
@@ -18,10 +18,9 @@ from vedette.central.hours import Hours, Stretch
 from vedette.central.scopes import folder_in_scope
 from vedette.central.store.db import Tx
 from vedette.errors import ConfigError
-from vedette.ids import is_slug, new_id
+from vedette.ids import new_id
 
 MAX_MS: Final = 366 * 86_400_000
-MAX_NAMES: Final = 200
 MAX_RULES: Final = 50
 MAX_SILENCES: Final = 1_000
 MAX_REASON_CHARS: Final = 300
@@ -72,7 +71,7 @@ def check(wanted: NewSilence, by: str, now_ms: int, *, silence: str = "") -> Sil
             "a silence lasts a year at most",
             operator_hint="what nobody shall ever hear of is a rule to switch off",
         )
-    _check_where(wanted.where)
+    places.check(wanted.where)
     if len(wanted.rules) > MAX_RULES or any(not _is_pattern(name) for name in wanted.rules):
         raise ConfigError(f"at most {MAX_RULES} rules, by name with * and ?")
     hours.check(Hours(weekly=wanted.weekly))
@@ -88,18 +87,6 @@ def check(wanted: NewSilence, by: str, now_ms: int, *, silence: str = "") -> Sil
         made_by=by,
         made_ms=now_ms,
     )
-
-
-def _check_where(where: Where) -> None:
-    lists = (where.sites, where.folders, where.groups, where.devices, where.cameras)
-    if any(len(names) > MAX_NAMES for names in lists):
-        raise ConfigError(f"at most {MAX_NAMES} names in each list", operator_hint="use folders")
-    for folder in where.folders:
-        selection.check_folder(folder)
-    if not all(map(is_slug, (*where.sites, *where.groups, *where.devices))):
-        raise ConfigError("sites, groups and devices go by their names")
-    if not all(map(_is_pattern, where.cameras)):
-        raise ConfigError("cameras go by name, with * and ?, or as device/camera")
 
 
 def _is_pattern(text: str) -> bool:

@@ -13,6 +13,7 @@ from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 
+from vedette.central.alerting.places import Impossible
 from vedette.central.api import access
 from vedette.central.api.shares import headers_of_refusal
 from vedette.central.boundary import LEFT, TooManyRequests
@@ -52,6 +53,7 @@ _STATUSES: Final[tuple[tuple[type[VedetteError], int], ...]] = (
     (NoSuchModel, 404),
     (TrustError, 403),
     (ConflictError, 409),
+    (Impossible, 422),
     (VedetteError, 400),
 )
 """The first that fits."""

@@ -4,13 +4,16 @@ from typing import Final, Literal
 
 import msgspec
 
+from vedette.central.alerting import places
 from vedette.central.alerting.facts import Where
-from vedette.errors import ConfigError
+from vedette.central.alerting.places import Impossible
 from vedette.ids import is_slug
 from vedette.wire.messages import EventKind, EventReport, EvidenceRecord
 
 MAX_EXPORTS: Final = 50
 MAX_LINK_HOURS: Final = 168
+MAX_LABELS: Final = 100
+MAX_LABEL_CHARS: Final = 64
 
 Told = Literal["event", "evidence", "clip"]
 
@@ -46,24 +49,42 @@ def check(export: Export) -> Export:
     """Return an export that can be.
 
     Raises:
-        ConfigError: It cannot; the message says why.
+        Impossible: It cannot; the message says why.
     """
     if not is_slug(export.export) or not is_slug(export.channel):
-        raise ConfigError(
+        raise Impossible(
             "an export and its channel go by names", operator_hint="1 to 64 of a-z 0-9 . _ -"
         )
     if not 0 <= export.link_h <= MAX_LINK_HOURS:
-        raise ConfigError(
+        raise Impossible(
             f"links are good for {MAX_LINK_HOURS} hours at most",
             operator_hint="for longer, push into a bucket",
         )
-    where = export.where
-    for named in (where.sites, where.folders, where.groups, where.devices, where.cameras):
-        if len(named) > 200 or any(not 0 < len(one) <= 200 for one in named):
-            raise ConfigError("at most 200 names of 200 characters in each list")
-    if len(export.labels) > 100 or any(not 0 < len(one) <= 64 for one in export.labels):
-        raise ConfigError("at most 100 labels of 64 characters")
+    places.check(export.where)
+    if len(export.labels) > MAX_LABELS:
+        raise Impossible(
+            f"{len(export.labels)} labels; at most {MAX_LABELS}",
+            operator_hint="none at all stands for every label",
+        )
+    for label in export.labels:
+        if not 0 < len(label) <= MAX_LABEL_CHARS or not label.isprintable():
+            raise Impossible(
+                f"{label[:80]!r} cannot be a label",
+                operator_hint=f"a class as the model names it: 1 to {MAX_LABEL_CHARS} characters",
+            )
     return export
+
+
+def why_never(export: Export) -> str:
+    """Return why an export that is kept tells nothing; empty where it can.
+
+    One that was made before `check` knew of this is kept as it was.
+    """
+    try:
+        check(export)
+    except Impossible as error:
+        return str(error)
+    return ""
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from vedette.central.alerting.channels import looking
 from vedette.central.alerting.channels.facts import CLOUD_EVENT, Kind, carries
 from vedette.central.alerting.channels.looking import ChannelState, ChannelView
 from vedette.central.exporting import store
+from vedette.central.exporting.facts import why_never
 from vedette.central.exporting.store import ExportView
 from vedette.central.store.db import Tx
 
@@ -30,7 +31,7 @@ class ExportState(enum.StrEnum):
     QUIET = "quiet"  # on, and nothing was sent lately
     WARNED = "warned"  # its links lead nowhere from another machine
     FAILING = "failing"  # what was tried last did not arrive
-    STUCK = "stuck"  # its channel is gone or off
+    STUCK = "stuck"  # its channel is gone or off, or it asks for what cannot be
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +132,7 @@ def _state(
 ) -> ExportState:
     if not view.enabled:
         return ExportState.OFF
-    if channel is None or channel.state is ChannelState.DISABLED:
+    if channel is None or channel.state is ChannelState.DISABLED or why_never(view.settings):
         return ExportState.STUCK
     given_up = dead_ms is not None and (sent_ms is None or sent_ms < dead_ms)
     if given_up or channel.state in {ChannelState.FAILING, ChannelState.RESTING}:

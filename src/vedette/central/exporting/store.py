@@ -7,7 +7,7 @@ from vedette.central.alerting.channels import store as channels
 from vedette.central.alerting.channels.facts import CLOUD_EVENT, Kind, carries, require_carries
 from vedette.central.alerting.channels.outbox import KEPT_TRYING_MS
 from vedette.central.exporting import links
-from vedette.central.exporting.facts import MAX_EXPORTS, Export, check
+from vedette.central.exporting.facts import MAX_EXPORTS, Export, check, why_never
 from vedette.central.store.db import Tx
 from vedette.errors import ConfigError
 from vedette.ids import is_slug
@@ -87,6 +87,8 @@ def _view(row: Row, among: dict[str, channels.Row], url: str) -> ExportView:
         trouble = f"there is no channel {settings.channel}: nothing is sent"
     elif not channel.enabled:
         trouble = f"channel {settings.channel} is disabled: what is told waits"
+    elif never := why_never(settings):
+        trouble = f"it tells nothing: {never}"
     elif settings.link_h and links.leads_only_here(url):
         trouble = f"links begin with {url}, which leads nowhere else: set public_url"
     return ExportView(

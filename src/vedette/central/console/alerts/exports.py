@@ -111,8 +111,9 @@ def list_html(
     Args:
         carriers: Channels that an export can go by.
         fetches: How many clips wait until their devices can be asked for them.
-        asked: What somebody typed; None: nothing yet.
+        asked: What somebody typed; None: nothing yet. Then `problem` is about it and stands there.
     """
+    is_of_form = asked is not None and bool(carriers)
     found = sorted(
         rows,
         key=lambda row: (_ORDER.index(row.state), not row.dead, row.view.settings.export),
@@ -139,7 +140,8 @@ def list_html(
         why_text=why_text,
         where_text=where_text,
         done=DONE.get(done, ""),
-        problem=problem,
+        problem="" if is_of_form else problem,
+        form_problem=problem if is_of_form else "",
     )
 
 

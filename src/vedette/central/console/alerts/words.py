@@ -76,7 +76,9 @@ CHANNEL_STATES: Final[dict[str, Word]] = {
 }
 
 EXPORTS: Final[dict[str, Word]] = {
-    "stuck": Word("stuck", "cross", "down", "its channel is gone or off: nothing leaves"),
+    "stuck": Word(
+        "stuck", "cross", "down", "nothing leaves: no channel, or a place that cannot be"
+    ),
     "failing": Word("fails", "triangle", "degraded", "what was tried last did not arrive"),
     "warned": Word(
         "check links", "triangle", "degraded", "its links lead nowhere from another machine"
