@@ -205,3 +205,36 @@ async def test_an_export_whose_channel_is_gone_says_so_and_can_be_switched_off(
     assert (await house.client.post("/exports/erp/explode", headers=root)).status_code == 404
     await house.client.post("/exports/erp/remove", headers=root)
     assert (await house.client.get("/exports/erp", headers=root)).status_code == 404
+
+
+async def test_an_export_that_is_off_may_name_a_channel_that_is_gone_and_one_that_is_on_may_not(
+    house: House,
+) -> None:
+    """By PUT too, changed or new; what kind of channel has its name now does not matter then."""
+    root = await house.token("root", "admin")
+    on = {"channel": "hook", "labels": ["person"]}
+    off = on | {"enabled": False}
+    erp = "/v1/exports/erp"
+    refused = await house.client.put(erp, headers=root, json=on)
+    assert (refused.status_code, "there is no channel" in refused.text) == (400, True)
+    assert (await house.client.get(erp, headers=root)).status_code == 404
+    await _have_channel(house)
+    assert (await house.client.put(erp, headers=root, json=on)).status_code == 200
+    await house.client.delete("/v1/channels/hook", headers=root)
+    assert (await house.client.put(erp, headers=root, json=on)).status_code == 400
+    kept = await house.client.put(erp, headers=root, json=off)
+    assert kept.status_code == 200
+    assert kept.json()["trouble"] == "there is no channel hook: nothing is sent"
+    assert (await _standing(house, "erp")).state is ExportState.OFF
+    other = await house.client.put(erp, headers=root, json=off | {"labels": ["cat"]})
+    assert other.json()["settings"]["labels"] == ["cat"]
+    assert (await house.client.put("/v1/exports/new", headers=root, json=off)).status_code == 200
+    assert (await house.client.put(erp, headers=root, json=on)).status_code == 400
+    async with house.services.db.transaction() as tx:
+        await tx.connection.execute(
+            b"INSERT INTO alert_channels (channel, kind, body, changed_by, changed_ms)"
+            b" VALUES ('hook', 'mail', '{}', 'test', 0)"
+        )
+    kept = await house.client.put(erp, headers=root, json=off)
+    assert kept.json()["trouble"] == "channel hook carries notices only: nothing is sent"
+    assert (await house.client.put(erp, headers=root, json=on)).status_code == 400

@@ -377,6 +377,9 @@ def _typed(house: House, conninfo: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     nowhere = ("put", "erp", "hook", "--folder", "/plants")
     for wrong in (("put", "erp", "post"), ("put", "erp", "none"), ("put", "Ä", "hook"), nowhere):
         assert isinstance(call("exports", *wrong).exception, ConfigError), wrong
+    off = call("exports", "put", "erp", "none", "--off", "--json")
+    assert not msgspec.json.decode(off.output)["enabled"]
+    assert call("exports", "remove", "erp").exit_code == 0
     assert "line_crossed" in call("exports", "list").output
     assert "asked for" in call("exports", "show", "mes").output
     assert isinstance(call("exports", "try", "mes").exception, ConflictError)  # no such event

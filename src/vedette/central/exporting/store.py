@@ -83,8 +83,10 @@ def _view(row: Row, among: dict[str, channels.Row], url: str) -> ExportView:
     settings = row.read()
     channel = among.get(settings.channel)
     trouble = ""
-    if channel is None or not carries(Kind(channel.kind), CLOUD_EVENT):
+    if channel is None:
         trouble = f"there is no channel {settings.channel}: nothing is sent"
+    elif not carries(Kind(channel.kind), CLOUD_EVENT):
+        trouble = f"channel {settings.channel} carries notices only: nothing is sent"
     elif not channel.enabled:
         trouble = f"channel {settings.channel} is disabled: what is told waits"
     elif never := why_never(settings):
@@ -104,14 +106,20 @@ def _view(row: Row, among: dict[str, channels.Row], url: str) -> ExportView:
 async def put(tx: Tx, export: Export, *, enabled: bool, by: str, now_ms: int) -> None:
     """Have an export, or have it changed.
 
+    One that is off may name a channel that is gone; one that is only switched off is not checked.
+
     Raises:
-        ConfigError: It cannot be, there are too many, or its channel carries notices only.
+        ConfigError: It cannot be, there are too many, or it is on and its channel is gone or
+            carries notices only.
     """
-    check(export)
-    channel = await channels.get(tx, export.channel)
-    require_carries(export.channel, Kind(channel.kind), CLOUD_EVENT)
-    rows = await all_of(tx)
-    if len(rows) >= MAX_EXPORTS and export.export not in {row.export for row in rows}:
+    known = {row.export: row for row in await all_of(tx)}
+    before = known.get(export.export)
+    if enabled or before is None or before.read() != export:
+        check(export)
+    if enabled:
+        channel = await channels.get(tx, export.channel)
+        require_carries(export.channel, Kind(channel.kind), CLOUD_EVENT)
+    if len(known) >= MAX_EXPORTS and before is None:
         raise ConfigError(f"at most {MAX_EXPORTS} exports", operator_hint="remove one first")
     body = msgspec.json.encode(export)
     await tx.run(
@@ -141,12 +149,7 @@ async def switch(tx: Tx, export: str, *, on: bool, by: str, now_ms: int) -> None
         ConfigError: There is none, or it cannot be switched on.
     """
     row = await get(tx, export)
-    if on:
-        await put(tx, row.read(), enabled=True, by=by, now_ms=now_ms)
-        return
-    await tx.run("export_put", export=export, enabled=False, body=row.body, by=by, now_ms=now_ms)
-    detail = {"enabled": False, **msgspec.to_builtins(row.read())}
-    await _write(tx, "export.put", export, by, now_ms, detail)
+    await put(tx, row.read(), enabled=on, by=by, now_ms=now_ms)
 
 
 async def replay(tx: Tx, export: str, *, by: str, now_ms: int) -> int:
