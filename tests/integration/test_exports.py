@@ -39,6 +39,7 @@ from vedette.central.app import Central, build_services
 from vedette.central.clips import keeping
 from vedette.central.exporting import feeding, store
 from vedette.central.exporting.facts import Export
+from vedette.central.exporting.folder import Filling
 from vedette.central.settings import Alerts, CentralConfig, Limits, Retention
 from vedette.central.store.db import Tx
 from vedette.central.web import build_web
@@ -369,6 +370,28 @@ def _typed(house: House, conninfo: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     with zipfile.ZipFile(out) as archive:
         assert archive.testzip() is None
     assert call("archive", *window, "--site", "nowhere").exit_code == 1
+    week = str(tmp_path / "out" / "week")
+    into = ("archive", *window, "--folder", week)
+    assert isinstance(call(*into, "-o", str(out)).exception, ConfigError)
+    assert call(*into, "--site", "nowhere").exit_code == 1
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Filling, "_copy", stop)
+        stopped = call(*into)
+    assert stopped.exit_code != 0
+    assert f"0 of 1 packages are whole in {week}; the same command goes on" in stopped.output
+    assert isinstance(call(*into, "--site", "shop").exception, ConfigError)  # begun for others
+    done = call(*into, "--json")
+    assert f"goes on with {week}: events from {at - hour:%Y-%m-%d %H:%M}" in done.stderr
+    said = msgspec.json.decode(done.stdout)
+    assert (said["packages"], said["folder"], said["there_before_bytes"]) == (1, week, 0)
+    for line in (Path(week) / "SHA256SUMS").read_text().splitlines():
+        digest, _, name = line.partition("  ")
+        assert hashlib.sha256((Path(week) / name).read_bytes()).hexdigest() == digest
+    assert isinstance(call(*into).exception, ConfigError)  # whole already
 
     words = ("put", "mes", "hook", "--kind", "line_crossed", "--site", "shop", "--fetch", "--json")
     made = call("exports", *words)

@@ -105,7 +105,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def reasons(self) -> dict[str, int]:
         """Return how many are left out, for each reason."""
-        return dict(Counter(one.why for one in self.left_out))
+        return reasons_of(self.left_out)
+
+
+def reasons_of(left_out: Sequence[LeftOut]) -> dict[str, int]:
+    """Return how many are left out, for each reason."""
+    return dict(Counter(one.why for one in left_out))
 
 
 class _Row(packing.Row, frozen=True, kw_only=True):
@@ -186,10 +191,9 @@ def zipped(blobs: Blobs, chosen: Plan, *, actor: str, now_ms: int) -> Iterator[b
             with ExitStack() as open_files:
                 opened = _opened(blobs, one.files, open_files)
                 if opened is None:
-                    left_out.append(_gone(one))
+                    left_out.append(gone(one))
                     continue
                 archive.writestr(_info(f"events/{one.folder}.json", one.at_ms), said)
-                sums.append(f"{hashlib.sha256(said).hexdigest()}  events/{one.folder}.json")
                 for stored, file in zip(one.files, opened, strict=True):
                     info = _info(f"packages/{one.folder}/{stored.name}", one.at_ms)
                     info.file_size = stored.bytes
@@ -197,25 +201,61 @@ def zipped(blobs: Blobs, chosen: Plan, *, actor: str, now_ms: int) -> Iterator[b
                         while chunk := file.read(CHUNK):
                             to.write(chunk)
                             yield flow.take()
-                    sums.append(f"{stored.sha256}  {info.filename}")
+            sums += sums_of(one, said)
             inside.append(one)
-        manifest = {
-            "version": _MANIFEST_VERSION,
-            "made_ms": now_ms,
-            "made_by": actor,
-            "asked": chosen.wish,
-            "packages": inside,
-            "left_out": left_out,
-        }
-        body = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        body = manifest_of(chosen, inside, left_out, actor=actor, now_ms=now_ms)
         archive.writestr(_info("manifest.json", now_ms), body)
         sums.append(f"{hashlib.sha256(body).hexdigest()}  manifest.json")
         archive.writestr(_info("SHA256SUMS", now_ms), "\n".join(sums) + "\n")
     yield flow.take()
 
 
+def sums_of(one: Packed, said: bytes) -> list[str]:
+    """Return a package's lines of SHA256SUMS; `said`: its event as a CloudEvent."""
+    event = f"{hashlib.sha256(said).hexdigest()}  events/{one.folder}.json"
+    files = [f"{stored.sha256}  packages/{one.folder}/{stored.name}" for stored in one.files]
+    return [event, *files]
+
+
+def manifest_of(
+    chosen: Plan,
+    inside: Sequence[Packed],
+    left_out: Sequence[LeftOut],
+    *,
+    actor: str,
+    now_ms: int,
+) -> bytes:
+    """Return what `manifest.json` says: what came to be inside, and what did not."""
+    manifest = {
+        "version": _MANIFEST_VERSION,
+        "made_ms": now_ms,
+        "made_by": actor,
+        "asked": chosen.wish,
+        "packages": inside,
+        "left_out": left_out,
+    }
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+
+
+async def still_here(tx: Tx, packages: Sequence[Packed]) -> set[str]:
+    """Return the folders of those packages of which every file is here, as it was planned."""
+    keys = sorted({(one.device, one.evidence) for one in packages})
+    found = await _files_of(tx, keys)
+    return {
+        one.folder
+        for one in packages
+        if {(file.name, file.sha256) for file in one.files}
+        <= {(file.name, file.sha256) for file in found.get((one.device, one.evidence), [])}
+    }
+
+
 async def _files(tx: Tx, rows: Sequence[_Row]) -> dict[tuple[str, str | None], list[StoredFile]]:
-    keys = sorted({(row.device, row.evidence or "") for row in rows})
+    return await _files_of(tx, sorted({(row.device, row.evidence or "") for row in rows}))
+
+
+async def _files_of(
+    tx: Tx, keys: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str | None], list[StoredFile]]:
     found: dict[tuple[str, str | None], list[StoredFile]] = {}
     for one in await tx.all("archive_files", _File, **arrays.columns(keys, "device", "evidence")):
         plain = StoredFile(name=one.name, sha256=one.sha256, bytes=one.bytes, whole=one.whole)
@@ -264,7 +304,8 @@ def _left_out(row: _Row, why: str) -> LeftOut:
     )
 
 
-def _gone(one: Packed) -> LeftOut:
+def gone(one: Packed) -> LeftOut:
+    """Return a package that was to be inside and whose files are not here any more."""
     return LeftOut(
         site=one.site,
         device=one.device,
