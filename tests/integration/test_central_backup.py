@@ -180,7 +180,7 @@ def test_the_repository_of_updates_comes_back_with_its_keys_and_files(
         assert file.read() == b"bundle" * 9000
     release_blobs(state).path(sha256).unlink()
     told = call("backup", str(tmp_path / "third.vbk"))
-    assert "1 files that the repository names are not here" in told.output
+    assert "1 file that the repository names is not here" in told.output
 
 
 def test_other_keys_of_the_repository_are_not_replaced_by_a_slip(

@@ -379,7 +379,7 @@ async def test_nobody_is_taken_in_whose_way_back_is_not_approved(fleet: Fleet) -
         laid_out = await forecast.forecast(tx, plan(), fleet.now_ms)
         unknown = await forecast.forecast(tx, plan(back=None), fleet.now_ms)
     assert "--target app/one/1.0" in laid_out.warnings[0]
-    assert "1 devices have nothing to go back to" in unknown.warnings[0]
+    assert "1 device has nothing to go back to" in unknown.warnings[0]
     await started(fleet, plan(), artefacts=[NEW])
     await turn(fleet)
     assert await box.look() is None

@@ -47,7 +47,7 @@ def test_a_way_back_is_asked_for_and_each_order_wakes_central(
     file.write_bytes(msgspec.json.encode(wanted))
     laid_out = call("plan", str(file))
     assert laid_out.exit_code == 0, laid_out.output
-    assert "1 devices have nothing to go back to" in laid_out.output
+    assert "1 device has nothing to go back to" in laid_out.output
     elsewhere = tmp_path / "elsewhere.json"
     elsewhere.write_bytes(msgspec.json.encode(wanted | {"slot": "apps"}))
     assert "no device at these sites has a slot 'apps'" in call("plan", str(elsewhere)).output

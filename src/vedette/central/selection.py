@@ -380,6 +380,15 @@ def moved(folder: str, old: str, new: str) -> str:
     return "/".join(part for part in (new, rest) if part)
 
 
+def named(node: Node, field: str) -> list[str]:
+    """Return what a selection names of a field, in order; not what it leaves out."""
+    if isinstance(node, Not):
+        return []
+    if isinstance(node, All | Any):
+        return [value for part in node.parts for value in named(part, field)]
+    return list(node.values) if node.field == field else []
+
+
 def rename_folder(node: Node, old: str, new: str) -> Node:
     """Return the same selection after a folder moved: words that begin with its path follow it."""
     if isinstance(node, Not):

@@ -13,6 +13,7 @@ import click
 
 from vedette.central import audit, serve
 from vedette.central.alerting.channels.sealing import KEYS
+from vedette.central.amounts import counted
 from vedette.central.app import ONLINE_KEY
 from vedette.central.releases import saving
 from vedette.central.settings import CentralConfig
@@ -70,7 +71,9 @@ def backup_command(config: CentralConfig, file: Path, *, files: bool) -> None:
     if (config.state / KEYS).is_file():
         click.echo(f"{KEYS} is not in it: channels' secrets need a copy kept apart", err=True)
     if missing:
-        click.echo(f"warning: {missing} files that the repository names are not here", err=True)
+        named = "that the repository names"
+        who = counted(missing, f"file {named} is", f"files {named} are")
+        click.echo(f"warning: {who} not here", err=True)
 
 
 async def _remember(conninfo: str, size: int) -> None:
@@ -113,12 +116,16 @@ def restore_command(config: CentralConfig, file: Path, *, force: bool) -> None:
             saving.put_back(config.state, backup.release_files(manifest, folder))
             backup.restore(conninfo, folder)
             asyncio.run(migrate(conninfo))
-            made = from_wall_ms(manifest.made_ms).isoformat(timespec="seconds")
-            asyncio.run(_note(conninfo, "backup.restored", {"made": made}))
+            made = from_wall_ms(manifest.made_ms)
+            detail: dict[str, object] = {"made": made.isoformat(timespec="seconds")}
+            asyncio.run(_note(conninfo, "backup.restored", detail))
         path.parent.mkdir(parents=True, exist_ok=True)
         write_private(path, key)
         saving.put_keys_back(config.state, release_keys)
-    click.echo(f"restored what central knew at {made}; start it again, and devices send the rest")
+    click.echo(
+        f"restored what central knew at {made:%Y-%m-%d %H:%M:%S} UTC;"
+        " start it again, and devices send the rest"
+    )
 
 
 def _check_key(path: Path, key: bytes, *, force: bool) -> None:

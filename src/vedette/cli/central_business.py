@@ -19,6 +19,7 @@ from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Tx
 from vedette.central.tree import SitePlace
 from vedette.cli.at_central import ACTOR, in_transaction, now_ms, show_json, show_table
+from vedette.cli.central_places import must_name_sites
 from vedette.errors import ConfigError
 
 _DAY_MS: Final = 86_400_000
@@ -39,6 +40,8 @@ async def chosen(tx: Tx, of: str) -> list[SitePlace]:
     if not of.strip():
         return found
     wanted = {place.site for place in await tree.select(tx, of, "site", None)}
+    if not wanted:
+        await must_name_sites(tx, of)
     return [site for site in found if site.site in wanted]
 
 

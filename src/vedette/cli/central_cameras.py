@@ -9,6 +9,7 @@ from vedette.central.rollups import DAY_MS
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Tx
 from vedette.cli.at_central import in_transaction, now_ms, show_json, show_table
+from vedette.cli.central_places import must_name_sites
 from vedette.clock import from_wall_ms
 
 
@@ -35,6 +36,8 @@ def cameras_command(
 
     async def read(tx: Tx) -> list[Item]:
         places = await tree.select(tx, expression, "camera", None, past=with_history)
+        if not places:
+            await must_name_sites(tx, expression)
         chosen = {(p.device, p.camera) for p in places}
         if not with_history:
             return list(await inventory.present(tx, None, chosen=chosen))
@@ -77,6 +80,8 @@ def _item_cells(item: Item) -> list[str]:
 async def _matrix(tx: Tx, expression: str, days: int) -> list[MatrixRow]:
     at_ms = now_ms()
     places = await tree.select(tx, expression, "camera", None, past=True)
+    if not places:
+        await must_name_sites(tx, expression)
     chosen = {(p.device, p.camera) for p in places}
     return await matrix.read(
         tx, None, from_ms=at_ms - days * DAY_MS, to_ms=at_ms, now_ms=at_ms, chosen=chosen

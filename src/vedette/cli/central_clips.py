@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vedette.central import events
+from vedette.central.amounts import counted
 from vedette.central.bulletin import Bulletin
 from vedette.central.clips import fetching, looking
 from vedette.central.clips.blobs import Blobs
@@ -115,7 +116,7 @@ async def _copy(db: Database, blobs: Blobs, row: EventRow, found: ClipView, out:
 def _words(found: ClipView) -> str:
     if found.state == "here":
         form = "a blurred copy" if found.form == "blurred" else "the clip"
-        return f"here: {form}, {found.bytes} bytes in {len(found.files)} files"
+        return f"here: {form}, {found.bytes} bytes in {counted(len(found.files), 'file')}"
     if found.said:
         return f"{found.state}: {clean(found.said)}"
     offline = " (the device is offline)" if found.silent_ms is not None else ""

@@ -5,6 +5,7 @@ from datetime import timedelta
 import click
 
 from vedette.central import enrolment, quarantine, rotation
+from vedette.central.amounts import counted
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
 from vedette.cli.at_central import ACTOR, now_ms, with_database
@@ -34,8 +35,9 @@ def list_command(config: CentralConfig) -> None:
                     f"  copy {copy.copy}  from {copy.address or '?'}  last {_at(copy.seen_ms)}"
                 )
         for aside in suspect.set_aside:
+            messages = counted(aside.messages, "message")
             click.echo(
-                f"  set aside of {suspect.device}, copy {aside.copy}: {aside.messages} messages,"
+                f"  set aside of {suspect.device}, copy {aside.copy}: {messages},"
                 f" {_at(aside.from_ms)} to {_at(aside.to_ms)}"
             )
 
@@ -83,7 +85,7 @@ def release(config: CentralConfig, device: str, copy: str, *, drop: bool) -> Non
         return await quarantine.release(db, device, copy=copy, actor=ACTOR, now_ms=now_ms())
 
     judged = with_database(config, judge)
-    click.echo(f"{judged.counted} messages counted, {judged.dropped} dropped")
+    click.echo(f"{counted(judged.counted, 'message')} counted, {judged.dropped} dropped")
 
 
 @command.command("re-enrol", short_help="Give a device's name to another machine's key.")
@@ -180,4 +182,4 @@ def print_devices(config: CentralConfig, device: str | None) -> None:
 
 
 def _at(ms: int) -> str:
-    return from_wall_ms(ms).isoformat(timespec="seconds")
+    return f"{from_wall_ms(ms):%Y-%m-%d %H:%M:%S} UTC"

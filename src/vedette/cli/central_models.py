@@ -11,6 +11,7 @@ from typing import Final
 import click
 import msgspec
 
+from vedette.central.amounts import counted
 from vedette.central.registry import looking, store, waivers
 from vedette.central.registry.gates import Judgement, verdict_of
 from vedette.central.registry.judging import judge_anew
@@ -105,7 +106,7 @@ def show(config: CentralConfig, version: str, *, as_json: bool) -> None:
     click.echo(f"{view.model} {view.version}  {view.digest}  {view.state}")
     size = f"{view.input_px[0]}×{view.input_px[1]}" if view.input_px else "unknown size"
     total = sum(view.files.values()) / 1e6
-    click.echo(f"{view.head}, {len(view.labels)} labels, {size}, {total:.1f} MB")
+    click.echo(f"{view.head}, {counted(len(view.labels), 'label')}, {size}, {total:.1f} MB")
     for name, value in (
         ("data", view.lineage.data_version),
         ("training run", view.lineage.training_run),

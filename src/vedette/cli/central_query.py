@@ -13,6 +13,7 @@ from typing import Final
 
 import click
 
+from vedette.central.amounts import counted
 from vedette.central.query import answers, shapes
 from vedette.central.query.catalogue import METRICS
 from vedette.central.query.engine import Answer, Line, Question
@@ -22,6 +23,7 @@ from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Tx
 from vedette.central.views import Coverage
 from vedette.cli.at_central import in_transaction, now_ms, show_json, show_table
+from vedette.cli.central_places import must_name_sites
 from vedette.clock import from_wall_ms, wall_ms
 from vedette.errors import ConfigError
 
@@ -114,7 +116,10 @@ def query_command(
     question = _question(metric, asked)
 
     async def ask(tx: Tx) -> Answer:
-        return await answers.ask(tx, question, None, now_ms())
+        found = await answers.ask(tx, question, None, now_ms())
+        if not found.cameras:
+            await must_name_sites(tx, question.of)
+        return found
 
     answer = in_transaction(config, ask)
     if as_json:
@@ -128,11 +133,12 @@ def query_command(
 def _show(answer: Answer) -> None:
     words = f"{answer.metric} {answer.stat}".strip()
     window = f"{_at(answer.from_ms)} to {_at(answer.to_ms)} UTC"
-    click.echo(f"{words} [{answer.unit}] of {answer.cameras} cameras, {window}")
+    click.echo(f"{words} [{answer.unit}] of {counted(answer.cameras, 'camera')}, {window}")
     if answer.complete_to_ms < answer.to_ms:
         click.echo(f"complete to {_at(answer.complete_to_ms)}; what came later is not merged yet")
     if answer.unmerged_hours:
-        click.echo(f"{answer.unmerged_hours} camera-hours have late minutes that are not in yet")
+        late = counted(answer.unmerged_hours, "camera-hour")
+        click.echo(f"late minutes of {late} are not in yet")
     rows = [_row(line, answer) for line in answer.lines]
     show_table(["", "course", "least", "most", "last", "coverage", "missing"], rows, "no camera")
 
@@ -249,7 +255,10 @@ def worst_command(
     question = _question(metric, asked)
 
     async def ask(tx: Tx) -> shapes.Worst:
-        return await shapes.worst(tx, question, None, now_ms(), order=order or "", limit=limit)
+        found = await shapes.worst(tx, question, None, now_ms(), order=order or "", limit=limit)
+        if not found.ranked and not found.little:
+            await must_name_sites(tx, question.of)
+        return found
 
     found = in_transaction(config, ask)
     if as_json:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from vedette.central.amounts import counted
 from vedette.central.releases import keeping
 from vedette.central.releases.keeping import UPLOAD, OnlineKeys, ReleasesView, Taken
 from vedette.central.settings import CentralConfig
@@ -79,9 +80,13 @@ def status(config: CentralConfig, *, as_json: bool) -> None:
     )
     if found.roles:
         deltas = f"; {found.deltas} of them deltas, {found.deltas_bytes} bytes"
-        click.echo(f"{found.files} files, {found.bytes} bytes{deltas if found.deltas else ''}")
+        click.echo(
+            f"{counted(found.files, 'file')}, {found.bytes} bytes{deltas if found.deltas else ''}"
+        )
         if count:
-            click.echo(f"deltas were enough {count} times: {saved_bytes / 1e6:.1f} MB saved")
+            click.echo(
+                f"deltas were enough {counted(count, 'time')}: {saved_bytes / 1e6:.1f} MB saved"
+            )
 
 
 @releases_group.command("publish", short_help="Take the repository in FOLDER, as devices get it.")

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 
 from vedette import config as files
+from vedette.central.amounts import counted
 from vedette.central.rollouts import forecast, looking, ordering, returning
 from vedette.central.rollouts.facts import Asked, Order, RolloutState
 from vedette.central.rollouts.store import Row
@@ -135,7 +136,8 @@ def plan_command(config: CentralConfig, file: Path, *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    click.echo(f"{found.taking_part} devices take part. Gates of the artefact: {found.gated}")
+    who = counted(found.taking_part, "device takes", "devices take")
+    click.echo(f"{who} part. Gates of the artefact: {found.gated}")
     for line in found.words:
         click.echo(clean(line))
     _warn(found.warnings)

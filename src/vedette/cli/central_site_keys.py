@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from vedette.central import desired, serve, site_keys
+from vedette.central.amounts import counted
 from vedette.central.bulletin import Bulletin
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
@@ -135,7 +136,8 @@ def _print(found: site_keys.Keys) -> None:
     for name, at in behind.items():
         click.echo(f"  {name} has pinned {f'version {at}' if at else 'what it has not told yet'}")
     if found.devices and not behind:
-        click.echo(f"  all {len(found.devices)} devices have pinned this version")
+        who = counted(len(found.devices), "device has", "devices have")
+        click.echo(f"  {who} pinned this version, none another")
 
 
 def _write(output: Path, chain: SiteKeyChain) -> None:

@@ -6,10 +6,12 @@ Thin: reads arguments, calls `central.tree`, `central.scopes`, `central.hours`, 
 import click
 
 from vedette.central import hours, scopes, tree
+from vedette.central.amounts import counted
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Tx
 from vedette.central.tree import Folder, Group, Level, Moved, Place, SitePlace
 from vedette.cli.at_central import ACTOR, in_transaction, now_ms, show_json, show_table
+from vedette.cli.central_places import must_name_sites
 from vedette.clock import from_wall_ms
 from vedette.errors import ConfigError
 
@@ -49,7 +51,7 @@ def folder_move(config: CentralConfig, folder: str, to: str) -> None:
         return await tree.move_folder(tx, folder, to, actor=ACTOR, now_ms=now_ms())
 
     moved = in_transaction(config, move)
-    click.echo(f"{len(moved.sites)} sites moved to {to}")
+    click.echo(f"{counted(len(moved.sites), 'site')} moved to {to}")
     if moved.users:
         click.echo(f"scopes that followed: {', '.join(moved.users)}")
     if moved.groups:
@@ -133,7 +135,7 @@ def group_set(config: CentralConfig, name: str, expression: str, note: str) -> N
         await tree.put_group(tx, name, expression, note=note, actor=ACTOR, now_ms=now_ms())
         return len(await tree.select(tx, f"group:{name}", "camera", None))
 
-    click.echo(f"{name}: {in_transaction(config, put)} cameras at present")
+    click.echo(f"{name}: {counted(in_transaction(config, put), 'camera')} at present")
 
 
 @group_group.command("drop")
@@ -158,7 +160,10 @@ def select_command(config: CentralConfig, expression: str, level: Level, *, as_j
     """Print what EXPRESSION selects, such as `folder:europe/** label:tier=gold -device:x`."""
 
     async def read(tx: Tx) -> list[Place]:
-        return await tree.select(tx, expression, level, None)
+        found = await tree.select(tx, expression, level, None)
+        if not found:
+            await must_name_sites(tx, expression)
+        return found
 
     found = in_transaction(config, read)
     if as_json:
@@ -166,7 +171,7 @@ def select_command(config: CentralConfig, expression: str, level: Level, *, as_j
         return
     for place in found:
         click.echo(place.text)
-    click.echo(f"{len(found)} {level}s", err=True)
+    click.echo(counted(len(found), level), err=True)
 
 
 @click.group("user", short_help="Users: what they may do, and what they see.")

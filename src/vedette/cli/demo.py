@@ -13,6 +13,7 @@ from rich.console import Console
 
 from vedette.clock import SystemClock
 from vedette.sim.demo.run import play_demo
+from vedette.sim.demo.stage import fresh_folder
 
 
 @click.command("demo", short_help="Run one site with three cameras, until Ctrl-C.")
@@ -35,15 +36,16 @@ def command(*, check: bool, keep: bool, rendered: bool, port: int, folder: Path)
     console = Console()
     folder = folder.resolve()
     status = 1
-    try:
-        status = play_demo(
-            folder, SystemClock(), console, port=port, check=check, download=not rendered
-        )
-    except KeyboardInterrupt:
-        status = 0 if not check else 1  # a demo that is only looked at ends this way
-    finally:
-        if keep or status:
-            console.print(f"kept: {folder}", highlight=False)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    with fresh_folder(folder) as mark:  # refused here, nothing of this demo is there to keep
+        try:
+            status = play_demo(
+                folder, mark, SystemClock(), console, port=port, check=check, download=not rendered
+            )
+        except KeyboardInterrupt:
+            status = 0 if not check else 1  # a demo that is only looked at ends this way
+        finally:
+            if keep or status:
+                console.print(f"kept: {folder}", highlight=False)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
     sys.exit(status)

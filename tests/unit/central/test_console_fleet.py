@@ -37,6 +37,19 @@ def html(filters: FleetFilters | None = None, page: Page = PAGE) -> str:
     return present.fleet_html(fleet.view(specimens.fleet(), filters), page).html
 
 
+def test_a_fleet_of_one_camera_is_told_in_the_singular() -> None:
+    """What the filters hide, and what they find."""
+    mill = next(site for site in SITES if site.site == "mill")
+    box = msgspec.structs.replace(mill.devices[0], cameras=mill.devices[0].cameras[:1])
+    one = msgspec.structs.replace(
+        specimens.fleet(), sites=[msgspec.structs.replace(mill, devices=[box])], counts={"ok": 1}
+    )
+    nothing = present.fleet_html(fleet.view(one, FleetFilters(q="zzz")), PAGE).html
+    assert "1 camera at 1 site is hidden by the filters" in nothing
+    found = present.fleet_html(fleet.view(one, FleetFilters(q="mill")), PAGE).html
+    assert "1 of 1 camera at 1 of 1 site matches." in found
+
+
 def test_the_worst_site_device_and_camera_come_first() -> None:
     """Dark before down before degraded before ok, at every level."""
     sites = asking.chosen(SITES, FleetFilters(state="trouble"), FACTS)

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from vedette.central import cameras
+from vedette.central.alerting.views import IncidentRow
 from vedette.central.console import drawing, navigation, patterns, specimens, words
 from vedette.central.console.alerts import specimens as incidents
+from vedette.central.console.alerts.incidents import ListQuery, list_html
 from vedette.central.console.alerts.ladders import day_ticks
 from vedette.central.console.camera import present as camera
 from vedette.central.console.events import present as events
@@ -257,6 +259,16 @@ def test_every_step_that_a_message_gives_up_has_words() -> None:
     """What fitting names is known to the page; what is shown nowhere is nowhere missing."""
     shown = {name for name, _ in STEPS} - {"entropy", "quality", "detections"}
     assert shown == set(words.LEFT_OUT)
+
+
+def test_nobody_is_asked_to_choose_where_nothing_can_be_chosen() -> None:
+    """Only an open incident has a box; without one there is no button for those that are chosen."""
+    button = "Acknowledge what is chosen"
+    for found, is_there in (([incidents.COVERED, incidents.DARK], True), ([incidents.DARK], False)):
+        rows = [IncidentRow(incident=one) for one in found]
+        html = list_html(rows, incidents.TALLY, ListQuery(), PAGE)
+        assert ('type="checkbox"' in html) is is_there
+        assert (button in html) is is_there
 
 
 def test_no_page_of_alerts_is_offered_to_who_may_not_open_it() -> None:

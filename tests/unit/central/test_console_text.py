@@ -3,6 +3,7 @@
 import pytest
 
 from vedette.central.alerting import standing
+from vedette.central.amounts import counted
 from vedette.central.console import text, words
 
 
@@ -17,6 +18,16 @@ from vedette.central.console import text, words
 def test_durations_have_two_parts_at_most(seconds: float, said: str) -> None:
     """Enough to act on, short enough for a column."""
     assert text.duration_text(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 cameras"), (1, "1 camera"), (1.0, "1 camera"), (1204, "1,204 cameras")],
+)
+def test_one_of_a_thing_is_told_in_the_singular(count: float, said: str) -> None:
+    """Also where the count is a sum that came as a float."""
+    assert counted(count, "camera") == said
+    assert counted(count, "box", "boxes").partition(" ")[2] == ("box" if count == 1 else "boxes")
 
 
 def test_a_share_is_never_rounded_up_to_all_nor_down_to_none() -> None:

@@ -1,17 +1,21 @@
 """The demo's paperwork and its judgement, without starting anything."""
 
+import os
+import signal
 from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from vedette.cli.demo import command
 from vedette.clock import ManualClock, wall_ms
 from vedette.edge import settings
 from vedette.errors import BadSignature, ConfigError, UplinkError
 from vedette.sim.demo import site
 from vedette.sim.demo.operator import Operator
 from vedette.sim.demo.script import Act, Played, Script
-from vedette.sim.demo.stage import fresh_folder
+from vedette.sim.demo.stage import fresh_folder, tell_others
 from vedette.sim.demo.watch import Watcher
 from vedette.trust.dsse import open_struct
 from vedette.trust.keys import SigningKey
@@ -72,6 +76,27 @@ def test_a_second_demo_leaves_the_folder_of_a_running_one_alone(tmp_path: Path) 
         assert (folder / "spool").exists()
     fresh_folder(folder).close()
     assert not (folder / "spool").exists()
+
+
+def test_who_is_refused_a_second_demo_is_told_how_to_reach_and_end_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its console and its process; nothing is said of keeping what is not one's own."""
+    folder = tmp_path / "demo"
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with fresh_folder(folder) as mark:
+            tell_others(mark, "http://127.0.0.1:8080")
+            refused = CliRunner().invoke(command, ["--folder", str(folder)])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert isinstance(refused.exception, ConfigError)
+    assert "runs in" in str(refused.exception)
+    hint = refused.exception.operator_hint or ""
+    assert "http://127.0.0.1:8080" in hint
+    assert f"kill {os.getpid()}" in hint
+    assert "kept" not in refused.output + capsys.readouterr().out
 
 
 def test_an_act_is_always_ended() -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from vedette.central.amounts import counted
 from vedette.stats.sketch import ExpHistogram
 from vedette.wire.messages import HealthReport
 
@@ -113,10 +114,11 @@ def _memory(report: HealthReport) -> Tier:
     system, pipeline = report.system, report.pipeline
     used = system.memory_used_fraction
     if pipeline is not None and pipeline.memory_kills:
+        killed = counted(pipeline.memory_kills, "time")
         return Tier(
             name="memory",
             state="down",
-            said=f"the kernel ended the pipeline {pipeline.memory_kills} times for want of memory",
+            said=f"the kernel ended the pipeline {killed} for want of memory",
             todo="Fewer workers, a smaller model or stream, or more memory.",
         )
     if system.growth_mb_per_h:
@@ -204,10 +206,10 @@ def _pipeline(report: HealthReport) -> Tier:
         return Tier(name="pipeline", state="down", said=f"does not run{why}", todo=todo)
     if pipeline.crashes:
         todo = "It comes back by itself, but not for nothing: ask for the log below."
-        said = f"runs; it ended {pipeline.crashes} times unasked{why}"
+        said = f"runs; it ended {counted(pipeline.crashes, 'time')} unasked{why}"
         return Tier(name="pipeline", state="degraded", said=said, todo=todo)
     count = len(pipeline.cameras)
-    return Tier(name="pipeline", state="ok", said=f"runs, {count} camera{'s'[: count != 1]}")
+    return Tier(name="pipeline", state="ok", said=f"runs, {counted(count, 'camera')}")
 
 
 _JUDGES: Final[dict[str, Callable[[HealthReport], Tier]]] = {

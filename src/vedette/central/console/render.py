@@ -13,6 +13,7 @@ import msgspec
 from markupsafe import Markup
 
 from vedette.central.accounts import ROLES
+from vedette.central.amounts import counted
 from vedette.central.console import drawing, navigation, strip, text, urls, words
 from vedette.central.console.assets import asset_version
 
@@ -22,6 +23,7 @@ _FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "iso": text.iso_text,
     "duration": text.duration_text,
     "number": text.number_text,
+    "counted": counted,
     "percent": text.percent_text,
     "ms": text.ms_text,
     "bytes_text": text.bytes_text,

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from vedette.central.amounts import counted
 from vedette.central.rollouts import choice, taking
 from vedette.central.rollouts.facts import (
     Counted,
@@ -133,7 +134,7 @@ def _hard(plan: Plan, devices: Sequence[Device], evidence: Evidence) -> GateResu
         value=float(len(failed)),
         threshold=float(most),
         unit="devices",
-        amount=f"{len(tried)} devices took it up",
+        amount=f"{counted(len(tried), 'device')} took it up",
         reasons=[f"{len(failed)} of {len(tried)} failed, {most} may", *told],
     )
 
@@ -326,7 +327,7 @@ def _differs(
     found = difference(taken, controls if len(controls) > 1 else [])
     if found is not None and as_share:
         found = _in_ms(found, fmean(r.before for r in rows if r.taken))
-    amount = f"{len(taken)} devices with it, {len(controls)} without"
+    amount = f"{counted(len(taken), 'device')} with it, {len(controls)} without"
     if found is None:
         words = f"{_word(gate)}: fewer than two devices with it have a before and an after"
         return GateResult(

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from vedette.central.amounts import counted
 from vedette.central.rollouts import following, gates, taking, windows
 from vedette.central.rollouts.facts import (
     Asked,
@@ -408,11 +409,13 @@ def _back(desk: _Desk) -> None:
         if names:
             desk.reasons.append(f"{len(names)} {what}: {', '.join(sorted(names)[:5])}")
     if owed:
-        desk.reasons.append(f"{owed} are silent and go back when they return")
+        silent = counted(owed, "is silent and goes", "are silent and go")
+        desk.reasons.append(f"{silent} back on return")
     if waiting:
-        desk.reasons.append(f"{waiting} are on their way back")
+        desk.reasons.append(f"{counted(waiting, 'is on its', 'are on their')} way back")
     if not waiting and not stuck and not doubtful:
-        but = [f"{owed} silent ones"] * bool(owed) + [f"{kept} excluded ones"] * bool(kept)
+        but = [counted(owed, "silent one")] * bool(owed)
+        but += [counted(kept, "excluded one")] * bool(kept)
         whom = f"all are back but {' and '.join(but)}" if but else "all are back"
         desk.go(S.ROLLED_BACK, f"{desk.progress.reason}; {whom}")
 

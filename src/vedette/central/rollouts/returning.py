@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from vedette.central.amounts import counted
 from vedette.central.releases import keeping
 from vedette.central.rollouts import approving, choice, lighting, taking
 from vedette.central.rollouts.facts import Device, Plan
@@ -53,9 +54,10 @@ def advice(
     lost = sorted(name for name, target in targets.items() if target is None)
     said: list[str] = []
     if lost:
+        who = counted(len(lost), "device has", "devices have")
         said.append(
-            f"{len(lost)} devices have nothing to go back to that central knows"
-            f" ({_some(lost)}): name it as `back` in the plan, or they only go back by themselves"
+            f"{who} nothing to go back to that central knows"
+            f" ({_some(lost)}): name it as `back` in the plan, or each only goes back by itself"
         )
     counts = Counter(target.target for target in targets.values() if target is not None)
     needed = " ".join(f"--target {name}" for name in sorted(counts))
@@ -68,8 +70,9 @@ def advice(
     missing = unapproved(plan, taking_part, approval, now_ms)
     if missing:
         why = min(missing.values())
+        who = counted(len(missing), "device is", "devices are")
         said.append(
-            f"{len(missing)} devices are not taken in ({_some(sorted(missing))}): {why}."
+            f"{who} not taken in ({_some(sorted(missing))}): {why}."
             f" Approve again: vedette keys approve {plan.rollout}"
             f" --target {plan.artefact.target} {needed} …, sign and publish"
         )

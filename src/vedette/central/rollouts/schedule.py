@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from vedette.central import hours
+from vedette.central.amounts import counted
 from vedette.central.rollouts import choice, taking, windows
 from vedette.central.rollouts.facts import Device, Evidence, Plan, RolloutState
 from vedette.errors import ConfigError
@@ -115,7 +116,8 @@ def _span(stage: StageDates, zone: ZoneInfo) -> str:
     """Return when a stage is, and of how many, in words."""
     if not stage.devices:
         return f"no device of its own; those before it are {stage.allowed} already"
-    more = f"{len(stage.devices)} more devices, {stage.allowed} with those before"
+    new = counted(len(stage.devices), "more device")
+    more = f"{new}, {stage.allowed} with those before"
     from_at = _at(stage.from_ms, zone)
     if stage.end_ms is None:
         return f"from {from_at}, but no device of it can change over; {more}"

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from vedette.central.amounts import counted
 from vedette.central.rollouts import choice
 from vedette.central.rollouts.facts import (
     Assign,
@@ -114,7 +115,10 @@ def take(
         chosen = choice.PINNED if pinned else choice.reason_of(device, alike[device.strata])
         item = candidate(plan, device, is_shadow=is_shadow)
         assigns.append(Assign(device=device.device, item=item, stage=index, reason=chosen))
-    reasons = [f"{room} places are left: {count} × {why}" for why, count in obstacles.items()]
+    reasons = [
+        f"{counted(room, 'place is', 'places are')} left: {count} × {why}"
+        for why, count in obstacles.items()
+    ]
     return assigns, skipped, reasons if room > 0 else []
 
 

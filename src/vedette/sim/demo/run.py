@@ -7,7 +7,7 @@ device's and central's books equal, 1 otherwise. Without, it goes on at a slower
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,7 +17,7 @@ from vedette.clock import Clock
 from vedette.errors import ConfigError
 from vedette.sim.demo import site
 from vedette.sim.demo.script import Script, acts
-from vedette.sim.demo.stage import Stage, fresh_folder
+from vedette.sim.demo.stage import Stage, tell_others
 from vedette.sim.demo.watch import Sight, Watcher
 
 CHECK_S: Final = 360.0
@@ -31,9 +31,25 @@ _LOOK_EVERY_S: Final = 1.0
 
 
 def play_demo(
-    folder: Path, clock: Clock, console: Console, *, port: int, check: bool, download: bool = True
+    folder: Path,
+    mark: IO[bytes],
+    clock: Clock,
+    console: Console,
+    *,
+    port: int,
+    check: bool,
+    download: bool = True,
 ) -> int:
     """Run the demo; return the exit status.
+
+    Args:
+        folder: Empty, and this process's: `fresh_folder` had it made.
+        mark: What that returned, open.
+        clock: For the whole play.
+        console: Where it is told.
+        port: Of central; 0: any free one.
+        check: End as soon as everything was visible, or too late.
+        download: Fetch footage; else a street is drawn.
 
     Raises:
         ConfigError: It could not be started.
@@ -44,7 +60,8 @@ def play_demo(
         seconds = (clock.mono_ns() - start_ns) / 1e9
         console.print(f"[dim]{seconds:6.1f} s[/dim]  {text}", highlight=False, soft_wrap=True)
 
-    with fresh_folder(folder), Stage(folder, clock, say, port=port) as stage:
+    with Stage(folder, clock, say, port=port) as stage:
+        tell_others(mark, stage.url)
         stage.build(download=download)
         say(
             f"here a report comes every {site.REPORT_S:.0f} s and counts every "

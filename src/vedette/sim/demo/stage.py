@@ -8,6 +8,7 @@ are played by us. The rule: whatever was started here is stopped here, whatever 
 
 import contextlib
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -224,7 +225,8 @@ class Stage:
 def fresh_folder(folder: Path) -> IO[bytes]:
     """Have an empty folder for a demo; it is this process's while what is returned is open.
 
-    Only a folder that a demo made is emptied, and only where that demo runs no more.
+    Only a folder that a demo made is emptied, and only where that demo runs no more. What is
+    returned is for `tell_others`.
 
     Raises:
         ConfigError: The folder holds something else, or a demo runs in it.
@@ -250,11 +252,20 @@ def fresh_folder(folder: Path) -> IO[bytes]:
     return held
 
 
+def tell_others(mark: IO[bytes], url: str) -> None:
+    """Write into a demo's folder how to reach this one and how to end it, for who is refused."""
+    mark.write(f"{os.getpid()} {url}".encode())
+    mark.flush()
+
+
 def _take(mark: IO[bytes], folder: Path) -> None:
     try:
         fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        pid, _, url = Path(mark.name).read_text(encoding="utf-8").partition(" ")
+        where = f"its console is {url}; " if url else ""
+        how = f"Ctrl-C where it runs, or `kill {pid}`," if pid else "Ctrl-C where it runs"
         raise ConfigError(
             f"a demo runs in {folder} already",
-            operator_hint="end it first, or choose another folder with --folder",
+            operator_hint=f"{where}{how} ends it; another folder (--folder) holds a second one",
         ) from error
