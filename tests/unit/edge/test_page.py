@@ -144,6 +144,19 @@ def test_the_page_says_state_age_and_what_to_do() -> None:
     assert "Old:" not in page
 
 
+def test_a_camera_that_is_down_is_told_with_its_reason() -> None:
+    """Its own, as text and without a password; what it may be only where nothing is known."""
+    told = "refused: <401> at rtsp://admin:hunter2@192.0.2.9/1"
+    down = CameraHealth(camera="door", state=State.DOWN, since_ms=1_000_000, detail=told)
+    page = shown(report(pipeline=PipelineHealth(running=True, cameras=[down])))
+    assert "✕ down: refused: &lt;401&gt; at rtsp://" in page
+    assert "hunter2" not in page
+    assert "cable, power" not in page
+    silent = CameraHealth(camera="door", state=State.DOWN, since_ms=1_000_000)
+    page = shown(report(pipeline=PipelineHealth(running=True, cameras=[silent])))
+    assert "✕ down: cable, power, address or password" in page
+
+
 def test_an_old_report_is_said_to_be_old() -> None:
     """After three periods nobody may take it for now."""
     assert "✕ Old:" in shown(report(), now_ms=1_000_000 + 91_000)

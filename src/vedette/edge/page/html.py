@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
+from vedette.logs import redact_text
 from vedette.wire.messages import CameraHealth, HealthReport, State
 
 REFRESH_S: Final = 10
@@ -47,7 +48,7 @@ _STATES: Final[dict[State, tuple[str, str, str]]] = {
     State.OFF: ("❙❙", "none", "off, by its schedule"),
     State.STARTING: ("◐", "none", "starting"),
 }
-"""Shape, colour class and words of each state."""
+"""Shape, colour class and words of each state; of one that is down, where it told no reason."""
 
 
 def page(
@@ -122,6 +123,8 @@ def _cameras(report: HealthReport, now_ms: int, names: dict[str, str]) -> list[s
 
 def _camera(camera: CameraHealth, now_ms: int, names: dict[str, str]) -> str:
     shape, colour, words = _STATES[camera.state]
+    if camera.state is State.DOWN and camera.detail:
+        words = f"down: {_text(redact_text(camera.detail))}"
     name = names.get(camera.camera, "")
     called = f"{_text(name)} <span class=dim>{_text(camera.camera)}</span>" if name else ""
     rate = "unknown rate" if camera.rate_fps is None else f"{camera.rate_fps:.1f} pictures/s"
