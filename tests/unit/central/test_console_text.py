@@ -48,6 +48,7 @@ def test_what_was_never_heard_says_never() -> None:
 def test_moments_are_utc() -> None:
     """A server in any zone prints the same."""
     assert text.moment_text(0) == "01 Jan 00:00:00"
+    assert text.minute_text(59_999) == "01 Jan 00:00"
     assert text.iso_text(1) == "1970-01-01T00:00:00.001Z"
 
 

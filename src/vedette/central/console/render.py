@@ -20,6 +20,7 @@ from vedette.central.console.assets import asset_version
 _FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "clock": text.clock_text,
     "moment": text.moment_text,
+    "minute": text.minute_text,
     "iso": text.iso_text,
     "duration": text.duration_text,
     "number": text.number_text,

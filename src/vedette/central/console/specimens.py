@@ -101,9 +101,9 @@ STRIPS: Final[dict[str, list[Segment]]] = {
 _DETAIL: Final = {
     "down": "connection refused by the camera",
     "tampered": "",
-    "degraded": "p95 over budget since 09:12",
-    "dark": "not heard from since 06:36",
+    "degraded": "p95 over budget",
 }
+_SINCE_MS: Final = {"dark": 204 * 60_000}
 _SIGNS: Final = {"tampered": ["Covered", "ImageTooDark"], "degraded": ["ImageTooBlurry"]}
 _ADVICE: Final = {
     "degraded": ["The picture is out of focus: focus the lens and clean its front."],
@@ -123,7 +123,7 @@ def camera_row(
         device=device,
         site=site,
         state=state,
-        since_ms=None if state == "unknown" else NOW_MS - 5 * HOUR_MS,
+        since_ms=None if state == "unknown" else NOW_MS - _SINCE_MS.get(state, 5 * HOUR_MS),
         signs=_SIGNS.get(state, []),
         detail=_DETAIL.get(state, ""),
         rate_fps=4.97 if live else None,

@@ -29,6 +29,11 @@ def moment_text(ms: int) -> str:
     return clock_text(ms, day=True)
 
 
+def minute_text(ms: int) -> str:
+    """Return `21 Nov 14:03`: where seconds would say nothing."""
+    return clock_text(ms, seconds=False, day=True)
+
+
 def iso_text(ms: int) -> str:
     """Return ISO 8601 with milliseconds, for `<time datetime>`."""
     at = _utc(ms)
