@@ -7,13 +7,15 @@ import msgspec
 import pytest
 
 from tests.integration.conftest import FakeDevice, Fleet
-from vedette.central import accounts, audit, jobs
+from vedette.central import accounts, audit, jobs, own_shapes
 from vedette.central.app import Central, build_services
 from vedette.central.settings import CentralConfig, Retention
+from vedette.central.views import CountRow
 from vedette.central.web import build_web
 from vedette.clock import ManualClock
 from vedette.trust.keys import SigningKey
 from vedette.wire import diagnostics as wire
+from vedette.wire.signed import CameraSettings, Zone
 
 pytestmark = pytest.mark.anyio
 
@@ -277,3 +279,30 @@ async def test_devices_are_listed_by_selection_state_and_version(house: House) -
         assert answer.status_code == 400
     other = {"cursor": first["next_cursor"], "state": "ok"}
     assert (await house.http.get("/v1/devices", params=other, headers=viewer)).status_code == 400
+
+
+async def test_zones_of_the_devices_own_file_are_known_once_it_told_them(house: House) -> None:
+    """Before it is asked by name alone, then with outlines, until central draws its own."""
+    device = await house.device(name="box")
+    operator = await house.program("operator")
+    till = Zone(name="till", polygon=[(0.1, 0.1), (0.5, 0.1), (0.5, 0.5)])
+    counts = [
+        CountRow(what=name, kind="entered", label="person", value=1) for name in ("till", "x")
+    ]
+    left, drawn = CameraSettings(camera="hall"), CameraSettings(camera="hall", zones=[], lines=[])
+
+    async def own(settings: CameraSettings) -> own_shapes.OwnShapes:
+        async with house.db.transaction() as tx:
+            return await own_shapes.read(tx, "box", settings, counts)
+
+    assert await own(left) == own_shapes.OwnShapes(elsewhere=["till", "x"])
+    for zones in ([], [till]):
+        told = {"cameras": [{"id": "hall", "zones": zones, "lines": []}]}
+        body = msgspec.json.encode(wire.ConfigAnswer(config=told, documents=[], origins=[]))
+        request = await house.ask(operator, kind="config")
+        assert await send(device, request, body, wire.JSON) == 204
+        house.clock.advance(1)
+    found = await own(left)
+    assert (found.zones, found.lines, found.elsewhere) == ([till], [], ["x"])
+    assert found.told_ms == house.now_ms - 1000
+    assert await own(drawn) == own_shapes.OwnShapes()

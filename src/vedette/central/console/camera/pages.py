@@ -10,7 +10,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from vedette.central import camera_settings, commissioned, desired
+from vedette.central import camera_settings, commissioned, desired, own_shapes
 from vedette.central.accounts import Session
 from vedette.central.api import access
 from vedette.central.api.access import AnyRequest, TheServices, TheSession
@@ -91,12 +91,14 @@ async def zones_page(
     await desired.attend(services.db, device, now_ms)
     async with services.db.transaction() as tx:
         sheet = await camera_settings.sheet(tx, device, camera, now_ms)
+        own = await own_shapes.read(tx, device, sheet.settings, view.counts)
     made = present.zones_html(
         view,
         sheet,
         page_of(request, services, session),
         may_edit=access.may(session, "operator"),
         done=done[:32],
+        own=own,
     )
     return page(made)
 

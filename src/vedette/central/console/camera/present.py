@@ -14,8 +14,9 @@ from vedette.central.console.page import Page
 from vedette.central.console.ranges import RANGES, causes_in
 from vedette.central.console.render import render
 from vedette.central.console.text import iso_text, percent_text
-from vedette.central.console.urls import camera_url
+from vedette.central.console.urls import camera_url, device_url
 from vedette.central.console.words import AWAITING, DROPS, UNKNOWN
+from vedette.central.own_shapes import OwnShapes
 from vedette.central.views import CameraRow, CameraView
 
 _DONE: Final = {
@@ -23,6 +24,7 @@ _DONE: Final = {
     "overtaken": "Somebody changed this camera meanwhile: look at the newest version first.",
     "gone": "That version is not kept any more.",
 }
+_NONE_OWN: Final = OwnShapes()
 
 
 def tabs(row: CameraRow, range_name: str = "") -> list[tuple[str, str, str]]:
@@ -157,7 +159,13 @@ def camera_html(
 
 
 def zones_html(
-    view: CameraView, sheet: Sheet, page: Page, *, may_edit: bool, done: str = ""
+    view: CameraView,
+    sheet: Sheet,
+    page: Page,
+    *,
+    may_edit: bool,
+    done: str = "",
+    own: OwnShapes = _NONE_OWN,
 ) -> str:
     """Return the page on which zones and lines are drawn, or its live part."""
     row = view.row
@@ -170,6 +178,7 @@ def zones_html(
         "version": sheet.version,
         "height": height,
         "url": f"{of}/settings",
+        "own": {"zones": own.zones, "lines": own.lines},
         "csrf": page.looker.csrf,
     }
     return render(
@@ -184,6 +193,10 @@ def zones_html(
         height=height,
         zones=[msgspec.to_builtins(zone) for zone in settings.zones or []],
         lines=[msgspec.to_builtins(line) for line in settings.lines or []],
+        own=own,
+        own_zones=[msgspec.to_builtins(zone) for zone in own.zones],
+        own_lines=[msgspec.to_builtins(line) for line in own.lines],
+        questions_url=f"{device_url(row.site, row.device)}/questions",
         picture_url=view.thumbnail.url,
         taken_ms=view.thumbnail.taken_ms,
         editor=msgspec.json.encode(editor).decode(),

@@ -8,6 +8,7 @@ from vedette.central.commissioned import Commissioning, Share
 from vedette.central.console import specimens
 from vedette.central.console.camera import number_specimens, present
 from vedette.central.console.page import Page
+from vedette.central.own_shapes import OwnShapes
 from vedette.wire.signed import CameraSettings, Line, Zone
 
 _HOUR_MS: Final = specimens.HOUR_MS
@@ -91,10 +92,23 @@ def _sheet(state: str) -> Sheet:
     )
 
 
+_OWN: Final = {
+    "own": OwnShapes(
+        zones=_SETTINGS.zones or [],
+        lines=_SETTINGS.lines or [],
+        told_ms=specimens.NOW_MS - 3 * _HOUR_MS,
+    ),
+    "own-unknown": OwnShapes(elsewhere=["doorway", "entrance", _HOSTILE]),
+}
+"""What the device has in its own file: told, or known by name alone."""
+
+
 def _zones(state: str, page: Page, *, may_edit: bool = True) -> str:
     view = specimens.camera("dark" if state == "dark" else "ok")
     done = "back" if state == "waiting" else ""
-    return present.zones_html(view, _sheet(state), page, may_edit=may_edit, done=done)
+    own = _OWN.get(state, OwnShapes())
+    sheet = _sheet("empty" if state in _OWN else state)
+    return present.zones_html(view, sheet, page, may_edit=may_edit, done=done, own=own)
 
 
 def _camera(state: str, page: Page, key: str = "") -> str:
@@ -117,5 +131,7 @@ PATTERNS: Final[dict[str, Callable[[Page], str]]] = {
     "camera-zones-dark": lambda page: _zones("dark", page),
     "camera-zones-refused": lambda page: _zones("refused", page),
     "camera-zones-empty": lambda page: _zones("empty", page),
+    "camera-zones-own": lambda page: _zones("own", page),
+    "camera-zones-own-unknown": lambda page: _zones("own-unknown", page, may_edit=False),
     "camera-zones-viewer": lambda page: _zones("done", page, may_edit=False),
 }

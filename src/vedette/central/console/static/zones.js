@@ -48,8 +48,9 @@ class VedetteZones extends HTMLElement {
     this.pills = element("div", { class: "zed-pills", role: "group", "aria-label": "Zones and lines" });
     this.undoButton = button("Undo", () => this.undo(), { title: "Ctrl+Z" });
     this.redoButton = button("Redo", () => this.redo(), { title: "Ctrl+Y" });
+    this.ownButton = button("Begin with the device's own", () => this.beginWithOwn(), { title: "Copies what is dashed, to be changed and saved here" });
     const bar = element("div", { class: "zed-bar", role: "toolbar", "aria-label": "Drawing" },
-      button("+ Zone", () => this.add("zones")), button("+ Line", () => this.add("lines")), this.undoButton, this.redoButton);
+      button("+ Zone", () => this.add("zones")), button("+ Line", () => this.add("lines")), this.ownButton, this.undoButton, this.redoButton);
     this.side = element("div", { class: "zed-side" });
     this.wrong = element("ul", { class: "zed-wrong", role: "status", "aria-live": "polite", "aria-label": "What cannot be so" });
     this.said = element("p", { class: "zed-said", role: "status", "aria-live": "polite" });
@@ -83,11 +84,25 @@ class VedetteZones extends HTMLElement {
     this.unsaved.hidden = !different.length;
     this.unsaved.firstChild.textContent = `${different.length} unsaved ${different.length === 1 ? "change" : "changes"}`;
     this.unsaved.lastChild.replaceChildren(...different.map((text) => element("li", {}, text)));
+    this.ownButton.hidden = !this.ownKinds().length;
     this.undoButton.disabled = !this.back.length;
     this.redoButton.disabled = !this.forth.length;
     this.saveButton.disabled = Boolean(wrong.length) || !different.length || this.isSaving;
     this.dropButton.disabled = !different.length;
     keepDraft(different.length ? { base: this.base, state: this.state } : null);
+  }
+
+  // Zones, lines: of which the device has its own, and nothing is drawn here yet.
+  ownKinds() {
+    return ["zones", "lines"].filter((kind) => this.data.own?.[kind]?.length && !this.state[kind].length);
+  }
+
+  beginWithOwn() {
+    const [own, kinds] = [whole(this.data.own), this.ownKinds()];
+    this.step("", () => {
+      kinds.forEach((kind) => { this.state[kind] = copy(own[kind]); });
+      this.selected = { kind: kinds[0], index: 0 };
+    });
   }
 
   changes() {
@@ -100,7 +115,7 @@ class VedetteZones extends HTMLElement {
       return button(`${kind === "zones" ? "▱" : "→"} ${shape.name || "unnamed"}`, () => this.select({ kind, index }), { "aria-pressed": String(is), "data-pill": `${kind}:${index}` });
     }));
     const focused = document.activeElement?.dataset?.pill;
-    if (!pills.length) pills.push(element("span", { class: "dim" }, "Nothing is drawn yet."));
+    if (!pills.length) pills.push(element("span", { class: "dim" }, "Nothing is drawn here yet."));
     this.pills.replaceChildren(...pills);
     if (focused) this.pills.querySelector(`[data-pill="${focused}"]`)?.focus();
   }

@@ -56,6 +56,12 @@ FROM requests WHERE request = %(request)s AND device = %(device)s AND kind NOT I
 -- The answer to one question.
 SELECT answer FROM requests WHERE request = %(request)s AND device = %(device)s
 
+-- name: diagnostics_newest_config
+-- The newest configuration that a device told.
+SELECT answered_ms, answer FROM requests
+WHERE device = %(device)s AND kind = 'config' AND answered_ms IS NOT NULL AND refused = ''
+ORDER BY answered_ms DESC LIMIT 1
+
 -- name: diagnostics_device
 -- The site of a device that may be asked.
 SELECT site FROM devices WHERE device = %(device)s AND revoked_ms IS NULL
