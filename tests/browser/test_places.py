@@ -88,11 +88,11 @@ def test_a_network_test_is_asked_for_and_its_answer_appears(window: Window, flee
 def test_name_hours_and_labels_are_changed_on_the_page(window: Window) -> None:
     """What is wrong is said and nothing changed; what is right is there afterwards."""
     page = window.open("/sites/north")
-    page.get_by_label("Open", exact=True).fill("mo-su 26:00-27:00")
+    page.get_by_label("Open (empty: always)").fill("mo-su 26:00-27:00")
     page.get_by_role("button", name="Save changes").click()
     expect(page.get_by_role("alert")).to_contain_text("is no time")
     window.complaints.clear()  # the browser says that the answer was 422
-    page.get_by_label("Open", exact=True).fill("mo-su 00:00-24:00")
+    page.get_by_label("Open (empty: always)").fill("mo-su 00:00-24:00")
     page.get_by_label("Name").fill("North & South <store>")
     page.get_by_role("button", name="Save changes").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("North & South <store>")

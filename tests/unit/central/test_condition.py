@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from vedette.central.condition import advice, covered, drain, series, tiers
 from vedette.central.console import specimens
 from vedette.central.console.device import specimens as device
+from vedette.central.throttle_words import flag_text
 from vedette.central.views import Point, Segment
+from vedette.edge.health.nvidia import REASONS
+from vedette.edge.health.raspberry_pi import FLAGS
 from vedette.wire.messages import (
     HealthReport,
     NetworkHealth,
@@ -37,6 +40,16 @@ def test_a_machine_that_tells_nothing_is_not_called_well() -> None:
     assert set(said.values()) == {"unknown"}
     assert {t.state for t in tiers.tiers(None, "trusted")} == {"unknown"}
     assert tuple(said) == tuple(name for name in tiers.NAMES if name != "spool")
+
+
+def test_what_holds_a_machine_back_is_said_in_words() -> None:
+    """Names of drivers are words on a page; one that is not known yet is shown as it is."""
+    hot = SystemHealth(throttle_flags=["soft-temperature-limit", "odd-flag"])
+    assert tier("heat", system=hot).said == "held back now: close to its heat limit, odd-flag"
+    weak = SystemHealth(throttle_flags=["under-voltage"], power_w=4.0)
+    assert tier("power", system=weak).said == "too little voltage, 4.0 W"
+    for flag in (*FLAGS, *REASONS.values()):
+        assert flag_text([flag]) not in {flag, ""}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from vedette.central.amounts import counted
+from vedette.central.throttle_words import flag_text
 from vedette.stats.sketch import ExpHistogram
 from vedette.wire.messages import HealthReport
 
@@ -54,14 +55,14 @@ def _power(report: HealthReport) -> Tier:
     drawn = f"{system.power_w:.1f} W" if system.power_w is not None else ""
     if flags:
         todo = "Use a stronger supply and a shorter, thicker cable; look at plug and battery."
-        said = ", ".join([*flags, drawn] if drawn else flags)
+        said = f"{flag_text(flags)}, {drawn}" if drawn else flag_text(flags)
         return Tier(name="power", state="degraded", said=said, todo=todo)
     was = [f for f in system.throttle_flags or [] if f.endswith("-occurred") and is_power(f)]
     if was:
         return Tier(
             name="power",
             state="degraded",
-            said=f"{was[0].removesuffix('-occurred')} since the last start, not now",
+            said=f"{flag_text([was[0].removesuffix('-occurred')])} since the last start, not now",
             todo="The supply was too weak for a moment: use a stronger one before it crashes.",
         )
     if system.throttle_flags is None:
@@ -83,7 +84,7 @@ def _heat(report: HealthReport) -> Tier:
         return Tier(
             name="heat",
             state="degraded",
-            said=f"held back now: {', '.join(flags)}{f', at {said}' if said else ''}",
+            said=f"held back now: {flag_text(flags)}{f', at {said}' if said else ''}",
             todo="Give it air: clean fan and slots, a cooler place; until then it is slower.",
         )
     if hottest is not None and hottest >= HOT_C:

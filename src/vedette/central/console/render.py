@@ -16,9 +16,11 @@ from vedette.central.accounts import ROLES
 from vedette.central.amounts import counted
 from vedette.central.console import drawing, navigation, strip, text, urls, words
 from vedette.central.console.assets import asset_version
+from vedette.central.throttle_words import flag_text
 
 _FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "clock": text.clock_text,
+    "flags": flag_text,
     "moment": text.moment_text,
     "minute": text.minute_text,
     "iso": text.iso_text,

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from vedette.central.throttle_words import flag_text
 from vedette.central.timeline.merging import Entry
 from vedette.central.timeline.told import Happening
 
@@ -127,7 +128,7 @@ def _reboot(detail: Mapping[str, object]) -> Said:
 
 def _heat(detail: Mapping[str, object]) -> Said:
     flags = detail.get("flags")
-    named = ", ".join(str(flag) for flag in flags) if isinstance(flags, list) else ""
+    named = flag_text(flags) if isinstance(flags, list) else ""
     kind = detail.get("is")
     if kind == "began":
         return "Held back, by heat or power", named, "degraded"

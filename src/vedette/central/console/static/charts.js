@@ -2,6 +2,8 @@
 // here decides what is shown; the server gives times, values, unit and budget.
 
 const made = new Map();
+const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
+const NS = "http://www.w3.org/2000/svg";
 
 // Canvas needs real colours; a probe resolves the style sheet's variables in the present theme.
 function colour(variable) {
@@ -30,7 +32,6 @@ function options(element, data, names) {
   const down = colour("down");
   const spanS = data.to - data.from;
   const axis = { stroke: ink, grid: { stroke: rule, width: 1 }, ticks: { stroke: rule, width: 1, size: 4 }, font: "11px system-ui, sans-serif" };
-  const dashes = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
   return {
     width: Math.max(200, element.clientWidth),
     height: 166,
@@ -40,7 +41,7 @@ function options(element, data, names) {
     series: [
       {},
       ...names.map((name, index) => ({
-        label: name, stroke: accent, width: 1.5, dash: dashes[index % dashes.length], spanGaps: false,
+        label: name, stroke: accent, width: 1.5, dash: DASHES[index % DASHES.length], spanGaps: false,
         fill: names.length === 1 ? fade(accent, 0.12) : undefined, points: { show: false },
       })),
     ],
@@ -109,12 +110,28 @@ function holes(data) {
   return out;
 }
 
+// Which line is which: a piece of it before its name.
+function keyed(name, dash, is = "") {
+  const picture = document.createElementNS(NS, "svg");
+  const line = document.createElementNS(NS, "line");
+  const whole = { class: `chart-key ${is}`, viewBox: "0 0 24 8", "aria-hidden": "true" };
+  const drawn = { x1: 0, y1: 4, x2: 24, y2: 4, "stroke-dasharray": dash.join(" ") };
+  Object.entries(whole).forEach(([key, value]) => picture.setAttribute(key, value));
+  Object.entries(drawn).forEach(([key, value]) => line.setAttribute(key, value));
+  picture.append(line);
+  const key = document.createElement("span");
+  key.append(picture, name);
+  return key;
+}
+
 function say(element, plot, data, names) {
   const index = plot.cursor.idx;
   const line = element.querySelector(".chart-says");
   if (!line) return;
   if (index === null || index === undefined) {
-    line.textContent = names.length > 1 ? names.join(" · ") : "\u00a0";
+    const named = names.length > 1 || !data.unit ? names.map((name, at) => keyed(name, DASHES[at % DASHES.length])) : [];
+    if (data.budget) named.push(keyed("budget", [5, 4], "is-budget"));
+    line.replaceChildren(data.unit.startsWith("/") ? "" : data.unit, ...named, "\u00a0");
     return;
   }
   const values = names.map((name) => {
