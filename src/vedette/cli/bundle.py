@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from vedette.amounts import counted
 from vedette.cli.printable import add_row
 from vedette.clock import SystemClock, wall_ms
 from vedette.errors import ConfigError
@@ -96,7 +97,8 @@ def verify(name: str, models_dir: Path, runtime: Runtime, *, as_json: bool) -> N
         _print_json(facts)
         return
     click.echo(f"{said.name} {said.version}  {bundle.digest}")
-    click.echo(f"{facts['files']} files, {facts['bytes']} bytes: every hash is the promised one")
+    files = counted(facts["files"], "file")
+    click.echo(f"{files}, {facts['bytes']} bytes: every hash is the promised one")
     click.echo(
         f"the network opened and ran in a guarded process ({proof.backend}, "
         f"{proof.peak_mb:.0f} MB at most)"

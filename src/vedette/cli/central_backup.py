@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
+from vedette.amounts import counted
 from vedette.central import audit, serve
 from vedette.central.alerting.channels.sealing import KEYS
-from vedette.central.amounts import counted
 from vedette.central.app import ONLINE_KEY
 from vedette.central.releases import saving
 from vedette.central.settings import CentralConfig

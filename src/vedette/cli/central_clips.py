@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from vedette.amounts import counted
 from vedette.central import events
-from vedette.central.amounts import counted
 from vedette.central.bulletin import Bulletin
 from vedette.central.clips import fetching, looking
 from vedette.central.clips.blobs import Blobs

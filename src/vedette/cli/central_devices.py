@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import click
 
+from vedette.amounts import counted
 from vedette.central import enrolment, quarantine, rotation
-from vedette.central.amounts import counted
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database
 from vedette.cli.at_central import ACTOR, now_ms, with_database

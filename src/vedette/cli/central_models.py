@@ -11,7 +11,7 @@ from typing import Final
 import click
 import msgspec
 
-from vedette.central.amounts import counted
+from vedette.amounts import counted
 from vedette.central.registry import looking, store, waivers
 from vedette.central.registry.gates import Judgement, verdict_of
 from vedette.central.registry.judging import judge_anew

@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from vedette.central.amounts import counted
+from vedette.amounts import counted
 from vedette.central.query import answers, shapes
 from vedette.central.query.catalogue import METRICS
 from vedette.central.query.engine import Answer, Line, Question

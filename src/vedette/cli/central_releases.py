@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from vedette.central.amounts import counted
+from vedette.amounts import counted
 from vedette.central.releases import keeping
 from vedette.central.releases.keeping import UPLOAD, OnlineKeys, ReleasesView, Taken
 from vedette.central.settings import CentralConfig

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 
 from vedette import config as files
-from vedette.central.amounts import counted
+from vedette.amounts import counted
 from vedette.central.rollouts import forecast, looking, ordering, returning
 from vedette.central.rollouts.facts import Asked, Order, RolloutState
 from vedette.central.rollouts.store import Row

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import msgspec
 
+from vedette.amounts import counted
 from vedette.central import desired, serve, site_keys
-from vedette.central.amounts import counted
 from vedette.central.bulletin import Bulletin
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Database

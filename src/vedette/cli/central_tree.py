@@ -5,8 +5,8 @@ Thin: reads arguments, calls `central.tree`, `central.scopes`, `central.hours`, 
 
 import click
 
+from vedette.amounts import counted
 from vedette.central import hours, scopes, tree
-from vedette.central.amounts import counted
 from vedette.central.settings import CentralConfig
 from vedette.central.store.db import Tx
 from vedette.central.tree import Folder, Group, Level, Moved, Place, SitePlace

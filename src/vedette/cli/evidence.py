@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vedette.amounts import counted
 from vedette.cli import evidence_holds, evidence_verify
 from vedette.cli.printable import clean
 from vedette.clock import NS_PER_MS, SystemClock, from_wall_ms, wall_ms
@@ -312,7 +313,7 @@ def _print_one(package: PackageInfo, said: Facts, zone: ZoneInfo, *, is_running:
         blurred = "not made yet (is the device running?)"
     rows += [
         ("poster", record.poster or "none"),
-        ("boxes", f"in {len(said.frames)} frames"),
+        ("boxes", f"in {counted(len(said.frames), 'frame')}"),
         ("priority", _PRIORITIES.get(package.priority, str(package.priority))),
         ("blurred copy", blurred),
         ("held", "yes" if is_held(package.path.parents[1], package.evidence) else "no"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from vedette.amounts import counted
 from vedette.edge import settings
 from vedette.edge.enrolment import load_identity
 from vedette.edge.labels import sheet
@@ -91,7 +92,9 @@ def command(
         output.write_text(document, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write {output}: {error.strerror}") from error
-    click.echo(f"{len(labels)} labels in {output}: open it in a browser and print it on A4")
+    click.echo(
+        f"{counted(len(labels), 'label')} in {output}: open it in a browser and print it on A4"
+    )
     if not contact:
         click.echo("no --contact: nobody will know whom to call", err=True)
 

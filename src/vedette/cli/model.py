@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from vedette.amounts import counted
 from vedette.cli.printable import add_row
 from vedette.errors import ConfigError, HashMismatch, ModelLoadFailed
 from vedette.ids import is_slug
@@ -481,7 +482,9 @@ def _report_made(bundle: Bundle, *, as_json: bool) -> None:
         _print_json(_summary(bundle))
         return
     said = bundle.manifest
-    click.echo(f"{said.name} {said.version} ({said.head_kind}, {len(said.labels)} labels)")
+    click.echo(
+        f"{said.name} {said.version} ({said.head_kind}, {counted(len(said.labels), 'label')})"
+    )
     click.echo(f"{bundle.digest}\n{bundle.path}")
 
 

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from vedette.amounts import counted
 from vedette.central.rollouts.facts import RolloutState
 from vedette.central.rollouts.views import RolloutView
 from vedette.sim.fleet import rollout
@@ -82,7 +83,9 @@ def say(wish: Wish, ended: Outcome) -> None:
     for text in ended.odd:
         click.echo(f"odd: {text}")
     if ended.reviewed:
-        click.echo(f"people judged {ended.reviewed} pictures on which both models differ")
+        click.echo(
+            f"people judged {counted(ended.reviewed, 'picture')} on which both models differ"
+        )
     click.echo("course: " + ", ".join(f"{at} from {hour:.1f} h" for at, hour in ended.course))
     click.echo(f"verdict: {_verdict(wish, ended)}")
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from vedette import __version__
+from vedette.amounts import counted
 from vedette.clock import NS_PER_S, Clock, wall_ms
 from vedette.edge import service
 from vedette.edge.alerts.deciding import Line
@@ -554,9 +555,11 @@ class Agent:
             problems.append(self._page.problem)
         status = self.spool.status()
         if status.problem:
-            problems.append(f"{status.problem} ({status.held} messages wait in memory)")
+            held = counted(status.held, "message waits", "messages wait")
+            problems.append(f"{status.problem} ({held} in memory)")
         if status.dropped:
-            problems.append(f"{status.dropped} messages were lost because the disk refused")
+            lost = counted(status.dropped, "message was", "messages were")
+            problems.append(f"{lost} lost because the disk refused")
         if self._time.state is ClockState.UNTRUSTED:
             problems.append("the wall clock is wrong; set it, or let NTP do so")
         stopping = self._stop.is_set()

@@ -2,8 +2,8 @@
 
 import pytest
 
+from vedette.amounts import counted
 from vedette.central.alerting import standing
-from vedette.central.amounts import counted
 from vedette.central.console import text, words
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from vedette.amounts import counted
 from vedette.central.alerting.facts import Health
 from vedette.central.alerting.rules import DEFAULT_ABOVE
 from vedette.central.cameras import BUDGET_MS
@@ -240,7 +241,7 @@ def _crashed(above: float, report: Report, crashes: list[int]) -> Judged:
     if not pipeline.running:
         return Judged(tells=True, bad=[Bad(value=float(len(crashes)), text=f"does not run{why}")])
     if len(crashes) > above:
-        text = f"ended unasked {len(crashes)} times within an hour{why}"
+        text = f"ended unasked {counted(len(crashes), 'time')} within an hour{why}"
         first = Bad(value=float(len(crashes)), text=text, at_ms=crashes[0])
         return Judged(tells=True, bad=[first])
     return Judged(tells=True)

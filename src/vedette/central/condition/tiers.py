@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from vedette.central.amounts import counted
+from vedette.amounts import counted
 from vedette.central.throttle_words import flag_text
 from vedette.stats.sketch import ExpHistogram
 from vedette.wire.messages import HealthReport

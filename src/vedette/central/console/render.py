@@ -12,8 +12,8 @@ import jinja2
 import msgspec
 from markupsafe import Markup
 
+from vedette.amounts import counted
 from vedette.central.accounts import ROLES
-from vedette.central.amounts import counted
 from vedette.central.console import drawing, navigation, strip, text, urls, words
 from vedette.central.console.assets import asset_version
 from vedette.central.throttle_words import flag_text

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from vedette.amounts import counted
 from vedette.central import audit
 from vedette.central.clips.blobs import Blobs
 from vedette.central.store.db import Database, Tx
@@ -335,8 +336,9 @@ def _require_files(blobs: Blobs, files: Mapping[str, tuple[str, int]]) -> None:
     """Return where every file is here, with the bytes that it is signed with."""
     missing = sorted(path for path, (sha256, _) in files.items() if not blobs.has(sha256))
     if missing:
+        left = counted(len(missing), "file is", "files are")
         raise ConflictError(
-            f"{len(missing)} files are not here yet, first {missing[0][:200]}",
+            f"{left} not here yet, first {missing[0][:200]}",
             operator_hint="send them first: `vedette keys publish` does",
         )
     for path, (sha256, size) in files.items():
@@ -361,7 +363,7 @@ def _role_view(row: Published, hosted: Hosted, now_ms: int) -> RoleView:
     if left_days <= 0:
         problem = "expired: devices install nothing new until it is signed anew"
     elif row.role not in ONLINE and left_days < 30:
-        problem = f"expires in {int(left_days)} days"
+        problem = f"expires in {counted(int(left_days), 'day')}"
     return RoleView(
         role=row.role,
         version=row.version,

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
 
+from vedette.amounts import counted
 from vedette.central.rollouts.facts import Shadowed, Verdict
 from vedette.stats.beta import quantile
 
@@ -114,7 +115,8 @@ def _verdict(
 ) -> tuple[Verdict, list[str], int]:
     """Return the verdict, why, and how many decided judgements the next look asks for."""
     if frames < LEAST_FRAMES:
-        reason = f"{frames} pictures were compared, it takes {LEAST_FRAMES}"
+        seen = counted(frames, "picture was", "pictures were")
+        reason = f"{seen} compared, it takes {LEAST_FRAMES}"
         return Verdict.INCONCLUSIVE, [reason], first
     most = quantile(1 - ALPHA, differing + 1, frames - differing) if differing < frames else 1.0
     if most <= MARGIN:

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from vedette.central.amounts import counted
+from vedette.amounts import counted
 from vedette.central.rollouts import choice, taking
 from vedette.central.rollouts.facts import (
     Counted,

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from vedette.central.amounts import counted
+from vedette.amounts import counted
 from vedette.central.rollouts import following, gates, taking, windows
 from vedette.central.rollouts.facts import (
     Asked,

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from vedette.central.amounts import counted
+from vedette.amounts import counted
 from vedette.central.releases import keeping
 from vedette.central.rollouts import approving, choice, lighting, taking
 from vedette.central.rollouts.facts import Device, Plan

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from vedette.amounts import counted
 from vedette.central import hours
-from vedette.central.amounts import counted
 from vedette.central.rollouts import choice, taking, windows
 from vedette.central.rollouts.facts import Device, Evidence, Plan, RolloutState
 from vedette.errors import ConfigError

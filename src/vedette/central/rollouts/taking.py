@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from vedette.central.amounts import counted
+from vedette.amounts import counted
 from vedette.central.rollouts import choice
 from vedette.central.rollouts.facts import (
     Assign,

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from vedette.amounts import counted
 from vedette.clock import NS_PER_MS, Clock, wall_ms
 from vedette.edge.central_client import CentralClient
 from vedette.edge.doctor.alerts import local_channels
@@ -235,12 +236,13 @@ def spool(config: EdgeConfig) -> list[Finding]:
         return [_unknown("spool", "there is none yet, or it cannot be read")]
     waiting = sum(health.depth.values())
     if health.evicted:
+        lost = counted(health.evicted, "message")
         return [
             Finding(
                 about="machine",
                 check="spool",
                 verdict=Verdict.WARNING,
-                detail=f"{health.evicted} messages had to go for want of room; {waiting} wait",
+                detail=f"{lost} had to go for want of room; {waiting} wait",
                 advice="raise spool.quota_mb, or find out why central is not reached",
             )
         ]

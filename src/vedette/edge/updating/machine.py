@@ -12,6 +12,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
+from vedette.amounts import counted
 from vedette.edge.updating.journal import ACTIVE, ENDED, Job
 from vedette.edge.updating.kinds import Standing
 from vedette.wire.slots import UpdateState
@@ -159,7 +160,8 @@ def _active(job: Job, facts: Facts) -> Decision:
         return Decision(Action.GO_BACK, standing.problem or "it failed")
     if job.starts > MAX_STARTS:
         return Decision(
-            Action.GO_BACK, f"the device started {job.starts} times before it was confirmed"
+            Action.GO_BACK,
+            f"the device started {counted(job.starts, 'time')} before it was confirmed",
         )
     if job.state is UpdateState.ACTIVATING:
         if standing.running == wanted:

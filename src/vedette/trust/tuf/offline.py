@@ -21,6 +21,7 @@ from typing import Final, cast
 
 import msgspec
 
+from vedette.amounts import counted
 from vedette.errors import ConfigError, NotAllowed, TrustError
 from vedette.trust.keys import write_private
 from vedette.trust.tuf.approvals import (
@@ -356,7 +357,8 @@ class OfflineRepository:
         if lasts is not None and lasts <= now_at:
             problem = "has expired: nothing new is installed until it is signed anew"
         elif lasts is not None and lasts - now_at < timedelta(days=30):
-            problem = f"expires in {(lasts - now_at).days} days: `vedette keys prolong {role}`"
+            left = counted((lasts - now_at).days, "day")
+            problem = f"expires in {left}: `vedette keys prolong {role}`"
         elif complete is None:
             problem = "was never complete"
         return RoleStatus(
