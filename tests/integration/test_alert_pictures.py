@@ -119,6 +119,16 @@ async def until(world: World, count: int) -> list[str]:
     return found
 
 
+async def sent(world: World, device: FakeDevice, form: str, files: dict[str, bytes]) -> None:
+    """Have a device send the clip that it is asked for."""
+    request = (await open_request(device))["request"]
+    named_files = [named(name, data) for name, data in files.items()]
+    assert (await offer(device, request, named_files, form)).status_code == 200
+    for file in named_files:
+        assert (await put(device, file, 0, files[file.name])).status_code == 200
+    assert (await until(world, 2))[1] == "the clip came"
+
+
 REFUSED = "SELECT 1 FROM deliveries WHERE said LIKE '%without the%' AND state = 'waiting'"
 SENT = "SELECT 1 FROM deliveries WHERE state = 'sent' OFFSET "
 
@@ -151,14 +161,9 @@ async def test_a_picture_follows_as_the_policy_lets_it_and_no_notice_waits(
     assert "/take/" in said
     world.clock.advance(16)
     assert await until(world, 1) == ["the device is asked for the clip"]
-    request = (await open_request(device))["request"]
     files = {"clip.mp4": b"\0\0\0\x18ftypisom", "evidence.json": facts(world.now_ms),
              "poster.jpg": POSTER}  # fmt: skip
-    named_files = [named(name, data) for name, data in files.items()]
-    assert (await offer(device, request, named_files)).status_code == 200
-    for file in named_files:
-        assert (await put(device, file, 0, files[file.name])).status_code == 200
-    assert (await until(world, 2))[1] == "the clip came"
+    await sent(world, device, "clip", files)
     mails.refuses_large = True
     world.clock.advance(300)
     await world.until(SENT + "3")  # two mails, ben, and the phones
@@ -177,5 +182,40 @@ async def test_a_picture_follows_as_the_policy_lets_it_and_no_notice_waits(
     assert ben["picture_url"].endswith("/v1/events/ev-door/clip/poster.jpg")
     assert POSTER not in bodies.pop("/phone", b"")
     assert any(POSTER in body for body in bodies.values())
-    [(sent,)] = await world.rows("SELECT count(*) FROM audit_log WHERE action = 'clip.send'")
-    assert sent == 3
+    [(count,)] = await world.rows("SELECT count(*) FROM audit_log WHERE action = 'clip.send'")
+    assert count == 3
+
+
+async def test_where_only_blurred_clips_leave_their_own_still_goes_with_notices(
+    world: World, server: Server
+) -> None:
+    """By mail, as a link and in the audit log under its own name; not once the site says no."""
+    mails = server.box
+    assert isinstance(mails, Mails)
+    world.receiver.answers = [answer(200, "Content-Type: application/json\r\n", b"{}")]
+    await reach(world, server)
+    device = await world.device(name="edge-1")
+    await let(world, PixelPolicy(evidence_leaves=True))
+    await seen_at(world, device, "door")
+    await mails.wait_for(1)
+    await world.until(SENT + "0")
+    world.clock.advance(16)
+    assert await until(world, 1) == ["the device is asked for the clip"]
+    files = {"blurred.mp4": b"\0\0\0\x18ftypisom", "evidence.json": facts(world.now_ms),
+             "blurred.jpg": POSTER}  # fmt: skip
+    await sent(world, device, "blurred", files)
+    world.clock.advance(300)
+    second = await mails.wait_for(2)
+    await world.until(SENT + "3")
+    (attached,) = second.iter_attachments()
+    assert (attached.get_content_type(), attached.get_content()) == ("image/jpeg", POSTER)
+    bodies = [got.body for got in world.receiver.got if got.path == "/phone"]
+    ben = msgspec.json.decode(bodies[-1])["data"]
+    assert ben["picture_url"].endswith("/v1/events/ev-door/clip/blurred.jpg")
+    written = await world.rows("SELECT detail FROM audit_log WHERE action = 'clip.send'")
+    assert {msgspec.json.decode(detail)["file"] for (detail,) in written} == {"blurred.jpg"}
+    await let(world, PixelPolicy(evidence_leaves=False))
+    world.clock.advance(300)
+    third = await mails.wait_for(3)
+    assert list(third.iter_attachments()) == []
+    assert picturing.STAYS in third.get_body(("plain",)).get_content()

@@ -176,10 +176,12 @@ async def put(
     return await device.http.put(there, content=part, headers=said | headers)
 
 
-async def send(device: FakeDevice, request: str, named_files: dict[str, bytes]) -> None:
+async def send(
+    device: FakeDevice, request: str, named_files: dict[str, bytes], form: str = "clip"
+) -> None:
     """Send a whole clip, each file in two parts."""
     files = [named(name, data) for name, data in named_files.items()]
-    answer = await offer(device, request, files)
+    answer = await offer(device, request, files, form)
     assert answer.status_code == 200, answer.text
     for file in files:
         data, half = named_files[file.name], file.bytes // 2

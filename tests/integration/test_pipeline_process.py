@@ -218,6 +218,7 @@ def test_a_blurred_copy_is_made_beside_the_pictures_and_told(
     made = sorted((state / "evidence").glob("2*/*/blurred.json"))
     for path in made:
         assert examine(path.parent).problems == ()
+        assert (path.parent / "blurred.jpg").read_bytes().startswith(b"\xff\xd8\xff")
         words = [m.blurred for m in told if m.evidence == path.parent.name]
         assert words in ([False, True], [False])  # the last one may have been made at the end
     assert sum(m.blurred for m in told) >= len(made) - 1

@@ -59,7 +59,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     evidence_stays: bool | None
     evidence_body: bytes | None
     clip_here: bool = False
-    poster_here: bool = False
+    poster: str = ""
 
 
 async def events_page(
@@ -166,7 +166,8 @@ def _view(row: _Row, *, with_json: bool) -> EventRow:
         model=report.model,
         evidence=report.evidence,
         evidence_status=_status(report.evidence, row.evidence_status, here=row.clip_here),
-        has_poster=row.poster_here,
+        has_poster=bool(row.poster),
+        poster=row.poster,
         evidence_json=record,
         score=report.score,
         was=report.was,

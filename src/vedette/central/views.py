@@ -168,6 +168,7 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None = None  # of an anomaly or a class
     was: str = ""  # the class before
     has_poster: bool = False  # a picture came with the clip
+    poster: str = ""  # its name: poster.jpg, or blurred.jpg of a blurred copy
 
 
 class CameraView(msgspec.Struct, frozen=True, kw_only=True):

@@ -311,6 +311,8 @@ def _print_one(package: PackageInfo, said: Facts, zone: ZoneInfo, *, is_running:
     blurred = _blur_state(package, is_running=is_running)
     if blurred == NOT_MADE:
         blurred = "not made yet (is the device running?)"
+    elif package.has_blurred_poster:
+        blurred += f", with {facts.BLURRED_POSTER}"
     rows += [
         ("poster", record.poster or "none"),
         ("boxes", f"in {counted(len(said.frames), 'frame')}"),
@@ -351,6 +353,7 @@ def _as_builtins(package: PackageInfo, said: Facts | None, problem: str) -> dict
         "bytes": package.bytes,
         "priority": package.priority,
         "blurred": package.has_blurred,
+        "blurred_poster": package.has_blurred_poster,
         "signed": package.is_signed,
         "held": is_held(package.path.parents[1], package.evidence),
         "problem": problem,

@@ -26,6 +26,7 @@ from vedette.ids import is_slug
 from vedette.wire.diagnostics import Refusal
 from vedette.wire.enrol import Request
 from vedette.wire.evidence import (
+    BLURRED_POSTER,
     MAX_PART_BYTES,
     BlobFile,
     Offer,
@@ -235,10 +236,12 @@ class ClipSender:
         try:
             standing = self._central.offer(one.request.request, offer)
         except ReportRejected:
-            plain = tuple(f for f in one.what.files if f[0].name != signature_of(one.what.form))
+            # A central of before there were signatures, or stills of blurred copies, takes none:
+            # then the clip goes without. A signature over a still that is not there proves nothing.
+            later = {signature_of(one.what.form), BLURRED_POSTER}
+            plain = tuple(f for f in one.what.files if f[0].name not in later)
             if len(plain) == len(files):
                 raise
-            # A central of before there were signatures takes none: then the clip goes without.
             one.what = Leaving(one.what.form, plain)
             return 0.0
         if standing.done:

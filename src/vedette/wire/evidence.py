@@ -30,6 +30,10 @@ SIGNATURE: Final = "signature.json"
 BLURRED_SIGNATURE: Final = "blurred-signature.json"
 """A `PackageSignature` over all other files of that form."""
 
+POSTER: Final = "poster.jpg"
+BLURRED_POSTER: Final = "blurred.jpg"
+"""The still picture of a clip, and of its blurred copy: each only ever goes with its own form."""
+
 STATEMENT_TYPE: Final = "vedette/evidence"
 
 FACTS_VERSION: Final = 2
@@ -162,6 +166,22 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     surroundings: Surroundings | None = None
 
 
+class BlurredPoster(msgspec.Struct, frozen=True, kw_only=True):
+    """The still picture of a blurred copy: one of its pictures, as it was covered.
+
+    Attributes:
+        picture_px: Its own size; it may be smaller than the video.
+        at_ms: When that picture is shown: at the event or next after it, or where the clip has no
+            such, its first.
+    """
+
+    file: str
+    sha256: str
+    bytes: int
+    picture_px: tuple[int, int]
+    at_ms: int
+
+
 class BlurredFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything in `blurred.json`: what was done to make a copy that shows nobody.
 
@@ -171,6 +191,8 @@ class BlurredFacts(msgspec.Struct, frozen=True, kw_only=True):
         whole_ms: Stretches in which the whole picture is pixelated, because nobody can say where
             people were.
         cells_px: Sides of the squares that were used, in pixels.
+        poster: The still picture; null where none could be made, and in packages of before there
+            were any.
     """
 
     evidence: str
@@ -179,6 +201,7 @@ class BlurredFacts(msgspec.Struct, frozen=True, kw_only=True):
     mode: str
     whole_ms: list[tuple[int, int]] = []
     cells_px: list[int] = []
+    poster: BlurredPoster | None = None
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,9 +249,9 @@ def media_type(form: str, name: str) -> str:
     if name in _JSON_FILES.get(form, ()):
         return JSON
     if form == BLURRED:
-        return MP4 if name == "blurred.mp4" else ""
+        return {"blurred.mp4": MP4, BLURRED_POSTER: JPEG}.get(name, "")
     if form == CLIP:
-        return JPEG if name == "poster.jpg" else MP4 if _VIDEO.fullmatch(name) else ""
+        return JPEG if name == POSTER else MP4 if _VIDEO.fullmatch(name) else ""
     return ""
 
 

@@ -119,5 +119,20 @@ def test_a_picture_goes_only_as_the_policy_has_it_now() -> None:
         found = picturing.judged(seen, leaves, one, files, asked=False)
         assert (found.said, found.file) == (said, None if said else poster)
     assert picturing.judged(seen, "clip", None, [], asked=True).said == picturing.COMING
+    still = msgspec.structs.replace(poster, name="blurred.jpg")
+    blurred, like = clip(form="blurred"), partial(msgspec.structs.replace, still)
+    cases = [
+        ("blurred", blurred, [still], ""), ("", blurred, [still], picturing.STAYS),
+        ("clip", blurred, [still], ""),  # the policy lets more go since it came
+        ("blurred", blurred, [], picturing.ONLY_BLURRED),  # made before there were stills
+        ("blurred", blurred, [like(whole=False)], picturing.ONLY_BLURRED),
+        ("blurred", blurred, [like(bytes=2**21)], picturing.TOO_LARGE),
+        ("blurred", blurred, [like(name="Blurred.jpg")], picturing.ONLY_BLURRED),
+    ]  # fmt: skip
+    for leaves, one, files, said in cases:
+        found = picturing.judged(seen, leaves, one, files, asked=False)
+        assert (found.said, found.file) == (said, None if said else still)
+    both = picturing.judged(seen, "blurred", here, [poster, still], asked=False)
+    assert both.file == still
     none = msgspec.structs.replace(seen, evidence="")
     assert picturing.judged(none, "clip", None, [], asked=True).said == picturing.NO_CLIP

@@ -121,6 +121,15 @@ def test_older_pages_of_events_do_not_refresh_themselves() -> None:
     assert "cursor=c2" in first
 
 
+def test_a_row_shows_the_still_that_came_whatever_its_form() -> None:
+    """The clear one or the blurred one by its own name; without one, what was drawn."""
+    for name in ("poster.jpg", "blurred.jpg"):
+        row = msgspec.structs.replace(specimens.event("here"), has_poster=True, poster=name)
+        html = events.events_html([row], EventQuery(), None, PAGE)
+        assert f'<img src="/events/{row.event}/clip/{name}"' in html
+    assert "<img" not in events.events_html([specimens.event("here")], EventQuery(), None, PAGE)
+
+
 def test_evidence_that_stays_on_site_is_shown_as_such_with_its_windows() -> None:
     """Hash, wanted and actual window and the shortfall stand there; no picture does."""
     html = events.event_html(specimens.event(), PAGE)

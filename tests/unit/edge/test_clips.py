@@ -20,8 +20,10 @@ from vedette.errors import CentralUnreachable, NotAllowed, ReportRejected
 from vedette.wire.diagnostics import Refusal
 from vedette.wire.enrol import Request
 from vedette.wire.evidence import (
+    BLURRED_SIGNATURE,
     SIGNATURE,
     BlurredFacts,
+    BlurredPoster,
     ClipFile,
     Facts,
     Offer,
@@ -35,6 +37,7 @@ from vedette.wire.signed import PixelPolicy
 
 CLIP = b"\0\0\0\x18ftypisom" + bytes(range(256)) * 400
 BLURRED = b"\0\0\0\x18ftypisom" + b"blurred" * 1000
+STILL = b"\xff\xd8\xff" + b"still" * 100
 EVERYTHING = PixelPolicy(evidence_leaves=True, evidence_blurred=False)
 COPIES = PixelPolicy(evidence_leaves=True, evidence_blurred=True)
 
@@ -350,6 +353,56 @@ def test_a_central_of_before_signatures_still_gets_the_clip(
     assert [bytes(part) for part in desk.parts.values()].count(CLIP) == 1
     assert not one.is_busy
     assert desk.refusals == []
+
+
+@pytest.mark.parametrize("knows", ["nothing", "signatures", "stills"])
+def test_a_central_of_before_stills_gets_the_blurred_copy_without(
+    shelf: Shelf, tmp_path: Path, clock: ManualClock, knows: str
+) -> None:
+    """It refuses `blurred.jpg`: a signature over it goes neither, for it would not hold."""
+    blur(shelf)
+    (path,) = [p.path for p in shelf.packages()]
+    said = facts.read_blurred(path)
+    poster = BlurredPoster(
+        file="blurred.jpg",
+        sha256=hashlib.sha256(STILL).hexdigest(),
+        bytes=len(STILL),
+        picture_px=(64, 48),
+        at_ms=1,
+    )
+    (path / facts.BLURRED_POSTER).write_bytes(STILL)
+    (path / facts.BLURRED_FACTS).write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(said, poster=poster))
+    )
+    (path / BLURRED_SIGNATURE).write_bytes(b"{}")
+    known = {"blurred.mp4", "blurred.json", "evidence.json"}
+    later = {BLURRED_SIGNATURE, "blurred.jpg"}
+    known |= {"nothing": set(), "signatures": {BLURRED_SIGNATURE}, "stills": later}[knows]
+
+    class OldDesk(Desk):
+        """Knows the files of its time."""
+
+        def offer(self, request: str, offer: Offer) -> Standing:
+            """Refuse what it does not know."""
+            if not {file.name for file in offer.files} <= known:
+                self.offers.append(offer)
+                raise ReportRejected("a blurred has no such file")
+            return super().offer(request, offer)
+
+    desk = OldDesk()
+    one = sender(tmp_path, clock, desk, Policy(COPIES))
+    one.take(asked(clock))
+    drain(one, clock)
+    first, last = (
+        {file.name for file in offer.files} for offer in (desk.offers[0], desk.offers[-1])
+    )
+    assert later < first
+    assert last == (first if knows == "stills" else first - later)
+    parts = [bytes(part) for part in desk.parts.values()]
+    assert parts.count(BLURRED) == 1
+    assert parts.count(STILL) == (1 if knows == "stills" else 0)
+    assert desk.refusals == []
+    assert not one.is_busy
 
 
 def test_it_keeps_to_the_cap_and_waits_for_the_window(

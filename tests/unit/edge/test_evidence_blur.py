@@ -217,7 +217,7 @@ def test_a_copy_has_a_limit_in_time(
 def test_only_the_blurred_copy_leaves_where_the_policy_says_so(
     tmp_path: Path, clock: ManualClock, packets: list[EncodedPacket]
 ) -> None:
-    """No original, no poster in the copy; it proves who made it without them."""
+    """No original and no clear poster in the copy; it proves who made it without them."""
     store, path = make(tmp_path / "evidence", clock, packets)
     agent = PackageSigner(tmp_path, clock, lambda: ClockState.TRUSTED)
     assert agent.step() == 1
@@ -235,6 +235,7 @@ def test_only_the_blurred_copy_leaves_where_the_policy_says_so(
     names = {one.name for one in (tmp_path / "out" / path.name).iterdir()}
     assert names == {
         "blurred.mp4",
+        "blurred.jpg",
         "blurred.json",
         "evidence.json",
         "blurred-signature.json",
@@ -355,9 +356,9 @@ def test_pictures_that_stand_otherwise_than_their_boxes_are_covered_whole(
     data = (path / "clip.mp4").read_bytes()
     whole = blurred_copy(
         data, msgspec.structs.replace(said, clips=[entry]), "people", should_stop=lambda: ""
-    )[1].whole_ms
+    ).facts.whole_ms
     assert whole == [(entry.window_ms[0], pytest.approx(entry.window_ms[1], abs=60))]
-    as_stated = blurred_copy(data, said, "people", should_stop=lambda: "")[1]
+    as_stated = blurred_copy(data, said, "people", should_stop=lambda: "").facts
     assert as_stated.whole_ms == []
 
 

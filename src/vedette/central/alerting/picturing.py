@@ -2,8 +2,9 @@
 
 What lives here: what of an event's clip is in central already and may be sent on. What does not:
 asking a device for it (`asking`), attaching it (`channels`). The rules: the site's policy decides,
-as central has it now, also over what came under another one; a notice never waits for a picture,
-and what cannot be had at this moment is a sentence.
+as central has it now, also over what came under another one: where it lets only blurred clips
+leave, only the blurred copy's own picture goes; a notice never waits for a picture, and what cannot
+be had at this moment is a sentence.
 """
 
 import asyncio
@@ -16,9 +17,8 @@ from vedette.central.clips import fetching, looking
 from vedette.central.clips.blobs import Blobs
 from vedette.central.clips.fetching import Clip, StoredFile
 from vedette.central.store.db import Tx
-from vedette.wire.evidence import BLURRED
+from vedette.wire.evidence import BLURRED, BLURRED_POSTER, POSTER
 
-POSTER: Final = "poster.jpg"
 MAX_PICTURE_BYTES: Final = 1024 * 1024
 """Larger ones are looked at in the console: mail servers and services refuse large messages."""
 
@@ -63,8 +63,9 @@ def judged(
     if clip.state != "here":
         why = f" ({clip.said})" if clip.said else ""
         return Found(said=f"{NONE_SENT}{why}.")
-    poster = next((file for file in files if file.name == POSTER and file.whole), None)
-    if poster is None or leaves == BLURRED:
+    may_go = {BLURRED_POSTER} if leaves == BLURRED else {POSTER, BLURRED_POSTER}
+    poster = next((file for file in files if file.name in may_go and file.whole), None)
+    if poster is None:
         return Found(said=ONLY_BLURRED)
     return Found(file=poster) if poster.bytes <= MAX_PICTURE_BYTES else Found(said=TOO_LARGE)
 

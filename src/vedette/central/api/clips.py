@@ -225,7 +225,7 @@ async def read_file(
     event: FromPath[str],
     name: FromPath[str],
 ) -> Response[Any]:
-    """Return `clip.mp4`, `blurred.mp4`, `evidence.json`, `poster.jpg` or what else is listed."""
+    """Return `clip.mp4`, `blurred.mp4`, `poster.jpg`, `blurred.jpg` or what else is listed."""
     row = await event_of(services, session, event)
     return await file_answer(request, services, session, row, name, download=True)
 

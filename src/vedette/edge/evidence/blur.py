@@ -3,14 +3,15 @@
 Here: decoding, covering (`cover`, `vision.pixelation`) and encoding again. Not here: when, and in
 which thread (`store`, `pipeline_main`). The rules: only covered pictures ever reach the encoder;
 what cannot be decoded is left out, never passed on; a copy that takes too long is not made at all,
-and the original is never touched.
+and the original is never touched. The still picture is one of those covered pictures, the very one
+that the encoder got; it is never made of anything else.
 
 Encoded as VP9 in MP4, by libvpx (BSD); browsers play it. The GPL encoders in PyAV's wheels are not
 used. See docs/decisions/0016.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import sha256
@@ -18,16 +19,28 @@ from typing import Final, cast
 
 import av
 import av.error
+import cv2
+import msgspec
 import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from vedette.edge.evidence.cover import Cover
-from vedette.edge.evidence.facts import BLURRED_CLIP, BlurredFacts, ClipFile, Facts
+from vedette.edge.evidence.facts import (
+    BLURRED_CLIP,
+    BLURRED_FACTS,
+    BLURRED_POSTER,
+    BlurredFacts,
+    BlurredPoster,
+    ClipFile,
+    Facts,
+)
+from vedette.edge.evidence.poster import poster_jpeg, poster_px
 from vedette.edge.frame import planes, stated_rotation, turned
 from vedette.errors import DecodeFailed, EvidenceError
 from vedette.vision import pixelation
 from vedette.vision.picture import Picture
+from vedette.wire.evidence import MAX_POSTER_BYTES
 from vedette.wire.messages import EventKind
 
 CODEC: Final = "libvpx-vp9"
@@ -36,25 +49,38 @@ _OPTIONS: Final = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"
 _BITS_PER_PIXEL: Final = 0.08
 _FPS_ASSUMED: Final = 20.0
 _FULL_RANGE: Final = 2  # AVCOL_RANGE_JPEG
+_ROUNDED_MS: Final = 2  # the window's start and the picture's time in it are rounded one by one
+
+
+@dataclass(frozen=True, slots=True)
+class BlurredCopy:
+    """A blurred copy before it is written: the files in the order of writing, and its facts."""
+
+    files: Mapping[str, bytes]
+    facts: BlurredFacts
 
 
 @dataclass(slots=True)
 class _Job:
-    """One clip on its way, and what was done so far."""
+    """One clip on its way, and what was done so far; `still` is covered, like all that is kept."""
 
     entry: ClipFile
+    event_ms: int
     cover: Cover | None
     should_stop: Callable[[], str]
     whole_ms: list[tuple[int, int]] = field(default_factory=list)
     cells_px: set[int] = field(default_factory=set)
     times_ms: list[int] = field(default_factory=list)
     size_px: tuple[int, int] = (0, 0)
+    still: tuple[int, Picture] | None = None
 
 
 def blurred_copy(
     data: bytes, said: Facts, mode: str, *, should_stop: Callable[[], str]
-) -> tuple[bytes, BlurredFacts]:
+) -> BlurredCopy:
     """Return the blurred copy of a package's main clip, and what was done to make it.
+
+    Where no still picture can be encoded the copy comes without one.
 
     Args:
         data: The clip.
@@ -63,7 +89,8 @@ def blurred_copy(
         should_stop: Asked before each picture; what it returns is why to stop, empty to go on.
 
     Raises:
-        EvidenceError: Stopped, nothing to decode, or the encoder refuses.
+        EvidenceError: Stopped, nothing to decode, a picture cannot be covered, or the encoder
+            refuses.
     """
     entry = next((one for one in said.clips if one.sha256 == said.record.sha256), None)
     if entry is None:
@@ -71,16 +98,17 @@ def blurred_copy(
     watched = said.watches_people and said.event.kind is not EventKind.TAMPER
     slack_s = said.slack_ms / 1000
     cover = Cover(said.frames, watched=watched, slack_s=slack_s) if mode == "people" else None
-    done, out = _Job(entry, cover, should_stop), io.BytesIO()
+    done, out = _Job(entry, said.event.at_ms, cover, should_stop), io.BytesIO()
     try:
         with (
             cast("InputContainer", av.open(io.BytesIO(data), "r", format="mp4")) as clip,
             cast("OutputContainer", av.open(out, "w", format="mp4")) as made,
         ):
             _copy(clip, made, done)
-    except (av.error.FFmpegError, ValueError, OSError) as problem:
+    except (av.error.FFmpegError, cv2.error, ValueError, OSError) as problem:
         raise EvidenceError(f"the clip could not be encoded again: {problem}") from problem
     copy = out.getvalue()
+    jpeg, poster = _poster(done)
     facts = BlurredFacts(
         evidence=said.record.evidence,
         made_from=entry.sha256,
@@ -96,8 +124,13 @@ def blurred_copy(
         mode=mode,
         whole_ms=done.whole_ms,
         cells_px=sorted(done.cells_px),
+        poster=poster,
     )
-    return copy, facts
+    stills = {BLURRED_POSTER: jpeg} if poster else {}
+    # The facts are last: what they speak of is there before them.
+    return BlurredCopy(
+        {BLURRED_CLIP: copy, **stills, BLURRED_FACTS: msgspec.json.encode(facts)}, facts
+    )
 
 
 def covered(
@@ -148,6 +181,7 @@ def _copy(clip: InputContainer, made: OutputContainer, done: _Job) -> None:
             raise EvidenceError("the picture changes its size within the clip")
         if areas is None:
             _note_whole(done, at_ms)
+        _note_still(done, at_ms, shown)
         done.times_ms.append(at_ms)
         frame = _frame(shown)
         frame.pts, frame.time_base = round(at_s / _BASE), _BASE
@@ -181,6 +215,34 @@ def _pictures(clip: InputContainer, rotation_deg: int) -> Iterator[tuple[Picture
                 yield turned(planes(frame), rotation_deg), at_s, is_as_stated
             except DecodeFailed:
                 continue
+
+
+def _note_still(done: _Job, at_ms: int, shown: Picture) -> None:
+    """Keep the covered picture of the event, or the next after it; until it comes, the first."""
+    moment_ms = done.event_ms - _ROUNDED_MS
+    if done.still is None or done.still[0] < moment_ms <= at_ms:
+        done.still = at_ms, shown
+
+
+def _poster(done: _Job) -> tuple[bytes, BlurredPoster | None]:
+    """Return the still picture as JPEG and what is said of it; nothing where it is not possible."""
+    if done.still is None:
+        return b"", None
+    at_ms, shown = done.still
+    try:
+        jpeg = poster_jpeg(shown)
+    except EvidenceError:
+        return b"", None  # the video alone is as good as it was before there were stills
+    if len(jpeg) > MAX_POSTER_BYTES:
+        return b"", None
+    poster = BlurredPoster(
+        file=BLURRED_POSTER,
+        sha256=sha256(jpeg).hexdigest(),
+        bytes=len(jpeg),
+        picture_px=poster_px(shown.size),
+        at_ms=at_ms,
+    )
+    return jpeg, poster
 
 
 def _note_whole(done: _Job, at_ms: int) -> None:

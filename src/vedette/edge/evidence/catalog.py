@@ -28,6 +28,7 @@ class PackageInfo:
     is_reported: bool
     priority: int = facts.DEFAULT_PRIORITY
     has_blurred: bool = False
+    has_blurred_poster: bool = False
     wants_blur: bool = False
     is_signed: bool = False
 
@@ -120,6 +121,7 @@ def _package(entry: "os.DirEntry[str]", day: str) -> PackageInfo | None:
         is_reported=facts.REPORTED in sizes,
         priority=priority,
         has_blurred=facts.BLURRED_FACTS in sizes,
+        has_blurred_poster=facts.BLURRED_FACTS in sizes and facts.BLURRED_POSTER in sizes,
         wants_blur=facts.BLUR_WANTED in sizes,
         is_signed=SIGNATURE in sizes
         and (facts.BLURRED_FACTS not in sizes or BLURRED_SIGNATURE in sizes),

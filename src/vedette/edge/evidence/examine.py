@@ -27,7 +27,8 @@ from vedette.wire.messages import EvidenceRecord
 MAX_CLIP_BYTES: Final = 1024 * 1024 * 1024
 
 _MARKS: Final = frozenset({facts.REPORTED, facts.BLUR_WANTED, facts.BLUR_FAILED, facts.SUMS})
-_LATER: Final = frozenset({facts.BLURRED_CLIP, facts.BLURRED_FACTS, SIGNATURE, BLURRED_SIGNATURE})
+_BLURRED: Final = frozenset({facts.BLURRED_CLIP, facts.BLURRED_POSTER, facts.BLURRED_FACTS})
+_LATER: Final = _BLURRED | {SIGNATURE, BLURRED_SIGNATURE}
 _TIME_SLACK_S: Final = 0.05
 _UNTOLD_MS: Final = 3_100  # what a cut may lack untold: one and a half of its longest usual steps
 
@@ -193,4 +194,8 @@ def _blurred(path: Path, said: Facts) -> list[str]:
         return [str(problem)]
     if copy.evidence != said.record.evidence or copy.made_from != said.record.sha256:
         return ["the blurred copy is of another clip"]
-    return _one_file(path / facts.BLURRED_CLIP, copy.clip.sha256) or _video(path, copy.clip)
+    if copy.poster is None and (path / facts.BLURRED_POSTER).exists():
+        return [f"{facts.BLURRED_POSTER} is there, and {facts.BLURRED_FACTS} says of none"]
+    files = facts.blurred_files(copy)
+    problems = [text for name, value in files.items() for text in _one_file(path / name, value)]
+    return problems or _video(path, copy.clip)

@@ -113,12 +113,16 @@ def _content(package: PackageInfo, *, blurred_only: bool) -> list[Path]:
                 f"{package.evidence} has no blurred copy, and only such may leave this site",
                 operator_hint="set evidence.blur and wait for it, or add --on-site",
             )
-        names = {facts.BLURRED_CLIP, facts.BLURRED_FACTS, facts.FACTS}
+        names = {*_blurred(package.path), facts.FACTS}
         return _with_signature(package.path, names, [BLURRED])
     names = {*facts.read_sums(package.path), facts.FACTS, facts.CLIP}
     if package.has_blurred:
-        names |= {facts.BLURRED_CLIP, facts.BLURRED_FACTS}
+        names |= _blurred(package.path)
     return _with_signature(package.path, names, [CLIP, BLURRED])
+
+
+def _blurred(path: Path) -> set[str]:
+    return {*facts.blurred_files(facts.read_blurred(path)), facts.BLURRED_FACTS}
 
 
 def _with_signature(path: Path, names: set[str], forms: Sequence[str]) -> list[Path]:

@@ -3,7 +3,7 @@
     clip.mp4        the part of the stream with the event      clip-2.mp4 …  parts of other formats
     evidence.json   `Facts`                                     poster.jpg    the event's picture
     SHA256SUMS      of all of these, for `sha256sum -c`
-    blurred.mp4, blurred.json                                   only where a blurred copy was made
+    blurred.mp4, blurred.jpg, blurred.json                      only where a blurred copy was made
     signature.json, blurred-signature.json                      what the device signed (`signing`)
     reported, priority-N, blur-wanted, blur-failed              marks, for this device only
 
@@ -24,15 +24,29 @@ from typing import Final
 import msgspec
 
 from vedette.errors import EvidenceError
-from vedette.wire.evidence import MAX_JSON_BYTES, BlurredFacts, ClipFile, Facts, FrameBoxes, Hole
+from vedette.wire.evidence import (
+    BLURRED_POSTER,
+    MAX_JSON_BYTES,
+    POSTER,
+    BlurredFacts,
+    BlurredPoster,
+    ClipFile,
+    Facts,
+    FrameBoxes,
+    Hole,
+)
 
 __all__ = [
+    "BLURRED_POSTER",
+    "POSTER",
     "BlurredFacts",
+    "BlurredPoster",
     "ClipFile",
     "Facts",
     "FrameBoxes",
     "Hole",
     "append_line",
+    "blurred_files",
     "digest",
     "is_plain_name",
     "plain",
@@ -46,7 +60,6 @@ __all__ = [
 
 CLIP: Final = "clip.mp4"
 FACTS: Final = "evidence.json"
-POSTER: Final = "poster.jpg"
 SUMS: Final = "SHA256SUMS"
 REPORTED: Final = "reported"
 BLURRED_CLIP: Final = "blurred.mp4"
@@ -84,6 +97,12 @@ def read_blurred(path: Path) -> BlurredFacts:
         return msgspec.json.decode(raw, type=BlurredFacts)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
         raise EvidenceError(f"{path.name}: {BLURRED_FACTS} is damaged") from problem
+
+
+def blurred_files(said: BlurredFacts) -> dict[str, str]:
+    """Return the pictures of a blurred copy with their hashes; no name is taken from its facts."""
+    poster = {BLURRED_POSTER: said.poster.sha256} if said.poster else {}
+    return {BLURRED_CLIP: said.clip.sha256, **poster}
 
 
 def is_plain_name(name: str) -> bool:

@@ -115,8 +115,8 @@ def _blurred(package: PackageInfo) -> dict[str, str]:
         if package.wants_blur:
             raise Stays(_BLURRING, may_come=True)
         raise Stays(_NO_COPY)
-    said = facts.read_blurred(package.path)
-    return {facts.BLURRED_CLIP: said.clip.sha256, facts.BLURRED_FACTS: "", facts.FACTS: ""}
+    pictures = facts.blurred_files(facts.read_blurred(package.path))
+    return {**pictures, facts.BLURRED_FACTS: "", facts.FACTS: ""}
 
 
 def _described(path: Path, form: str, names: dict[str, str]) -> tuple[tuple[BlobFile, Path], ...]:

@@ -106,7 +106,7 @@ def _origin(path: Path, said: Facts, form: str, keys: Keys | None) -> Origin:
 def _there(path: Path, said: Facts, form: str) -> Iterator[tuple[str, BlobFile]]:
     """Give every file of a form that is there, with its length and hash."""
     if form == BLURRED:
-        names = [facts.BLURRED_CLIP, facts.BLURRED_FACTS]
+        names = [facts.BLURRED_CLIP, facts.BLURRED_POSTER, facts.BLURRED_FACTS]
     else:
         names = [facts.CLIP, *(entry.file for entry in said.clips), facts.POSTER]
     for name in dict.fromkeys([*names, facts.FACTS]):

@@ -1,6 +1,7 @@
 """The still picture of an event, and the same in words.
 
-The rule: the JPEG stays on the device; only the words go up.
+Here: encoding, whatever the picture shows. Not here: what may leave (`leaving`). The rule: by
+itself only the words go up; the JPEG has nothing in it but the picture.
 """
 
 from collections import Counter
@@ -23,17 +24,21 @@ def poster_jpeg(picture: Picture) -> bytes:
     Raises:
         EvidenceError: It cannot be encoded.
     """
-    width = min(picture.width, MAX_WIDTH_PX)
-    height = max(1, round(picture.height * width / picture.width))
     try:
         done, encoded = cv2.imencode(
-            ".jpg", picture.to_bgr((width, height)), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+            ".jpg", picture.to_bgr(poster_px(picture.size)), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
         )
     except cv2.error as problem:
         raise EvidenceError("the poster could not be encoded") from problem
     if not done:
         raise EvidenceError("the poster could not be encoded")
     return encoded.tobytes()
+
+
+def poster_px(size_px: tuple[int, int]) -> tuple[int, int]:
+    """Return how large the still of a picture of this size is."""
+    width = min(size_px[0], MAX_WIDTH_PX)
+    return width, max(1, round(size_px[1] * width / size_px[0]))
 
 
 def describe(boxes: Sequence[Box]) -> str:

@@ -209,6 +209,7 @@ class Shelf:
                     now,
                     bytes=now.bytes + size,
                     has_blurred=now.has_blurred or facts.BLURRED_FACTS in files,
+                    has_blurred_poster=now.has_blurred_poster or facts.BLURRED_POSTER in files,
                 )
 
     def _mark_unsigned(self, evidence: str) -> None:

@@ -206,7 +206,7 @@ def vouched(path: Path, said: Facts, form: str) -> list[BlobFile]:
         copy = facts.read_blurred(path)
         if copy.made_from != said.record.sha256 or copy.evidence != said.record.evidence:
             raise EvidenceError(f"{path.name}: the blurred copy is of another clip")
-        names = {facts.BLURRED_CLIP: copy.clip.sha256, facts.BLURRED_FACTS: ""}
+        names = {**facts.blurred_files(copy), facts.BLURRED_FACTS: ""}
     else:
         names = {facts.CLIP: said.record.sha256, **stated}
         if (path / facts.POSTER).exists():

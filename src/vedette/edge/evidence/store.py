@@ -226,12 +226,11 @@ class EvidenceStore:
         try:
             said = facts.read_facts(one.path)
             data = facts.read_limited(one.path / facts.CLIP, MAX_CLIP_BYTES)
-            copy, done = blurred_copy(data, said, self._settings.blur, should_stop=should_stop)
-            refusal = self._shelf.refusal(len(copy), one.priority)
+            made = blurred_copy(data, said, self._settings.blur, should_stop=should_stop)
+            refusal = self._shelf.refusal(sum(map(len, made.files.values())), one.priority)
             if refusal:
                 raise EvidenceError(refusal)
-            named = {facts.BLURRED_CLIP: copy, facts.BLURRED_FACTS: msgspec.json.encode(done)}
-            self._shelf.add(one.evidence, named)
+            self._shelf.add(one.evidence, made.files)
         except EvidenceError as problem:
             if not stop.is_set():
                 self._shelf.settle_blur(one.evidence, str(problem))

@@ -84,7 +84,7 @@ class Completing:
         if found.file is None:
             return replace(notice, picture=found.said), b""
         event = quote(notice.event, safe="")
-        url = f"{self._services.config.url}/v1/events/{event}/clip/{picturing.POSTER}"
+        url = f"{self._services.config.url}/v1/events/{event}/clip/{found.file.name}"
         notice = replace(notice, picture_url=url)
         settings = channel.settings
         carries = isinstance(settings, Mail | Apprise) and settings.pictures
@@ -92,7 +92,7 @@ class Completing:
             return replace(notice, picture="Its picture is on the event's page."), b""
         picture = await picturing.read(self._services.blobs, found.file)
         if picture:
-            await self._write_down(delivery, seen, now_ms)
+            await self._write_down(delivery, seen, found.file.name, now_ms)
         said = "Its picture is attached." if picture else picturing.UNREADABLE
         return replace(notice, picture=said), picture
 
@@ -115,7 +115,7 @@ class Completing:
             )
             return ""
 
-    async def _write_down(self, delivery: Delivery, seen: Seen, now_ms: int) -> None:
+    async def _write_down(self, delivery: Delivery, seen: Seen, file: str, now_ms: int) -> None:
         """Have it in the audit log that a picture is about to be sent to somebody."""
         async with self._services.db.transaction() as tx:
             await audit.write(
@@ -125,7 +125,7 @@ class Completing:
                 action="clip.send",
                 target=f"{seen.subject.device}/{seen.evidence}",
                 detail={
-                    "file": picturing.POSTER,
+                    "file": file,
                     "channel": delivery.channel,
                     "delivery": delivery.delivery,
                     "person": delivery.person,

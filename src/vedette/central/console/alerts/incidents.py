@@ -12,7 +12,7 @@ import msgspec
 
 from vedette.central.alerting import seeing
 from vedette.central.alerting.facts import Incident, IncidentState, Severity, Subject
-from vedette.central.alerting.picturing import POSTER, Found
+from vedette.central.alerting.picturing import Found
 from vedette.central.alerting.views import IncidentRow, IncidentView, Tally
 from vedette.central.console.alerts import sentences, words
 from vedette.central.console.page import Page
@@ -141,11 +141,17 @@ def incident_html(
         incident_url=incident_url,
         event_url=event_url,
         seen=seeing.sentence(incident.seen) if incident.seen else "",
-        picture_url=f"{event_url(incident.seen.event)}/clip/{POSTER}" if incident.seen else "",
+        picture_url=_picture_url(incident, picture),
         picture=picture,
         done=DONE.get(done, ""),
         problem=problem,
     )
+
+
+def _picture_url(incident: Incident, picture: Found | None) -> str:
+    if incident.seen is None or picture is None or picture.file is None:
+        return ""
+    return f"{event_url(incident.seen.event)}/clip/{picture.file.name}"
 
 
 def resolve_html(incident: Incident, page: Page, *, problem: str = "") -> str:

@@ -20,6 +20,7 @@ from vedette.wire.messages import Cause
 
 NOW_MS: Final = specimens.NOW_MS
 _FILES: Final = [
+    StoredFile(name="blurred.jpg", sha256="ef" * 32, bytes=48_213, whole=True),
     StoredFile(name="blurred.mp4", sha256="ab" * 32, bytes=812_345, whole=True),
     StoredFile(name="evidence.json", sha256="cd" * 32, bytes=20_480, whole=True),
 ]
@@ -47,7 +48,7 @@ CLIPS: Final[dict[str, ClipView]] = {
     ),
     "failed": _changed(state="failed", said="what came is not what was announced (SHA-256)"),
     "expired": _changed(state="expired"),
-    "here": _changed(state="here", form="blurred", files=_FILES, bytes=832_825, come_bytes=832_825),
+    "here": _changed(state="here", form="blurred", files=_FILES, bytes=881_038, come_bytes=881_038),
 }
 
 

@@ -163,9 +163,10 @@ ORDER BY asked_ms DESC LIMIT 1
 SELECT e.device, e.event, e.site, e.camera, e.at_ms, e.received_ms, e.late, e.body,
        v.status AS evidence_status, v.stays AS evidence_stays, v.body AS evidence_body,
        coalesce(c.state = 'here', false) AS clip_here,
-       coalesce(c.state = 'here', false) AND EXISTS (
-           SELECT FROM clip_files f WHERE f.device = e.device AND f.evidence = e.evidence
-           AND f.name = 'poster.jpg') AS poster_here
+       coalesce((SELECT f.name FROM clip_files f
+           WHERE c.state = 'here' AND f.device = e.device AND f.evidence = e.evidence
+           AND f.name = CASE c.form WHEN 'blurred' THEN 'blurred.jpg' ELSE 'poster.jpg' END),
+           '') AS poster
 FROM events e LEFT JOIN evidence v ON v.device = e.device AND v.evidence = e.evidence
                                   AND e.evidence <> ''
      LEFT JOIN clips c ON c.device = e.device AND c.evidence = e.evidence AND e.evidence <> ''
@@ -191,9 +192,10 @@ ORDER BY e.at_ms DESC, e.event DESC, e.device DESC LIMIT %(limit)s
 SELECT e.device, e.event, e.site, e.camera, e.at_ms, e.received_ms, e.late, e.body,
        v.status AS evidence_status, v.stays AS evidence_stays, v.body AS evidence_body,
        coalesce(c.state = 'here', false) AS clip_here,
-       coalesce(c.state = 'here', false) AND EXISTS (
-           SELECT FROM clip_files f WHERE f.device = e.device AND f.evidence = e.evidence
-           AND f.name = 'poster.jpg') AS poster_here
+       coalesce((SELECT f.name FROM clip_files f
+           WHERE c.state = 'here' AND f.device = e.device AND f.evidence = e.evidence
+           AND f.name = CASE c.form WHEN 'blurred' THEN 'blurred.jpg' ELSE 'poster.jpg' END),
+           '') AS poster
 FROM events e LEFT JOIN evidence v ON v.device = e.device AND v.evidence = e.evidence
                                   AND e.evidence <> ''
      LEFT JOIN clips c ON c.device = e.device AND c.evidence = e.evidence AND e.evidence <> ''
