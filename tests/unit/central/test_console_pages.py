@@ -7,10 +7,13 @@ import msgspec
 import pytest
 
 from vedette.central import cameras
+from vedette.central.alerting.facts import Seen, Subject
+from vedette.central.alerting.picturing import Found
 from vedette.central.alerting.views import IncidentRow
+from vedette.central.clips.fetching import StoredFile
 from vedette.central.console import drawing, navigation, patterns, specimens, words
 from vedette.central.console.alerts import specimens as incidents
-from vedette.central.console.alerts.incidents import ListQuery, list_html
+from vedette.central.console.alerts.incidents import ListQuery, incident_html, list_html
 from vedette.central.console.alerts.ladders import day_ticks
 from vedette.central.console.camera import present as camera
 from vedette.central.console.events import present as events
@@ -128,6 +131,17 @@ def test_a_row_shows_the_still_that_came_whatever_its_form() -> None:
         html = events.events_html([row], EventQuery(), None, PAGE)
         assert f'<img src="/events/{row.event}/clip/{name}"' in html
     assert "<img" not in events.events_html([specimens.event("here")], EventQuery(), None, PAGE)
+
+
+def test_an_incident_shows_the_picture_that_may_go_by_its_name() -> None:
+    """The one that the policy lets go, and none where only a sentence does."""
+    seen = Seen(event="ev-1", evidence="e", kind="x", at_ms=0, subject=Subject(site="s"))
+    row = incidents.view(msgspec.structs.replace(incidents.COVERED, seen=seen))
+    for name in ("poster.jpg", "blurred.jpg"):
+        found = Found(file=StoredFile(name=name, sha256="ab" * 32, bytes=9, whole=True))
+        html = incident_html(row, PAGE, picture=found)
+        assert f'src="/events/ev-1/clip/{name}"' in html
+    assert "<img" not in incident_html(row, PAGE, picture=Found(said="No picture"))
 
 
 def test_evidence_that_stays_on_site_is_shown_as_such_with_its_windows() -> None:
