@@ -109,7 +109,7 @@ async def told(fleet) -> Told:
             await told.send(far, [minute(at, model="m@2") for at in minutes])
     told.start_ms = start
     told.devices = shop.device, far.device
-    told.far = far
+    told.shop, told.far = shop, far
     return told
 
 
@@ -187,6 +187,25 @@ async def test_quantiles_are_of_the_merged_distribution(told) -> None:
     assert {line.group["site"]: line.count for line in shape.lines} == {"shop": 240, "far": 120}
     assert all(sum(line.counts) == line.count for line in shape.lines)
     assert heat.seconds == [60.0, 120.0]
+
+
+async def test_what_is_asked_under_a_name_has_the_coverage_of_all_its_cameras(told) -> None:
+    """Added up by device or camera by camera: the same, whatever is asked of them."""
+    at = range(told.start_ms, told.start_ms + HOUR_MS, MINUTE_MS)
+    await told.send(told.shop, [minute(one, "yard") for one in at])
+    await told.settle()
+    window = (told.start_ms, told.start_ms + 3 * HOUR_MS)
+    apart = await told.ask("coverage", *window, by=["site", "camera"])
+    observed_s = {"shop": 0.0, "far": 0.0}
+    for line in apart.lines:
+        observed_s[line.group["site"]] += line.points[0].coverage.observed_s
+    assert observed_s == {"shop": 3 * 3600.0, "far": 3600.0}
+    for more in ({"names": ["till"]}, {"labels": ["person"]}, {"of": "site:*", "names": ["none"]}):
+        told_of = await told.ask("dwell", *window, by=["site"], stat="p95", **more)
+        found = {line.group["site"]: line.points[0].coverage for line in told_of.lines}
+        assert {site: one.observed_s for site, one in found.items()} == observed_s
+        both = await told.ask("dwell", *window, stat="p95", **more)
+        assert both.lines[0].points[0].coverage.observed_s == 4 * 3600.0
 
 
 async def test_the_worst_first_and_the_little_observed_apart(told) -> None:

@@ -184,6 +184,7 @@ async def prepare(tx: Tx, question: Question, scope: Scope, now_ms: int) -> Grou
         ConfigError: It cannot be answered as it stands; the message says what to change.
     """
     metric = prepare_metric(question)
+    await tx.value("ask_plans")
     cameras = await tx.all("ask_cameras", Camera, scope=None if scope is None else list(scope))
     cameras = [c for c in cameras if c.revoked_ms is None or c.revoked_ms > question.from_ms]
     known = Counter(camera.device for camera in cameras)
@@ -320,14 +321,23 @@ def cut(ground: Ground, blocks: list[Block], *, none: float = 0.0) -> list[Block
 
 
 def can_lump(ground: Ground) -> bool:
-    """True where all series of each device end in one line, and are added up there."""
+    """True where the coverage of each device's cameras ends in one line, and is added up there."""
     question = ground.question
     return (
         set(question.by) <= {"site", "device"}
-        and not (question.names or question.labels or question.model)
-        and ground.metric.kind in {Kind.COUNTER, Kind.DURATION, Kind.RATIO}
+        and not question.model
         and len(ground.whole) == len(ground.devices)
         and not ground.left_out
+    )
+
+
+def can_lump_values(ground: Ground) -> bool:
+    """True where all that was counted on each device ends there, too."""
+    question = ground.question
+    return (
+        can_lump(ground)
+        and not (question.names or question.labels or ground.unmerged)
+        and ground.metric.kind in {Kind.COUNTER, Kind.DURATION, Kind.RATIO}
     )
 
 
@@ -459,7 +469,7 @@ async def values_of(tx: Tx, ground: Ground, metrics: Iterable[str]) -> list[Bloc
     made = ground.grid
     if made.unit_ms != HOUR_MS:
         return await _from_minutes(tx, ground, set(wanted))
-    found = await hours_of(tx, ground, wanted, lump=can_lump(ground) and not ground.unmerged)
+    found = await hours_of(tx, ground, wanted, lump=can_lump_values(ground))
     for device, camera, hour_ms in ground.unmerged:
         for block in found:
             if block.device == device:

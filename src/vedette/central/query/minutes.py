@@ -77,8 +77,10 @@ class Ring:
         for metric in wanted:
             for key, units in self.sums.get(metric, {}).items():
                 some = units[slots]
-                if not np.isnan(some).all():
-                    found.setdefault(metric, {})[key] = np.nan_to_num(some)
+                absent = np.isnan(some)
+                if not absent.all():
+                    some[absent] = 0.0
+                    found.setdefault(metric, {})[key] = some
         return found
 
 

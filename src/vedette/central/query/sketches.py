@@ -210,6 +210,8 @@ async def _packed(
         starts=[at for at, _, _ in spans],
         days=[length for _, length, _ in spans],
         steps=[step for _, _, step in spans],
+        dirty_devices=[device for device, _ in dirty],
+        dirty_days=[day_ms for _, day_ms in dirty],
         from_ms=floor_ms(days[0], packing.WEEK_MS),
         to_ms=made.to_ms,
     )

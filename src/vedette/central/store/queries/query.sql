@@ -291,12 +291,18 @@ WHERE device = ANY(%(devices)s) AND day_ms >= %(from_ms)s AND day_ms < %(to_ms)s
 SELECT DISTINCT week_ms FROM sketch_loose
 WHERE device = ANY(%(devices)s) AND week_ms >= %(from_ms)s AND week_ms < %(to_ms)s
 
+-- name: ask_plans
+-- Statements of this transaction are planned for the arrays that they bring: a plan for any length,
+-- which the server turns to after a few of them, takes up to ten times as long.
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true)
+
 -- name: ask_more_memory
--- Large sums of this transaction stay in memory.
-SELECT set_config('work_mem', '128MB', true)
+-- Large sums of this transaction stay in memory, and nothing is sorted for them.
+SELECT set_config('work_mem', '128MB', true), set_config('enable_sort', 'off', true)
 
 -- name: ask_sketches
--- Sketches of some devices, by group and step, those of the same keys laid end to end.
+-- Sketches of some devices, by group and step, those of the same keys laid end to end; days of a
+-- device that have to be taken from the source are left out.
 SELECT w.part, s.step, k.name, k.keys,
        string_agg(k.bins, ''), string_agg(k.counts, ''), string_agg(k.sums, '')
 FROM unnest(%(starts)s::bigint[], %(days)s::smallint[], %(steps)s::int[]) AS s (start_ms, days, step)
@@ -304,8 +310,8 @@ JOIN sketch_day k USING (start_ms, days)
 JOIN unnest(%(devices)s::text[], %(parts)s::int[]) AS w (device, part) USING (device)
 WHERE k.field = %(field)s AND (%(names)s::text[] IS NULL OR k.name = ANY(%(names)s::text[]))
   AND k.start_ms >= %(from_ms)s AND k.start_ms < %(to_ms)s
-  AND NOT EXISTS (SELECT FROM sketch_dirty d WHERE d.device = k.device AND d.day_ms = k.start_ms
-      AND k.days = 1)
+  AND NOT EXISTS (SELECT FROM unnest(%(dirty_devices)s::text[], %(dirty_days)s::bigint[])
+      AS d (device, start_ms) WHERE d.device = k.device AND d.start_ms = k.start_ms AND k.days = 1)
 GROUP BY 1, 2, 3, 4
 
 -- name: ask_bodies_of_days
