@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 from conftest import Fleet, Window
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from standardwebhooks import Webhook
 
 from tests.integration.alerting_receivers import Receiver, receiving_apart
@@ -206,6 +206,41 @@ def _look(fleet: Fleet, state: State) -> None:
         ),
     )  # fmt: skip
     fleet.device.send(now_ms, ("camera_state.v1", now_ms, said), ("health.v1", now_ms, health))
+
+
+def test_quiet_hours_are_set_at_a_phone_without_script(
+    fleet: Fleet, window: Window, browser: Browser, receiver: Receiver
+) -> None:
+    """What cannot be is said at the form, with what was typed; what can be stands in its line."""
+    window.open("/settings/account")
+    hook = {"type": "webhook", "url": f"http://127.0.0.1:{receiver.port}/night"}
+    _ask(window, "POST", "/v1/channels", {"channel": "night", "settings": hook})
+    _ask(window, "PUT", "/v1/contacts/admin", {"contacts": [{"channel": "night"}]})
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, java_script_enabled=False
+    )
+    context.add_cookies(fleet.cookies)
+    phone = Window(context, fleet.site.url)
+    page = phone.open("/settings/account")
+    contact = page.locator(".quiet-hours")
+    contact.get_by_text("Quiet hours by night: none").click()
+    for typed in ("22-6", "22:00-06:00"):
+        contact.get_by_label("By the clock of").fill("Europe/Oslo")
+        contact.get_by_role("textbox", name="Saturday").fill(typed)
+        wide = page.locator("main").evaluate("e => document.documentElement.scrollWidth")
+        assert wide == 390
+        contact.get_by_role("button", name="Set the quiet hours").click()
+        if typed == "22-6":
+            expect(contact.get_by_role("alert")).to_contain_text("sa: '22' is no time")
+            expect(contact.get_by_role("textbox", name="Saturday")).to_have_value(typed)
+            expect(contact.get_by_label("By the clock of")).to_have_value("Europe/Oslo")
+            assert page.url.endswith("#quiet-1")
+    expect(page.get_by_role("status")).to_contain_text("You are reached as it stands here")
+    expect(contact).to_contain_text("Quiet hours by night: sa 22:00-06:00, Europe/Oslo")
+    expect(contact.get_by_role("textbox", name="Saturday")).not_to_be_visible()
+    phone.picture("account-quiet-390")
+    context.close()
+    _ask(window, "DELETE", "/v1/contacts/admin", None)
 
 
 @pytest.fixture

@@ -334,6 +334,7 @@ WRITE: Final[dict[str, Any]] = {
     "DELETE /v1/events/{event}/clip": None,
     "POST /settings/account/contacts": None,
     "POST /settings/account/contacts/drop": None,
+    "POST /settings/account/contacts/quiet": None,
     "POST /settings/account/contacts/test": None,
     "POST /settings/account/password": None,
     "POST /settings/audit/check": {},
@@ -502,7 +503,8 @@ path: it speaks of nobody but the asker."""
 
 OWN_ONLY: Final = {
     "POST /settings/account/contacts",
-    "POST /settings/account/contacts/drop", "POST /settings/account/contacts/test",
+    "POST /settings/account/contacts/drop", "POST /settings/account/contacts/quiet",
+    "POST /settings/account/contacts/test",
     "POST /settings/account/password", "POST /settings/sessions/end-others",
     "POST /settings/tokens", "POST /sign-out", "POST /views", "PUT /v1/views/{view}",
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -349,7 +350,28 @@ async def test_one_adds_tests_and_removes_ones_own_contacts_on_the_page_of_ones_
     assert await post(f"{account}/contacts/test") == (303, f"{account}?done=tested")
     for wrong in ({"channel": "pigeon"}, mine | {"least": "fatal"}):
         assert (await post(f"{account}/contacts", **wrong))[0] == 422
+    text = (await house.client.get(account)).text
+    assert "Quiet hours by mail to gus@example.org: none" in text
+    seen = re.findall(r'name="seen" value="([0-9a-f]+)"', text)[0]
+    hours = mine | {"seen": seen, "time_zone": "Europe/Oslo"}
+    data = {"csrf": await house.csrf(), **hours, "mo": "22:00"}
+    refused = await house.client.post(f"{account}/contacts/quiet", data=data)
+    assert refused.status_code == 422
+    form = refused.text.partition('<details class="more quiet-hours" id="quiet-1" open>')[2]
+    assert 'value="22:00"' in form.partition("</details>")[0]
+    assert "is no time, as in 09:00" in form.partition("</details>")[0]
+    assert await post(f"{account}/contacts/quiet", **hours, mo="22:00-06:00") == shown
+    kept = (await house.client.get("/v1/contacts/gus")).json()["contacts"][0]
+    assert kept == mine | {
+        "least": "critical", "quiet": {"mo": [["22:00", "06:00"]]}, "time_zone": "Europe/Oslo",
+    }  # fmt: skip
+    assert (await post(f"{account}/contacts/quiet", **hours, mo="01:00-02:00"))[0] == 409
+    assert (await house.client.get("/v1/contacts/gus")).json()["contacts"][0] == kept
+    bare = await house.client.post(f"{account}/contacts/quiet", data=hours, follow_redirects=False)
+    assert bare.status_code == 403  # no token of the form
     assert await post(f"{account}/contacts/drop", **mine) == shown
+    gone = await post(f"{account}/contacts/quiet", **hours, mo="01:00-02:00")
+    assert gone[0] == 409
     assert "gus@example.org" not in (await house.client.get(account)).text
 
 

@@ -77,7 +77,7 @@ def _check_stretches(day: str, stretches: list[Stretch]) -> None:
 
 def _wrong(why: str) -> ConfigError:
     return ConfigError(
-        f"these opening hours cannot be: {why}",
+        f"these hours cannot be: {why}",
         operator_hint="for example: mo-fr 09:00-20:00; sa 10:00-14:00,15:00-18:00",
     )
 

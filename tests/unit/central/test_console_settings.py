@@ -6,17 +6,18 @@ import msgspec
 import pytest
 
 from vedette.central import upkeep
+from vedette.central.alerting.facts import Contact, Severity
 from vedette.central.console import specimens as shared
 from vedette.central.console.page import Page
 from vedette.central.console.render import Looker
-from vedette.central.console.settings import present, present_log, specimens, week
+from vedette.central.console.settings import present, present_log, quiet, specimens, week
 from vedette.central.console.settings.agents import agent_words
 from vedette.central.console.settings.frame import Frame
 from vedette.central.console.settings.present import Form
 from vedette.central.hours import DAYS
 from vedette.central.settings import Retention
 from vedette.central.upkeep import complaints
-from vedette.errors import ConfigError
+from vedette.errors import ConfigError, ConflictError
 
 CHROME = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/130.0.0.0 Safari/537.36"
 
@@ -128,3 +129,70 @@ def test_central_complains_worst_first_and_says_what_to_do() -> None:
         specimens.condition(), at_ms=shared.NOW_MS + 2 * upkeep.JOB_LATE_MS
     )
     assert any("did not run" in one.what for one in complaints(late))
+
+
+_BY_PHONE = Contact(channel="phone", address="1", quiet={"sa": [("00:00", "24:00")]})
+
+
+def _asked(contact: Contact, zone: str = "UTC", **typed: str) -> quiet.Asked:
+    return quiet.posted({
+        "channel": contact.channel, "address": contact.address, "seen": quiet.seen_of(contact),
+        "time_zone": zone,
+    } | typed)  # fmt: skip
+
+
+def test_quiet_hours_are_changed_of_one_contact_and_the_others_stay() -> None:
+    """Every field comes back as it was; over midnight, several a day, dashes of any kind."""
+    mail = Contact(channel="mail", address="a@example.org", least=Severity.WARNING)
+    made = quiet.changed(
+        [mail, _BY_PHONE],
+        _asked(_BY_PHONE, "Europe/Oslo", mo="22:00–06:00, 12:00-13:00", su=" "),
+    )
+    assert made[0] == mail
+    assert made[1].quiet == {"mo": [("22:00", "06:00"), ("12:00", "13:00")]}
+    assert quiet.words_of(made[1]) == "mo 22:00-06:00,12:00-13:00, Europe/Oslo"
+    form = quiet.forms_of(made)[1]
+    typed = {day.day: day.text for day in form.week}
+    assert quiet.changed(made, _asked(made[1], form.time_zone, **typed)) == made
+    none = quiet.changed(made, _asked(made[1], tu="closed"))[1]
+    assert (none.quiet, quiet.words_of(none)) == ({}, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ({"mo": "22-6"}, "mo: '22' is no time"), ({"tu": "09:00-09:00"}, "tu: 09:00-09:00 has no"),
+        ({"we": "09:00-10:00; th 1"}, "by commas"), ({"mo": "x"}, "mo: 'x' is no time"),
+        ({"time_zone": "Mars/Base"}, "No such time zone: Mars/Base"),
+        ({"time_zone": "../../etc/passwd"}, "No such time zone"),
+    ],
+    ids=["hours", "no-length", "semicolon", "words", "zone", "path"],
+)  # fmt: skip
+def test_quiet_hours_that_cannot_be_stand_at_their_form_as_they_were_typed(
+    typed: dict[str, str], said: str
+) -> None:
+    """Only there, and the other forms are as they were."""
+    contacts = [Contact(channel="mail"), _BY_PHONE]
+    asked = _asked(_BY_PHONE, **typed)
+    with pytest.raises(ConfigError) as refused:
+        quiet.changed(contacts, asked)
+    mail, phone = quiet.forms_of(contacts, asked, refused.value)
+    assert (said in phone.problem, mail.problem) == (True, "")
+    assert {day.day: day.text for day in phone.week} == asked.week
+    assert mail == quiet.forms_of(contacts)[0]
+
+
+def test_quiet_hours_are_changed_over_what_was_seen_and_nothing_else() -> None:
+    """What was changed in between is said first; the second press has it all the same."""
+    asked = _asked(_BY_PHONE, mo="10:00-11:00")
+    other = msgspec.structs.replace(_BY_PHONE, quiet={"su": [("10:00", "12:00")]})
+    with pytest.raises(ConflictError, match="su 10:00-12:00, UTC") as refused:
+        quiet.changed([other], asked)
+    (form,) = quiet.forms_of([other], asked, refused.value)
+    again = msgspec.structs.replace(asked, seen=form.seen)
+    assert quiet.changed([other], again)[0].quiet == {"mo": [("10:00", "11:00")]}
+    with pytest.raises(ConflictError, match="not there any more"):
+        quiet.changed([Contact(channel="mail")], asked)
+    twin = msgspec.structs.replace(_BY_PHONE, least=Severity.CRITICAL)
+    first, second = quiet.changed([twin, _BY_PHONE], asked)
+    assert (first, second.quiet) == (twin, {"mo": [("10:00", "11:00")]})

@@ -5,6 +5,7 @@ fleet, whose look at somebody else's is in the audit log; no list and no log hol
 changes their own; only administrators change another's.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -126,13 +127,28 @@ async def put_contacts(
     data: JSONBody[NewContacts],
 ) -> Contacts:
     """Write all contacts of somebody anew; ladders follow them from the next notice on."""
+    return await rewrite(services, session, username, lambda _: data.contacts)
+
+
+async def rewrite(
+    services: Services,
+    session: Session,
+    username: str,
+    changed: Callable[[list[Contact]], list[Contact]],
+) -> Contacts:
+    """Have somebody's contacts be what `changed` makes of them; nobody writes in between.
+
+    Raises:
+        Refused: A channel is not there, or tells nobody.
+    """
     _may(session, username)
     async with services.db.transaction() as tx:
         name = await _user(tx, username)
-        _require_channels(await documents.current(tx), data.contacts)
-        await documents.put(
-            tx, "contacts", name, data.contacts, session.username, services.now_ms()
-        )
+        await documents.hold(tx)
+        book = await documents.current(tx)
+        contacts = changed(book.contacts.get(name, []))
+        _require_channels(book, contacts)
+        await documents.put(tx, "contacts", name, contacts, session.username, services.now_ms())
         book = await documents.current(tx)
     services.bulletin.publish(jobs.NOW, "ladders")
     return _view(book, name)

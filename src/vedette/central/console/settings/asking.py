@@ -2,6 +2,7 @@
 
 import re
 from typing import Annotated, Final
+from zoneinfo import available_timezones
 
 from litestar.params import QueryParameter
 
@@ -63,6 +64,11 @@ def require_whole_admin(session: Session) -> None:
 def sees_everybody(session: Session) -> bool:
     """True where other people's sessions and tokens may be shown and ended."""
     return access.may(session, "admin") and session.sites is None
+
+
+def zones() -> list[str]:
+    """Return the names of time zones that a form offers."""
+    return sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
 
 
 def words_of(text: str) -> list[str]:

@@ -19,10 +19,11 @@ from vedette.central.api.access import AnyRequest, TheServices, TheSession
 from vedette.central.boundary import TooManyRequests
 from vedette.central.console.doors import OFTEN, Form, spend_try
 from vedette.central.console.page import page, see_other
-from vedette.central.console.settings import asking, present
+from vedette.central.console.settings import asking, present, quiet
 from vedette.central.console.settings.asking import Done
 from vedette.central.console.settings.frame import done_url
 from vedette.central.console.settings.present import Reached, Scope, Secret
+from vedette.central.console.settings.quiet import Asked
 from vedette.central.services import Services
 from vedette.errors import ConfigError, NotAllowed, VedetteError
 
@@ -39,7 +40,7 @@ async def settings_page(session: TheSession) -> Response[str]:  # noqa: ARG001 -
 # ------------------------------------------------------------------------------------- password
 
 
-async def _account_page(
+async def shown_account(
     request: AnyRequest,
     services: Services,
     session: Session,
@@ -47,16 +48,25 @@ async def _account_page(
     status: int = 200,
     *,
     done: str = "",
+    asked: Asked | None = None,
 ) -> Response[str]:
-    frame = asking.frame_of(request, services, session, wrong=wrong, done=done)
+    """Return the page of one's own account; where `asked` is of a contact, `wrong` is about it."""
     async with services.db.transaction() as tx:
         me = await people.person(tx, session.username, services.now_ms())
         book = await documents.current(tx)
         choices = await alerting_people.choices(tx, whole=session.sites is None)
     scope = Scope(sites=me.sites, folders=me.folders)
+    contacts = book.contacts.get(session.username, [])
+    forms = quiet.forms_of(contacts, asked, wrong)
+    is_at_form = any(one.problem for one in forms)
+    frame = asking.frame_of(
+        request, services, session, wrong=None if is_at_form else wrong, done=done
+    )
     reached = Reached(
-        contacts=book.contacts.get(session.username, []),
+        contacts=contacts,
+        quiet=forms,
         channels=choices,
+        zones=asking.zones() if contacts else [],
         problems=doubts.of_person(session.username, book),
     )
     html = present.account_html(
@@ -70,7 +80,7 @@ async def account_page(
     request: AnyRequest, services: TheServices, session: TheSession, done: Done = ""
 ) -> Response[str]:
     """Show one's own account."""
-    return await _account_page(request, services, session, done=done)
+    return await shown_account(request, services, session, done=done)
 
 
 @post("/settings/account/password", include_in_schema=False, status_code=200)
@@ -82,11 +92,11 @@ async def change_password(
     try:
         spend_try(request, state, services, session.username)
     except TooManyRequests:
-        return await _account_page(request, services, session, ConfigError(OFTEN), 429)
+        return await shown_account(request, services, session, ConfigError(OFTEN), 429)
     user = await accounts.check_password(services.db, session.username, data.get("present", ""))
     if user is None:
         wrong = ConfigError("the present password is wrong")
-        return await _account_page(request, services, session, wrong, 401)
+        return await shown_account(request, services, session, wrong, 401)
     try:
         async with services.db.transaction() as tx:
             await accounts.set_password(tx, user.username, data.get("password", ""))
@@ -99,7 +109,7 @@ async def change_password(
                 detail={"address": access.address_of(request, services)},
             )
     except NotAllowed as error:
-        return await _account_page(request, services, session, error, 422)
+        return await shown_account(request, services, session, error, 422)
     return see_other("/sign-in", [access.session_cookie(services, "", 0)])
 
 

@@ -6,7 +6,6 @@ sees and changes their part and learns nothing of the rest.
 
 from typing import Any, Final
 from urllib.parse import quote
-from zoneinfo import available_timezones
 
 import msgspec
 from litestar import Response, get, post
@@ -36,11 +35,6 @@ MAX_SHOWN: Final = 500
 
 class _Device(msgspec.Struct, frozen=True, kw_only=True):
     device: str
-
-
-def _zones() -> list[str]:
-    """Return the names of time zones that a form offers."""
-    return sorted(zone for zone in available_timezones() if "/" in zone or zone == "UTC")
 
 
 def _path(site: str) -> str:
@@ -85,7 +79,7 @@ async def _sites_page(
         form or NewSite(),
         total=len(left),
         folders=_folders_of(places),
-        zones=_zones(),
+        zones=asking.zones(),
     )
     return page(html, 422 if wrong else 200)
 
@@ -181,7 +175,7 @@ async def _site_page(
         folders = _folders_of(await tree.sites(tx, session.sites))
     frame = asking.frame_of(request, services, session, done=done, wrong=wrong)
     html = present_places.site_html(
-        frame, known, folders=folders, zones=_zones(), hours_form=hours_form, fresh=fresh
+        frame, known, folders=folders, zones=asking.zones(), hours_form=hours_form, fresh=fresh
     )
     return page(html, 422 if wrong else 200)
 

@@ -10,6 +10,7 @@ from vedette.central.accounts import ROLES
 from vedette.central.alerting.facts import Contact, Severity
 from vedette.central.console.settings.agents import agent_words
 from vedette.central.console.settings.frame import Frame, framed
+from vedette.central.console.settings.quiet import QuietForm
 from vedette.central.people import MAX_SHOWN, Held, Person
 
 ROLE_WORDS: Final = {
@@ -68,10 +69,12 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reached(msgspec.Struct, frozen=True, kw_only=True):
-    """How somebody is reached, and by which channels they could be."""
+    """How somebody is reached, when not, and by which channels they could be."""
 
     contacts: list[Contact] = []
+    quiet: list[QuietForm] = []
     channels: list[str] = []
+    zones: list[str] = []
     problems: list[str] = []
 
 

@@ -1,36 +1,33 @@
-"""How one is reached oneself: contacts on the page of one's own account, and a test of them.
+"""How one is reached oneself: contacts on the page of one's own account, quiet hours, and a test.
 
 The rule: one's own alone; what is written goes through the function that the API calls.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from litestar import Response, post
 
 from vedette.central.accounts import Session
-from vedette.central.alerting import documents
 from vedette.central.alerting.facts import Contact, Severity
 from vedette.central.api import contacting
-from vedette.central.api.access import TheServices, TheSession
+from vedette.central.api.access import AnyRequest, TheServices, TheSession
 from vedette.central.api.changing import Refused
-from vedette.central.api.contacting import NewContacts
 from vedette.central.console.doors import Form
 from vedette.central.console.page import see_other
+from vedette.central.console.settings import quiet
 from vedette.central.console.settings.frame import done_url
+from vedette.central.console.settings.own import shown_account
 from vedette.central.services import Services
+from vedette.errors import ConfigError, ConflictError
 
 ACCOUNT: Final = "/settings/account"
 
-
-async def _mine(services: Services, session: Session) -> list[Contact]:
-    async with services.db.transaction() as tx:
-        book = await documents.current(tx)
-    return book.contacts.get(session.username, [])
+Changed = Callable[[list[Contact]], list[Contact]]
 
 
-async def _write(services: Services, session: Session, contacts: list[Contact]) -> Response[str]:
-    wanted = NewContacts(contacts=contacts)
-    await contacting.put_contacts.fn(services, session, session.username, wanted)
+async def _write(services: Services, session: Session, changed: Changed) -> Response[str]:
+    await contacting.rewrite(services, session, session.username, changed)
     return see_other(done_url(ACCOUNT, "contacts"))
 
 
@@ -45,15 +42,35 @@ async def add_contact(services: TheServices, session: TheSession, data: Form) ->
         address=data.get("address", "").strip(),
         least=Severity(least),
     )
-    return await _write(services, session, [*await _mine(services, session), made])
+    return await _write(services, session, lambda known: [*known, made])
 
 
 @post(f"{ACCOUNT}/contacts/drop", include_in_schema=False, status_code=200)
 async def drop_contact(services: TheServices, session: TheSession, data: Form) -> Response[str]:
     """Be reached in one way less."""
     gone = (data.get("channel", ""), data.get("address", ""))
-    kept = [one for one in await _mine(services, session) if (one.channel, one.address) != gone]
-    return await _write(services, session, kept)
+
+    def without(known: list[Contact]) -> list[Contact]:
+        return [one for one in known if (one.channel, one.address) != gone]
+
+    return await _write(services, session, without)
+
+
+@post(f"{ACCOUNT}/contacts/quiet", include_in_schema=False, status_code=200)
+async def set_quiet(
+    request: AnyRequest, services: TheServices, session: TheSession, data: Form
+) -> Response[str]:
+    """Have other quiet hours for one contact; what cannot be is said at its form."""
+    asked = quiet.posted(data)
+    try:
+        return await _write(services, session, lambda known: quiet.changed(known, asked))
+    except ConflictError as error:
+        return await shown_account(request, services, session, error, 409, asked=asked)
+    except ConfigError as error:
+        return await shown_account(request, services, session, error, 422, asked=asked)
+    except Refused as error:
+        wrong = ConfigError(error.detail)
+        return await shown_account(request, services, session, wrong, 422, asked=asked)
 
 
 @post(f"{ACCOUNT}/contacts/test", include_in_schema=False, status_code=200)
@@ -63,4 +80,4 @@ async def test_contacts(services: TheServices, session: TheSession) -> Response[
     return see_other(done_url(ACCOUNT, "tested"))
 
 
-OWN: Final[list[Any]] = [add_contact, drop_contact, test_contacts]
+OWN: Final[list[Any]] = [add_contact, drop_contact, set_quiet, test_contacts]

@@ -14,18 +14,21 @@ from vedette.central.console.settings import (
     present_log,
     present_places,
     present_upkeep,
+    quiet,
     week,
 )
 from vedette.central.console.settings.frame import Frame
 from vedette.central.console.settings.present import Form, Scope, Secret
 from vedette.central.console.settings.present_log import LogQuery
 from vedette.central.console.settings.present_places import NewSite, SitePage
+from vedette.central.console.settings.quiet import Asked
 from vedette.central.enrolment import Claim, Site
 from vedette.central.hours import Hours
 from vedette.central.people import Held, Person
 from vedette.central.settings import Retention
 from vedette.central.tree import Folder, Group, SitePlace
 from vedette.central.upkeep import Condition, JobRun, Kept, Partitions, families
+from vedette.errors import ConfigError
 
 _NOW: Final = specimens.NOW_MS
 _HOUR: Final = specimens.HOUR_MS
@@ -357,17 +360,43 @@ def _viewer(page: Page) -> Frame:
 _ALL: Final = Scope(sites=None, folders=[])
 _SOME: Final = Scope(sites=["lisbon-3", "porto-1"], folders=["europe/portugal/lisbon"])
 
-_REACHED: Final = present.Reached(
-    contacts=[
-        Contact(channel="mail", address="olga@example.org"),
-        Contact(channel="phone", address="olga-phone", least=Severity.CRITICAL),
-    ],
-    channels=["control-room", "mail", "phone"],
+_CONTACTS: Final = [
+    Contact(channel="mail", address="olga@example.org"),
+    Contact(
+        channel="phone",
+        address="olga-phone",
+        least=Severity.WARNING,
+        quiet={"fr": [("22:00", "06:00")], "sa": [("00:00", "24:00")], "su": [("00:00", "24:00")]},
+        time_zone="Europe/Lisbon",
+    ),
+]
+_TYPED: Final = Asked(
+    channel="phone",
+    address="olga-phone",
+    seen=quiet.seen_of(_CONTACTS[1]),
+    week={"mo": "22-6", "sa": "00:00-24:00", "su": _HOSTILE},
+    time_zone="Europe/Lisbon",
 )
+
+
+def _reached(asked: Asked | None = None) -> present.Reached:
+    wrong = ConfigError(
+        "these hours cannot be: mo: '22' is no time, as in 09:00", operator_hint="as 22:00-06:00"
+    )
+    return present.Reached(
+        contacts=_CONTACTS,
+        quiet=quiet.forms_of(_CONTACTS, asked, wrong if asked else None),
+        channels=["control-room", "mail", "phone"],
+        zones=["Europe/Lisbon", "UTC"],
+    )
+
 
 PATTERNS: Final[dict[str, Callable[[Page], str]]] = {
     "settings-account": lambda page: present.account_html(
-        _frame(page), _ALL, _NOW + 9 * _HOUR, has_password=True, reached=_REACHED
+        _frame(page), _ALL, _NOW + 9 * _HOUR, has_password=True, reached=_reached()
+    ),
+    "settings-account-quiet": lambda page: present.account_html(
+        _frame(page), _ALL, _NOW + 9 * _HOUR, has_password=True, reached=_reached(_TYPED)
     ),
     "settings-account-viewer": lambda page: present.account_html(
         msgspec.structs.replace(_viewer(page), problem="The present password is wrong.", hint=""),
@@ -411,7 +440,7 @@ PATTERNS: Final[dict[str, Callable[[Page], str]]] = {
         _frame(page, done="site-added"), site_page(whole=False, hours=None, labels={})
     ),
     "settings-site-refused": lambda page: present_places.site_html(
-        _frame(page, problem="These opening hours cannot be: mo: '9:00' is no time, as in 09:00."),
+        _frame(page, problem="These hours cannot be: mo: '9:00' is no time, as in 09:00."),
         site_page(whole=True),
         hours_form=week.posted({"when": "hours", "mo": "9:00-12", "exceptions": "tomorrow"}),
     ),
