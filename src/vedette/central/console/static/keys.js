@@ -29,6 +29,8 @@ function registerMenu() {
 
 function focusOn(key) {
   const element = document.querySelector(`[data-key="${key}"]:not(:disabled)`);
+  const fold = element?.closest(".filters")?.previousElementSibling;
+  if (fold?.matches(".folds")) fold.open = true;
   element?.focus();
   element?.select?.();
   return element;
