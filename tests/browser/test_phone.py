@@ -80,3 +80,13 @@ def test_names_in_the_zone_editor_can_be_read(window: Callable[..., Page], width
     expect(name).to_have_text("entrance")
     size = "e => parseFloat(getComputedStyle(e).fontSize) * e.getScreenCTM().a"
     assert 12 <= name.evaluate(size) <= 16
+
+
+def test_the_key_to_the_filter_unfolds_it(window: Callable[..., Page]) -> None:
+    """In a narrow window with a keyboard, `/` leads to the first field as it does at a desk."""
+    page = window("events", 600, script=True)
+    site = page.get_by_label("Site", exact=True)
+    expect(page.locator("form.filters")).to_be_hidden()
+    expect(page.locator("#theme")).to_be_visible()  # the module that knows the keys has run
+    page.keyboard.press("/")
+    expect(site).to_be_focused()
