@@ -20,6 +20,7 @@ from vedette.edge.central_client import CentralClient
 from vedette.edge.enrolment import enrol
 from vedette.edge.settings import CentralLink
 from vedette.edge.supervisor import end_orphan
+from vedette.wire import diagnostics as wire
 from vedette.wire.signed import CameraSettings, Line, Zone
 
 pytestmark = pytest.mark.browser
@@ -363,3 +364,27 @@ def _wrong(polygon: list[tuple[float, float]], n: int) -> CameraSettings:
         labels=[None, [], ["person", "car"]][n % 3],
         off_hours=[None, [], [("22:00", "06:00")], [("22", "06:00")], [("06:00", "06:00")]][n % 5],
     )
+
+
+def test_a_device_is_asked_tells_its_zones_and_they_become_settings(
+    window: Window, fleet: Fleet
+) -> None:
+    """At a real central: not known, asked for, drawn as the device told them, taken over, saved."""
+    there = "/sites/north/cameras/north-1/aisle/zones"
+    page = window.open(there)
+    expect(page.locator(".own-zone")).to_have_count(0)
+    page.get_by_role("button", name="Ask the device for its own").click()
+    page.wait_for_url("**/answers/**")
+    shelf = {"name": "shelf", "polygon": [[0.1, 0.1], [0.5, 0.1], [0.5, 0.6]]}
+    told = {"cameras": [{"id": "aisle", "zones": [shelf], "lines": []}]}
+    body = msgspec.json.encode(wire.ConfigAnswer(config=told, documents=[], origins=[]))
+    fleet.device.answer(page.url.rsplit("/", 1)[1], body, wire.JSON)
+    window.open(there)
+    expect(page.locator(".own-zone title")).to_have_text("zone shelf, the device's own")
+    page.get_by_role("button", name="Begin with the device's own").click()
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator(".way [data-step=signed]")).to_contain_text("version")
+    window.open(there)
+    expect(page.locator(".own-zone")).to_have_count(0)
+    expect(page.locator(".zed-pills button")).to_have_text(["▱ shelf"])
+    assert window.complaints == []
