@@ -32,7 +32,7 @@ import msgspec
 import psutil
 import psycopg
 
-from vedette.central import fleet, hours, rollups
+from vedette.central import fleet, hours, rollups, serve
 from vedette.central.query import (
     answers,
     engine,
@@ -486,6 +486,7 @@ def draw(rows: list[dict[str, float]]) -> str:
 
 async def measure(conninfo: str, made: Fleet, repeats: int) -> dict[str, object]:
     """Return every figure."""
+    serve.calm_collector()  # as central does
     db = Database(conninfo, max_size=1)
     await db.open()
     try:

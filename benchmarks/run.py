@@ -360,6 +360,33 @@ HEADLINES: Final[dict[str, tuple[Row, ...]]] = {
         ),
         ("heatmap of a camera, 30 days", "queries/heatmap of a camera, 30 days", "ms"),
         ("dwell of a site, 90 days", "queries/dwell of a site, 90 days", "ms"),
+        (
+            "600 cameras, visits by site while open, 30 days",
+            "queries/visits by site while open, 30 days",
+            "ms",
+        ),
+        ("600 cameras, p99 of 90 days", "queries/latency p99 of the fleet, 90 days", "ms"),
+        (
+            "600 cameras, p95 of each of 90 days",
+            "queries/latency p95 of the fleet by day, 90 days",
+            "ms",
+        ),
+        (
+            "600 cameras, confidence by model, 90 days",
+            "queries/confidence by model, fleet, 90 days",
+            "ms",
+        ),
+        (
+            "a camera by minute, 24 hours",
+            "queries/occupancy of a camera by minute, 24 hours",
+            "ms",
+        ),
+        ("a site by minute, 24 hours", "queries/visits of a site by minute, 24 hours", "ms"),
+        (
+            "600 cameras by minute, 1 hour (asked again)",
+            "queries/visits of the fleet by minute, 1 hour",
+            "ms",
+        ),
     ),
     "ingest": (
         ("durable reports, 1 per request", "ways/vedette, 1 per batch/reports_per_s", "reports/s"),
