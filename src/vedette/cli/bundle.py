@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vedette.amounts import counted
+from vedette.cli import bundle_sign
+from vedette.cli.keys_words import passphrase_option
 from vedette.cli.printable import add_row
 from vedette.clock import SystemClock, wall_ms
 from vedette.errors import ConfigError
@@ -59,7 +61,7 @@ _record = click.option(
 
 @click.group()
 def command() -> None:
-    """Verify, try out, compare and evaluate model bundles."""
+    """Verify, sign, try out, compare and evaluate model bundles."""
 
 
 def _open(name: str, models_dir: Path) -> Bundle:
@@ -71,14 +73,28 @@ def _open(name: str, models_dir: Path) -> Bundle:
 @click.argument("name")
 @_models_dir
 @_runtime
+@bundle_sign.signer_option
+@bundle_sign.threshold_option
+@bundle_sign.signature_option
 @_as_json
-def verify(name: str, models_dir: Path, runtime: Runtime, *, as_json: bool) -> None:
+def verify(  # noqa: PLR0917  click passes them by name
+    name: str,
+    models_dir: Path,
+    runtime: Runtime,
+    signers: tuple[Path, ...],
+    threshold: int,
+    signature: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     """Check every file's hash, then open and run the network in a guarded process.
 
     NAME is a bundle in the models folder, or the path of one. The proof is made anew, whatever
-    was proven before. Exit status 2 where anything is wrong.
+    was proven before. With --signer, those must have signed it, or nothing is opened. Exit status
+    2 where anything is wrong.
     """
     bundle = _open(name, models_dir)
+    signed_by = bundle_sign.signed_by(bundle, signature, signers, threshold)
     data = bundle.read(bundle.manifest.model)
     look = onnx_file.look(data)
     proof = guard.prove(data, runtime=runtime, shape=bundle.manifest.preprocess.shape)
@@ -92,6 +108,7 @@ def verify(name: str, models_dir: Path, runtime: Runtime, *, as_json: bool) -> N
         "operations": sum(look.operations.values()),
         "backend": proof.backend,
         "peak_mb": proof.peak_mb,
+        "signed_by": signed_by,
     }
     if as_json:
         _print_json(facts)
@@ -103,6 +120,45 @@ def verify(name: str, models_dir: Path, runtime: Runtime, *, as_json: bool) -> N
         f"the network opened and ran in a guarded process ({proof.backend}, "
         f"{proof.peak_mb:.0f} MB at most)"
     )
+    for keyid in signed_by:
+        click.echo(f"signed by the key {keyid}")
+    if not signers and bundle_sign.place(bundle).exists():
+        click.echo("a signature is beside it; --signer FILE.pub checks whose it is")
+
+
+@command.command(short_help="Say with one's key that one stands behind it.")
+@click.argument("name")
+@_models_dir
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A key file, as `vedette keys new` makes it.",
+)
+@passphrase_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
+    help=f"Write it here. Default: beside the bundle, NAME{bundle_sign.SUFFIX}.",
+)  # fmt: skip
+def sign(
+    name: str, models_dir: Path, keys: tuple[Path, ...], passphrase_file: Path | None,
+    output: Path | None,
+) -> None:  # fmt: skip
+    """Sign a bundle that travels by hand: its name, its version and the digest over every byte.
+
+    Whoever signed before stays. `vedette bundle verify NAME --signer FILE.pub` checks it where it
+    arrives. What comes by a rollout is signed by `vedette keys` and needs none of this.
+    """
+    bundle = _open(name, models_dir)
+    file = output or bundle_sign.place(bundle)
+    done = bundle_sign.write(bundle, keys, passphrase_file, file)
+    said = bundle.manifest
+    click.echo(f"{said.name} {said.version}  {bundle.digest}")
+    for keyid in done:
+        click.echo(f"signed by the key {keyid}")
+    click.echo(f"written: {file}", err=True)
 
 
 @command.command(short_help="What does it do on this machine?")

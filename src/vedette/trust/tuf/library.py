@@ -2,7 +2,7 @@
 
 # pyright: reportPrivateImportUsage=false
 
-from securesystemslib.signer import CryptoSigner, HSMSigner, Key, Signer, SSlibKey
+from securesystemslib.signer import CryptoSigner, HSMSigner, Key, Signature, Signer, SSlibKey
 from tuf.api.metadata import (
     DelegatedRole,
     Delegations,
@@ -31,6 +31,7 @@ __all__ = [
     "Role",
     "Root",
     "SSlibKey",
+    "Signature",
     "Signed",
     "Signer",
     "Snapshot",
