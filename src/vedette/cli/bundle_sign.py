@@ -26,7 +26,8 @@ def statement_of(bundle: Bundle) -> BundleStatement:
 
 def place(bundle: Bundle) -> Path:
     """Return where a bundle's signature is looked for."""
-    return bundle.path.with_name(bundle.path.name + SUFFIX)
+    path = bundle.path if bundle.path.name else bundle.path.resolve()  # `.` has no name
+    return path.with_name(path.name + SUFFIX)
 
 
 def signed_by(

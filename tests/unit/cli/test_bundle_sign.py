@@ -1,6 +1,7 @@
 """Bundles that travel by hand: signed by people's keys, and refused where they were not."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,25 @@ def test_what_anna_signed_is_hers_wherever_it_is_copied(desk: Desk) -> None:
     shutil.copy("models/walkers.sig", "stick/walkers.sig")
     assert "signed by the key" in desk.verify("--signer", "anna.pub", name="stick/walkers")
     assert "--signer FILE.pub checks whose it is" in desk.verify()
+
+
+def test_the_folder_where_one_stands_is_signed_beside_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`./` has no name of its own."""
+    monkeypatch.chdir("models/walkers")
+    key = ("--key", "../../anna.key", "--passphrase-file", "../../words.txt")
+    desk.type(command, "sign", "./", *key)
+    assert (desk.folder / "models" / "walkers.sig").is_file()
+    assert "signed by" in desk.verify("--signer", "../../anna.pub", name="./")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_is_no_signature_and_is_not_waited_for(desk: Desk, make) -> None:
+    """Neither read nor written over."""
+    make("models/walkers.sig")
+    assert "is no file" in desk.verify("--signer", "anna.pub", fails=True)
+    assert "is no file" in desk.sign(fails=True)
 
 
 def test_two_of_two_sign_one_after_the_other(desk: Desk) -> None:

@@ -83,6 +83,8 @@ def read(file: Path) -> Signed:
     Raises:
         TrustError: It cannot be read, or is none.
     """
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise TrustError(f"{file} is no file", operator_hint=_ANOTHER)
     try:
         with file.open("rb") as source:
             data = source.read(MAX_BYTES + 1)
